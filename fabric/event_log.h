@@ -1,0 +1,60 @@
+// What happened to the machine, in order, kept in the pool: fabric state, never rolled back.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <string_view>
+
+#include "fabric/doorbell.h"
+#include "fabric/pool_lock.h"
+
+namespace dvm::fabric {
+
+enum class EventKind : u32 {
+  none,
+  machine_started,  // nodes, vcpus, memory bytes
+  node_joined,      // node, pid
+  node_left,        // node
+  node_died,        // node, pid, wait status
+  vcpu_started,     // vcpu, node, SIPI vector
+  guest_reset,      // boot number
+  guest_shutdown,
+  guest_panicked,  // cause: 0 pvpanic, 1 triple fault
+  guest_error,     // vcpu, KVM exit reason, detail
+  paused,
+  resumed,
+  power_button,
+  warning,  // code of what was refused or missed
+};
+std::string_view event_name(EventKind kind);
+// The names of a kind's arguments, in order; empty where it has fewer.
+std::array<std::string_view, 3> event_arguments(EventKind kind);
+
+struct Event {
+  u64 sequence;  // from 1
+  u64 time_ns;   // CLOCK_MONOTONIC of the host
+  EventKind kind;
+  u32 instance;  // stable id of the writer
+  std::array<u64, 3> arguments;
+};
+static_assert(sizeof(Event) == 48);
+
+// A ring: the newest kEvents are kept. `tail` is stored after the event it covers, so an event
+// whose writer died is not there at all.
+struct EventLog {
+  static constexpr u32 kEvents = 4096;
+  PoolLock lock;
+  std::atomic<u64> tail;  // number of events ever written
+  Doorbell written;
+  u32 reserved;
+  std::array<Event, kEvents> ring;
+};
+inline constexpr u32 kEventsVersion = 1;
+
+void append_event(EventLog& log, InstanceId self, const InstanceTable& instances, EventKind kind,
+                  std::array<u64, 3> arguments = {});
+// Calls `each` for the events after sequence `after`, oldest first; returns the last sequence seen.
+// Events already overwritten are skipped.
+u64 read_events(const EventLog& log, u64 after, const std::function<void(const Event&)>& each);
+
+}  // namespace dvm::fabric

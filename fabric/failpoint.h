@@ -1,0 +1,59 @@
+// Named points in production code at which a fault can be injected: a node killed, hung or slowed
+// exactly there. Off, a point costs one load of a word that nobody writes, and a branch not taken.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <string_view>
+
+#include "fabric/types.h"
+
+namespace dvm::fabric {
+
+enum class FaultAction : u32 { none, kill, hang, sleep };
+
+// One armed fault, in the pool. `state` is stored last when arming, so a half-written one never
+// fires; a hit takes one from `skip` by an atomic step, so over all processes exactly one hit is
+// the k-th.
+struct ArmedFault {
+  std::atomic<FaultAction> state;  // none: free
+  std::atomic<u32> skip;           // hits still to let pass
+  std::atomic<u32> fired;
+  std::atomic<u32> instance;  // only in the process with this stable id; ~0: in any
+  u64 milliseconds;           // of sleep
+  std::array<char, 40> point;
+};
+static_assert(sizeof(ArmedFault) == 64);
+
+struct FaultTable {
+  static constexpr u32 kFaults = 63;
+  std::atomic<u32> armed;  // number of armed faults: the one word a point looks at
+  std::array<u32, 15> reserved;
+  std::array<ArmedFault, kFaults> faults;
+};
+static_assert(sizeof(FaultTable) == 64 * 64);
+inline constexpr u32 kFaultsVersion = 1;
+
+// The table that this process's points look at. Before, and in programs without a pool: an empty
+// one.
+void watch_faults(FaultTable* table, u32 stable_id);
+// Called in the process that a fault fires in, before it takes effect (to log it). Signal-safe or
+// not, the process may be about to die: keep it short.
+void on_fault_fired(std::function<void(const ArmedFault&)> callback);
+// False when the table is full or the name too long.
+bool arm_fault(FaultTable& table, std::string_view point, FaultAction action, u32 skip,
+               u32 instance, u64 milliseconds);
+
+namespace detail {
+extern std::atomic<const std::atomic<u32>*> armed_word;
+void hit(std::string_view point);
+}  // namespace detail
+
+inline void failpoint(std::string_view point) {
+  const auto* armed = detail::armed_word.load(std::memory_order_relaxed);
+  if (armed->load(std::memory_order_relaxed) != 0) [[unlikely]]
+    detail::hit(point);
+}
+
+}  // namespace dvm::fabric

@@ -1,0 +1,72 @@
+// The memory pool: a file (memfd, tmpfs, hugetlbfs, DAX device) that holds all state of a guest
+// machine and outlives every node. Each process maps the metadata; guest frames are mapped by the
+// hyperkernel. The pool holds offsets only, never pointers.
+#pragma once
+
+#include <memory>
+#include <new>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "fabric/fd.h"
+#include "fabric/mapping.h"
+#include "fabric/pool_layout.h"
+
+namespace dvm::fabric {
+
+struct PoolSpec {
+  std::string path;  // empty: an anonymous memfd, gone with its last user
+  std::string name;  // for messages, and the memfd's name
+  std::vector<RegionSpec> metadata;
+  u64 frames_bytes = 0;
+};
+
+// Threads: any, once made. Locking of the file: an exclusive flock is held by every descriptor that
+// comes from the creator's (inherited or passed on), so a pool is in use as long as any process of
+// its guest lives.
+class Pool {
+ public:
+  Pool() = default;  // holds nothing
+  // Makes a pool and formats it: all metadata zero, then the header last, so that a pool whose
+  // maker died half-way is refused. An existing file is reused only if it is empty, a device, or a
+  // valid pool that nobody uses.
+  static Result<Pool> create(const PoolSpec& spec);
+  // Maps a pool by a descriptor that `create` made (inherited from the process that did).
+  static Result<Pool> attach(Fd fd, std::string name);
+
+  const PoolHeader& header() const { return header_; }
+  const Fd& fd() const { return fd_; }
+  const std::string& name() const { return name_; }
+  const std::string& path() const { return path_; }
+  bool created_file() const { return created_file_; }
+  // Removes the file, if `create` made it. The mapping stays.
+  void unlink();
+
+  // The bytes of a metadata region; the error names what the pool lacks.
+  Result<std::span<std::byte>> region(RegionKind kind, u32 version) const;
+  Result<RegionHeader> region_header(RegionKind kind, u32 version) const;
+  // The region as one record. The pool was zeroed at creation; T must be valid as zero bytes or be
+  // constructed in place by the creator (std::construct_at).
+  template <typename T>
+  Result<T*> record(RegionKind kind, u32 version) const {
+    DVM_ASSIGN(auto bytes, region(kind, version));
+    if (bytes.size() < sizeof(T)) {
+      return error("pool {}: region {} has {} bytes, expected {}", name_, static_cast<u32>(kind),
+                   bytes.size(), sizeof(T));
+    }
+    return std::launder(reinterpret_cast<T*>(bytes.data()));
+  }
+
+ private:
+  Status map_metadata();
+
+  Fd fd_;
+  std::string name_;
+  std::string path_;
+  bool created_file_ = false;
+  PoolHeader header_{};  // our copy: the one in the pool is only compared
+  Mapping metadata_;
+};
+
+}  // namespace dvm::fabric

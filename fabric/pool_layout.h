@@ -1,0 +1,74 @@
+// The pool's first page: what the file is and where its regions lie. Written once, when the pool is
+// made, and only read afterwards; docs/pool-layout.md draws it.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string_view>
+#include <type_traits>
+
+#include "fabric/result.h"
+#include "fabric/types.h"
+
+namespace dvm::fabric {
+
+inline constexpr std::array<char, 8> kPoolMagic = {'D', 'V', 'M', 'P', 'O', 'O', 'L', '\0'};
+inline constexpr u32 kPoolVersion = 1;
+inline constexpr u32 kMaxRegions = 16;
+
+enum class RegionKind : u32 {
+  none = 0,
+  instances = 1,       // InstanceTable
+  events = 2,          // EventLog
+  machine = 3,         // vmm::MachineState
+  page_directory = 4,  // hyperkernel::DirEntry[]
+  frames = 5,          // guest page frames; the only region outside the metadata
+  faults = 6,          // FaultTable
+  allocator = 7,       // AllocatorHeader and what it describes
+  membership = 8,      // FabricState
+};
+
+// `version` is that of the region's own records; a reader that knows another refuses the pool.
+struct RegionHeader {
+  RegionKind kind;
+  u32 version;
+  u64 offset;  // bytes from the start of the pool
+  u64 bytes;
+};
+static_assert(sizeof(RegionHeader) == 24);
+
+struct PoolHeader {
+  std::array<char, 8> magic;
+  u32 version;
+  u32 header_bytes;    // sizeof(PoolHeader)
+  u64 total_bytes;     // of the pool; the file may be longer (a device), never shorter
+  u64 metadata_bytes;  // [0, metadata_bytes): this header and the metadata regions
+  u64 page_bytes;      // 4096, or the huge page size of a hugetlbfs file
+  u32 region_count;
+  u32 reserved;
+  std::array<RegionHeader, kMaxRegions> regions;
+  u32 reserved_tail;
+  u32 checksum;  // CRC-32C of all bytes before it
+};
+static_assert(sizeof(PoolHeader) == 48 + 24 * kMaxRegions + 8);
+static_assert(std::is_trivially_copyable_v<PoolHeader> && std::is_standard_layout_v<PoolHeader>);
+
+u32 header_checksum(const PoolHeader& header);
+
+// The one door for a header read from a file: every offset and length it holds is in bounds,
+// regions do not overlap and lie where their kind belongs. The error names the field; `name` is the
+// file.
+Status check_header(const PoolHeader& header, u64 file_bytes, std::string_view name);
+
+struct RegionSpec {
+  RegionKind kind;
+  u32 version;
+  u64 bytes;
+};
+// Lays the metadata regions out behind the header, page aligned, then `frames_bytes` of frames at
+// the next multiple of `page_bytes` that is at least 2 MiB aligned. Error when it does not fit in
+// u64.
+Result<PoolHeader> make_header(std::span<const RegionSpec> metadata, u64 frames_bytes,
+                               u64 page_bytes);
+
+}  // namespace dvm::fabric

@@ -1,0 +1,28 @@
+// One node's mapping of guest RAM: address space in guest-physical order, each page mapped from the
+// frame its directory entry names.
+#pragma once
+
+#include <vector>
+
+#include "fabric/pool.h"
+#include "hyperkernel/guest_memory.h"
+#include "hyperkernel/page_directory.h"
+#include "hyperkernel/ram_layout.h"
+
+namespace dvm::hyperkernel {
+
+class GuestView {
+ public:
+  // Reads the directory and maps every page. Parts are mapped 1 GiB-aligned, congruent with guest
+  // addresses, and with huge pages where the file and the kernel offer them.
+  static Result<GuestView> map(const fabric::Pool& pool, const PageDirectory& directory,
+                               const std::vector<RamPart>& parts);
+
+  const GuestMemory& memory() const { return memory_; }
+
+ private:
+  std::vector<Mapping> mappings_;
+  GuestMemory memory_;
+};
+
+}  // namespace dvm::hyperkernel

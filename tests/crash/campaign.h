@@ -1,0 +1,20 @@
+// A random campaign: workers at work at once, killed at random times and at random failpoints.
+#pragma once
+
+#include "tests/crash/world.h"
+
+namespace dvm::crash {
+
+struct CampaignSettings {
+  u64 kills = 3000;
+  u64 seed = 1;
+  u32 workers = 4;   // 1..8
+  std::string only;  // "": everything; locks, allocator, log
+  Mistake mistake = Mistake::none;
+  double stall_seconds = 10;  // a worker gets nothing done for so long: a deadlock
+};
+
+// Returns the number of violations; each is printed. Progress on stderr.
+u64 run_campaign(World& world, const CampaignSettings& settings);
+
+}  // namespace dvm::crash

@@ -1,0 +1,186 @@
+// The control socket's requests, without a socket.
+#include "tools/control_protocol.h"
+
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "tests/unit/test_machine.h"
+#include "tools/event_text.h"
+#include "tools/metrics.h"
+#include "tools/reply_text.h"
+
+namespace dvm::tools {
+namespace {
+
+using nlohmann::json;
+using vmm::Phase;
+using vmm::VcpuRunState;
+
+class ControlProtocol : public ::testing::Test {
+ protected:
+  json ask(const char* command) { return handle_request({{"command", command}}, *machine_); }
+  void set_phase(Phase phase) { machine_->state().control.phase.store(phase); }
+  void set_run_states(VcpuRunState state) {
+    for (u32 v = 0; v < machine_->config().vcpus; ++v)
+      machine_->state().vcpus[v].run_state.store(state);
+  }
+  std::unique_ptr<vmm::Machine> machine_ = vmm::make_test_machine(3, 2);
+};
+
+TEST_F(ControlProtocol, StatusHasWhatTheContractNames) {
+  machine_->state().vcpus[1].counters.exits[2] = 10;
+  machine_->state().vcpus[1].counters.signal_exits = 5;
+  const json s = ask("status");
+  ASSERT_EQ(s["ok"], true) << s;
+  EXPECT_EQ(s["name"], "test");
+  EXPECT_EQ(s["state"], "starting");
+  EXPECT_EQ(s["protect"], "none");
+  ASSERT_EQ(s["nodes"].size(), 2u);
+  EXPECT_EQ(s["nodes"][1]["id"], 1);
+  EXPECT_EQ(s["nodes"][1]["instance"]["id"], 2);
+  EXPECT_EQ(s["nodes"][0]["vcpus"], json({0, 1}));
+  EXPECT_EQ(s["nodes"][0]["pages"]["shared"], vmm::layout::kMinMemory / kPageBytes);
+  ASSERT_EQ(s["vcpus"].size(), 3u);
+  EXPECT_EQ(s["vcpus"][1]["exits"]["io"], 10);
+  EXPECT_EQ(s["vcpus"][1]["exits"]["total"], 15);
+  EXPECT_EQ(s["pool"]["path"], "memfd");
+  EXPECT_GT(s["pool"]["size"].get<u64>(), vmm::layout::kMinMemory);
+}
+
+TEST_F(ControlProtocol, StatusReadsWellToo) {
+  const std::string text = status_text(ask("status"));
+  EXPECT_NE(text.find("test: starting, boot 0, 3 vCPUs on 2 nodes, 64 MiB, pool memfd"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("VCPU  NODE"), std::string::npos) << text;
+}
+
+TEST_F(ControlProtocol, CommandsNeedTheRightState) {
+  for (const char* command : {"pause", "resume", "reset", "shutdown"}) {
+    const json reply = ask(command);
+    EXPECT_EQ(reply["ok"], false) << command;
+    EXPECT_NE(reply["error"].get<std::string>().find("starting"), std::string::npos) << reply;
+  }
+}
+
+TEST_F(ControlProtocol, PauseAnswersWhenAllStandStill) {
+  set_phase(Phase::running);
+  set_run_states(VcpuRunState::parked);
+  EXPECT_EQ(ask("pause"), (json{{"ok", true}, {"state", "paused"}}));
+  EXPECT_EQ(ask("status")["state"], "paused");
+  EXPECT_EQ(ask("pause")["ok"], false);
+  EXPECT_EQ(ask("shutdown")["ok"], false);
+  EXPECT_EQ(ask("resume")["ok"], true);
+  EXPECT_EQ(ask("status")["state"], "running");
+}
+
+TEST_F(ControlProtocol, PauseDoesNotWaitForEver) {
+  set_phase(Phase::running);
+  set_run_states(VcpuRunState::in_guest);
+  EXPECT_NE(ask("pause")["error"].get<std::string>().find("still runs"), std::string::npos);
+}
+
+TEST_F(ControlProtocol, ResetShutdownAndStop) {
+  set_phase(Phase::running);
+  EXPECT_EQ(ask("shutdown")["ok"], true);
+  EXPECT_EQ(ask("reset")["ok"], true);
+  EXPECT_EQ(machine_->state().control.phase.load(), Phase::resetting);
+  EXPECT_EQ(ask("stop")["ok"], true);
+  EXPECT_EQ(machine_->state().control.stop_reason.load(), vmm::StopReason::user);
+  EXPECT_EQ(ask("reset")["ok"], false);
+}
+
+TEST_F(ControlProtocol, EventsComeInOrderAndFromAnywhere) {
+  machine_->log_event(fabric::EventKind::node_joined, {0, 123});
+  machine_->log_event(fabric::EventKind::guest_reset, {2});
+  json reply = ask("events");
+  ASSERT_EQ(reply["events"].size(), 2u);
+  EXPECT_EQ(reply["events"][0]["event"], "node_joined");
+  EXPECT_EQ(reply["events"][0]["pid"], 123);
+  EXPECT_EQ(reply["events"][0]["source"], "launcher");
+  EXPECT_NE(event_text(reply["events"][1]).find("boot=2"), std::string::npos);
+  reply = handle_request({{"command", "events"}, {"after", 1}}, *machine_);
+  ASSERT_EQ(reply["events"].size(), 1u);
+  EXPECT_EQ(reply["events"][0]["seq"], 2);
+  reply = handle_request({{"command", "events"}, {"follow", true}}, *machine_);
+  EXPECT_EQ(reply, (json{{"ok", true}, {"follow", true}, {"after", 0}}));
+}
+
+TEST_F(ControlProtocol, WhatPeopleAreToldOfEvents) {
+  const auto said = [&](fabric::EventKind kind, std::array<u64, 3> arguments) {
+    return event_message({1, 0, kind, 0, arguments}, machine_->config()).value_or("");
+  };
+  EXPECT_NE(said(fabric::EventKind::guest_error, {1, 17, 4}).find("vCPU 1"), std::string::npos);
+  EXPECT_NE(said(fabric::EventKind::guest_error, {1, 17, 4}).find("internal_error"),
+            std::string::npos);
+  EXPECT_NE(said(fabric::EventKind::guest_panicked, {0}).find("panicked"), std::string::npos);
+  EXPECT_EQ(said(fabric::EventKind::node_joined, {0, 1}), "");
+}
+
+TEST_F(ControlProtocol, BadRequestsGetAnAnswer) {
+  const std::pair<const char*, const char*> bad[] = {
+      {"", "JSON"},
+      {"{", "JSON"},
+      {"\xff\xfe", "JSON"},
+      {"[]", "object"},
+      {"3", "object"},
+      {"{}", "no command"},
+      {R"({"command":3})", "no command"},
+      {R"({"command":"fly"})", "unknown command 'fly'"},
+      {R"({"command":"fly"})", "status, events, pause"},
+      {R"({"command":"status","x":1})", "unknown member 'x'"},
+      {R"({"command":"pause","follow":true})", "unknown member 'follow'"},
+      {R"({"command":"events","follow":1})", "follow"},
+      {R"({"command":"events","after":-1})", "after"},
+      {R"({"command":"events","after":"x"})", "after"}};
+  for (const auto& [line, says] : bad) {
+    const json reply = handle_request_line(line, *machine_);
+    EXPECT_EQ(reply["ok"], false) << line;
+    EXPECT_NE(reply["error"].get<std::string>().find(says), std::string::npos)
+        << line << " -> " << reply;
+  }
+  EXPECT_EQ(handle_request_line(std::string(kMaxRequestBytes + 1, ' '), *machine_)["ok"], false);
+}
+
+// Names with bytes that are no UTF-8 come back in the error: it must still be one line of JSON.
+TEST_F(ControlProtocol, SurvivesMutatedRequests) {
+  const std::string seed = R"({"command":"events","follow":false,"after":12})";
+  std::mt19937 random(1);
+  for (int round = 0; round < 5'000; ++round) {
+    std::string line = seed;
+    for (int edit = 0; edit < 3; ++edit) line[random() % line.size()] = static_cast<char>(random());
+    const std::string answer = to_line(handle_request_line(line, *machine_));
+    EXPECT_FALSE(json::parse(answer, nullptr, false).is_discarded());
+    EXPECT_EQ(answer.find('\n'), std::string::npos);
+  }
+  EXPECT_EQ(handle_request_line(std::string(kMaxRequestBytes, '['), *machine_)["ok"], false);
+}
+
+// Every line is a comment or "name{label="value",...} number", and every sample has its TYPE.
+TEST_F(ControlProtocol, MetricsAreInPrometheusFormat) {
+  machine_->state().vcpus[2].counters.exits[31] = 7;
+  std::istringstream lines(metrics_text(*machine_));
+  std::string typed;
+  int samples = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("# HELP ")) continue;
+    if (line.starts_with("# TYPE ")) {
+      typed = line.substr(7, line.find(' ', 7) - 7);
+      EXPECT_TRUE(line.ends_with(" gauge") || line.ends_with(" counter")) << line;
+      EXPECT_EQ(typed.ends_with("_total"), line.ends_with(" counter")) << line;
+      continue;
+    }
+    ++samples;
+    EXPECT_TRUE(line.starts_with(typed + "{guest=\"test\"")) << line;
+    const auto close = line.find("} ");
+    ASSERT_NE(close, std::string::npos) << line;
+    EXPECT_EQ(line.find_first_not_of("0123456789", close + 2), std::string::npos) << line;
+  }
+  EXPECT_GT(samples, 40);
+  EXPECT_NE(metrics_text(*machine_).find(
+                R"(dvm_vcpu_exits_total{guest="test",vcpu="2",reason="dirty_ring_full"} 7)"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace dvm::tools

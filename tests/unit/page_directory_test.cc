@@ -1,0 +1,77 @@
+#include "hyperkernel/page_directory.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+
+#include "hyperkernel/guest_view.h"
+
+namespace dvm::hyperkernel {
+namespace {
+
+TEST(DirEntry, PacksEveryFieldWithoutLoss) {
+  const DirEntry e{
+      .frame = (1ull << 36) - 1, .mode = PageMode::owned, .owner = 0x3ff, .epoch = 0xffff};
+  EXPECT_EQ(DirEntry::unpack(e.packed()), e);
+  EXPECT_EQ(DirEntry::unpack(0).mode, PageMode::absent);
+}
+
+TEST(PageDirectory, TransitionHappensOnceAndOnlyFromTheExpectedEntry) {
+  std::vector<std::atomic<u64>> words(4);
+  PageDirectory d(words);
+  d.fill_plain();
+  const DirEntry from = *d.lookup(2);
+  const DirEntry to{.frame = 9, .mode = PageMode::owned, .owner = 1};
+  EXPECT_TRUE(d.transition(2, from, to));
+  EXPECT_FALSE(d.transition(2, from, to));
+  EXPECT_EQ(*d.lookup(2), to);
+  EXPECT_FALSE(d.lookup(4).has_value());
+}
+
+TEST(PageDirectory, ADamagedEntryIsNeverFollowed) {
+  std::vector<std::atomic<u64>> words(4);
+  PageDirectory d(words);
+  d.fill_plain();
+  words[1].store(DirEntry{.frame = 4, .mode = PageMode::shared}.packed());
+  EXPECT_TRUE(d.run_at(0, 1, 4).ok());
+  EXPECT_FALSE(d.run_at(1, 1, 4).ok());
+  EXPECT_EQ(d.run_at(9, ~0ull, 4)->pages, 0u);
+}
+
+// gfn is not frame: with the frames in any order, each guest page is the frame its entry names.
+TEST(GuestView, FollowsAPermutedDirectory) {
+  constexpr u64 kPages = 256;
+  fabric::PoolSpec spec{
+      "", "view", {{fabric::RegionKind::page_directory, 1, kPages * 8}}, kPages * kPageBytes};
+  auto pool = fabric::Pool::create(spec);
+  ASSERT_TRUE(pool.ok());
+  auto directory = PageDirectory::of(*pool);
+  ASSERT_TRUE(directory.ok());
+  std::vector<u64> frames(kPages);
+  std::iota(frames.begin(), frames.end(), 0);
+  std::shuffle(frames.begin(), frames.end(), std::mt19937(3));
+  for (u64 i = 0; i < kPages; ++i) {
+    ASSERT_TRUE(directory->transition(i, {}, {.frame = frames[i], .mode = PageMode::shared}));
+  }
+  // Two parts, as around the PCI hole.
+  const std::vector<RamPart> parts = {{0, 100 * kPageBytes, 0},
+                                      {4 * kGiB, 156 * kPageBytes, 100 * kPageBytes}};
+  auto view = GuestView::map(*pool, *directory, parts);
+  ASSERT_TRUE(view.ok()) << view.error().message;
+  for (u64 i = 0; i < kPages; ++i) {
+    const u64 gpa = i < 100 ? i * kPageBytes : 4 * kGiB + (i - 100) * kPageBytes;
+    ASSERT_TRUE(view->memory().store<u64>(gpa + 8, i).ok());
+  }
+  const auto region = pool->region_header(fabric::RegionKind::frames, 1);
+  auto raw = Mapping::shared(pool->fd(), region->offset, region->bytes, "frames");
+  for (u64 i = 0; i < kPages; ++i) {
+    u64 seen = 0;
+    std::memcpy(&seen, raw->data() + frames[i] * kPageBytes + 8, 8);
+    EXPECT_EQ(seen, i);
+  }
+}
+
+}  // namespace
+}  // namespace dvm::hyperkernel

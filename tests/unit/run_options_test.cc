@@ -1,0 +1,209 @@
+// What dvm-run makes of its command line: sizes, placement, options, and every way to get them
+// wrong.
+#include <gtest/gtest.h>
+
+#include "tools/ctl_command_line.h"
+#include "tools/placement.h"
+#include "tools/run_command_line.h"
+#include "tools/size_text.h"
+#include "vmm/layout.h"
+
+namespace dvm::tools {
+namespace {
+
+using Words = std::vector<std::string>;
+
+Result<RunSettings> settings_of(const Words& words) {
+  DVM_ASSIGN(auto line, parse_run_command_line(words));
+  return settings_from(std::move(line), "dvm-7");
+}
+
+TEST(SizeText, TakesBytesAndUnits) {
+  EXPECT_EQ(parse_size("0").value(), 0u);
+  EXPECT_EQ(parse_size("536870912").value(), 512 * kMiB);
+  EXPECT_EQ(parse_size("512M").value(), 512 * kMiB);
+  EXPECT_EQ(parse_size("2g").value(), 2 * kGiB);
+  EXPECT_EQ(parse_size("16777215T").value(), 16777215ull << 40);
+}
+
+TEST(SizeText, RefusesEverythingElse) {
+  for (const char* bad : {"", "M", "1.5G", "-1", "+1", " 1", "1 ", "1MB", "1MiB", "0x10", "1e3",
+                          "1P", "18446744073709551616", "16777216T", "99999999999999999999999G"}) {
+    const auto size = parse_size(bad);
+    ASSERT_FALSE(size.ok()) << bad;
+    EXPECT_EQ(size.error().kind, ErrorKind::usage);
+  }
+}
+
+TEST(SizeText, IsWrittenInTheLargestWholeUnit) {
+  EXPECT_EQ(format_size(512 * kMiB), "512 MiB");
+  EXPECT_EQ(format_size(2 * kGiB), "2 GiB");
+  EXPECT_EQ(format_size(1537 * kMiB), "1537 MiB");
+  EXPECT_EQ(format_size(1000), "1000 bytes");
+}
+
+TEST(Placement, DefaultIsContiguousAndEven) {
+  EXPECT_EQ(format_placement(balanced_placement(4, 2)), "0,0,1,1");
+  EXPECT_EQ(format_placement(balanced_placement(5, 2)), "0,0,0,1,1");
+  EXPECT_EQ(format_placement(balanced_placement(3, 3)), "0,1,2");
+  EXPECT_EQ(format_placement(balanced_placement(2, 5)), "0,1");  // the rest hold memory only
+}
+
+TEST(Placement, DefaultUsesEveryNodeForAllSizes) {
+  for (u32 vcpus = 1; vcpus <= vmm::layout::kMaxVcpus; ++vcpus) {
+    for (u32 nodes = 1; nodes <= vmm::layout::kMaxNodes; ++nodes) {
+      const auto placement = balanced_placement(vcpus, nodes);
+      ASSERT_TRUE(check_placement(placement, vcpus, nodes).ok());
+      std::vector<u32> load(nodes, 0);
+      for (const u16 node : placement) ++load[node];
+      for (u32 n = 0; n < std::min(vcpus, nodes); ++n) {
+        EXPECT_GE(load[n], vcpus / std::min(vcpus, nodes));
+        EXPECT_LE(load[n], vcpus / std::min(vcpus, nodes) + 1);
+      }
+    }
+  }
+}
+
+TEST(Placement, RefusesBadLists) {
+  for (const char* bad : {"", ",", "0,", ",0", "0,,1", "a", "0;1", "-1", "0, 1", "70000", "0.5"}) {
+    EXPECT_FALSE(parse_placement(bad).ok()) << bad;
+  }
+  std::string many = "0";
+  for (u32 i = 0; i < 100'000; ++i) many += ",0";
+  EXPECT_FALSE(parse_placement(many).ok());
+}
+
+TEST(RunOptions, Defaults) {
+  const auto s = settings_of({"--kernel", "k"});
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  EXPECT_EQ(s->kernel, "k");
+  EXPECT_FALSE(s->initrd.has_value());
+  EXPECT_EQ(s->append, "");
+  EXPECT_EQ(s->nodes, 1u);
+  EXPECT_EQ(s->cpus, 1u);
+  EXPECT_EQ(s->memory, 512 * kMiB);
+  EXPECT_EQ(s->name, "dvm-7");
+  EXPECT_EQ(s->pool, "");
+  EXPECT_EQ(s->on_panic, PanicPolicy::reboot);
+}
+
+TEST(RunOptions, AllOfThem) {
+  const auto s =
+      settings_of({"--kernel", "k",           "--initrd=i", "--append", "console=ttyS0 -- -x",
+                   "--nodes",  "3",           "--cpus",     "4",        "--memory",
+                   "1G",       "--placement", "2,0,0,1",    "--name",   "a.b_c-D",
+                   "--pool",   "p",           "--on-panic", "exit",     "--events",
+                   "e"});
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  EXPECT_EQ(*s->initrd, "i");
+  EXPECT_EQ(s->append, "console=ttyS0 -- -x");
+  EXPECT_EQ(format_placement(s->placement), "2,0,0,1");
+  EXPECT_EQ(s->name, "a.b_c-D");
+  EXPECT_EQ(s->on_panic, PanicPolicy::exit);
+  EXPECT_EQ(*s->events, "e");
+}
+
+TEST(RunOptions, AnEmptyCommandLineForTheKernelIsAllowed) {
+  EXPECT_TRUE(settings_of({"--kernel", "k", "--append", ""}).ok());
+}
+
+TEST(RunOptions, MoreNodesThanVcpusIsAllowed) {
+  EXPECT_TRUE(settings_of({"--kernel", "k", "--nodes", "16", "--cpus", "1"}).ok());
+}
+
+struct BadInput {
+  Words words;
+  std::vector<std::string> says;
+};
+
+class RunOptionsRefused : public ::testing::TestWithParam<BadInput> {};
+
+TEST_P(RunOptionsRefused, WithOneClearLine) {
+  const auto s = settings_of(GetParam().words);
+  ASSERT_FALSE(s.ok());
+  EXPECT_EQ(s.error().kind, ErrorKind::usage);  // exit code 64
+  EXPECT_EQ(s.error().message.find('\n'), std::string::npos);
+  for (const auto& text : GetParam().says) {
+    EXPECT_NE(s.error().message.find(text), std::string::npos)
+        << s.error().message << "\nlacks " << text;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, RunOptionsRefused,
+    ::testing::Values(
+        BadInput{{}, {"--kernel"}}, BadInput{{"--nodes", "2"}, {"no kernel"}},
+        BadInput{{"--kernel"}, {"--kernel", "no value"}},
+        BadInput{{"--kernel="}, {"--kernel", "no value"}},
+        BadInput{{"--kernel", ""}, {"--kernel", "empty"}},
+        BadInput{{"--kernel", "a", "--kernel", "b"}, {"--kernel", "2 times", "once"}},
+        BadInput{{"--kernel", "k", "extra"}, {"extra", "no option"}},
+        BadInput{{"--kernel", "k", "--nodes", "0"}, {"--nodes", "'0'", "1 to 16"}},
+        BadInput{{"--kernel", "k", "--nodes", "17"}, {"--nodes", "'17'", "1 to 16"}},
+        BadInput{{"--kernel", "k", "--nodes", "two"}, {"--nodes", "'two'", "1 to 16"}},
+        BadInput{{"--kernel", "k", "--nodes", "1.0"}, {"--nodes", "'1.0'"}},
+        BadInput{{"--kernel", "k", "--cpus", "65"}, {"--cpus", "'65'", "1 to 64"}},
+        BadInput{{"--kernel", "k", "--cpus", "-1"}, {"--cpus", "'-1'"}},
+        BadInput{{"--kernel", "k", "--cpus", "99999999999999999999"}, {"--cpus"}},
+        BadInput{{"--kernel", "k", "--memory", "63M"}, {"--memory", "63 MiB", "64 MiB"}},
+        BadInput{{"--kernel", "k", "--memory", "65M"}, {"--memory", "65 MiB", "multiple of 2 MiB"}},
+        BadInput{{"--kernel", "k", "--memory", "1.5G"}, {"--memory", "'1.5G'", "whole number"}},
+        BadInput{{"--kernel", "k", "--memory", "2T"}, {"--memory", "2 TiB", "1 TiB"}},
+        BadInput{{"--kernel", "k", "--memory", "99999999999T"}, {"--memory", "2^64"}},
+        BadInput{{"--kernel", "k", "--cpus", "2", "--placement", "0"},
+                 {"placement", "'0'", "2 in all"}},
+        BadInput{{"--kernel", "k", "--cpus", "2", "--placement", "0,1"},
+                 {"placement", "node 1", "0 to 0"}},
+        BadInput{{"--kernel", "k", "--placement", "a"}, {"--placement", "'a'"}},
+        BadInput{{"--kernel", "k", "--name", "a/b"}, {"--name", "'a/b'"}},
+        BadInput{{"--kernel", "k", "--name", ".."}, {"--name", "'..'"}},
+        BadInput{{"--kernel", "k", "--name", std::string(49, 'a')}, {"--name", "1 to 48"}},
+        BadInput{{"--kernel", "k", "--on-panic", "halt"},
+                 {"--on-panic", "'halt'", "reboot or exit"}},
+        BadInput{{"--kernel", "k", "--config", "/nonexistent/x.json"},
+                 {"--config", "/nonexistent/x.json"}},
+        // Parts that are not built are unknown, not accepted and ignored.
+        BadInput{{"--kernel", "k", "--disk", "d"}, {"unknown option --disk"}},
+        BadInput{{"--kernel", "k", "--net=user"}, {"unknown option --net"}},
+        BadInput{{"--kernel", "k", "--protect", "epoch"}, {"unknown option --protect"}},
+        BadInput{{"--kernel", "k", "--detach"}, {"unknown option --detach"}},
+        BadInput{{"--kernel", "k", "-n"}, {"unknown option -n"}},
+        BadInput{{"--kern", "k"}, {"unknown option --kern"}}));
+
+TEST(RunOptions, HelpAndVersionNeedNothingElse) {
+  EXPECT_TRUE(parse_run_command_line({"--help"})->help);
+  EXPECT_TRUE(parse_run_command_line({"--version"})->version);
+  EXPECT_FALSE(parse_run_command_line({"--help", "--disk"}).ok());
+}
+
+TEST(RunOptions, HelpNamesEveryOptionAndExitCode) {
+  const std::string help = run_help();
+  for (const char* text : {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
+                           "--placement", "--name", "--pool", "--on-panic", "--events", "--config",
+                           "--version", "--help", "Ctrl-A x", "SIGTERM", "64", "EXAMPLES"}) {
+    EXPECT_NE(help.find(text), std::string::npos) << text;
+  }
+}
+
+TEST(CtlOptions, TakesOneCommand) {
+  const auto line = parse_ctl_command_line({"--name", "demo", "--json", "events", "--follow"});
+  ASSERT_TRUE(line.ok()) << line.error().message;
+  EXPECT_EQ(line->command, "events");
+  EXPECT_EQ(*line->name, "demo");
+  EXPECT_TRUE(line->json);
+  EXPECT_TRUE(line->follow);
+}
+
+TEST(CtlOptions, RefusesTheRest) {
+  for (const Words& bad :
+       {Words{}, Words{"fly"}, Words{"status", "events"}, Words{"--follow", "status"},
+        Words{"--name", "a", "list"}, Words{"--name", "/", "status"}, Words{"--name"},
+        Words{"migrate-vcpu", "0", "--to", "1"}}) {
+    const auto line = parse_ctl_command_line(bad);
+    ASSERT_FALSE(line.ok());
+    EXPECT_EQ(line.error().kind, ErrorKind::usage);
+  }
+}
+
+}  // namespace
+}  // namespace dvm::tools

@@ -1,0 +1,83 @@
+#include "tools/control_client.h"
+
+#include <nlohmann/json.hpp>
+
+#include "tools/control_protocol.h"
+#include "tools/event_text.h"
+
+namespace dvm::tools {
+
+ControlClient::ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed)
+    : socket_(std::move(socket)), machine_(machine), on_closed_(std::move(on_closed)) {}
+
+void ControlClient::read_request() {
+  asio::async_read_until(
+      socket_, asio::dynamic_buffer(received_, kMaxRequestBytes), '\n',
+      [self = shared_from_this()](const asio::error_code& failure, std::size_t bytes) {
+        if (failure == asio::error::not_found)
+          return self->refuse("the request is longer than 64 KiB");
+        if (failure) return self->close();
+        const std::string line = self->received_.substr(0, bytes - 1);
+        self->received_.erase(0, bytes);
+        self->answer(line);
+      });
+}
+
+void ControlClient::answer(const std::string& line) {
+  const nlohmann::json reply = handle_request_line(line, machine_);
+  if (reply.contains("follow")) follows_ = reply["after"].get<u64>();
+  send(to_line(reply) + "\n");
+}
+
+void ControlClient::refuse(const std::string& why) {
+  closing_ = true;
+  follows_.reset();
+  send(to_line(error_reply(why)) + "\n");
+}
+
+void ControlClient::send(std::string text) {
+  busy_ = true;
+  sending_ = std::move(text);
+  asio::async_write(socket_, asio::buffer(sending_),
+                    [self = shared_from_this()](const asio::error_code& failure, std::size_t) {
+                      self->busy_ = false;
+                      if (failure) return self->close();
+                      self->sent();
+                    });
+}
+
+void ControlClient::sent() {
+  if (follows_) {
+    send_events();
+    if (busy_) return;
+  }
+  if (closing_) return close();
+  if (!follows_) return read_request();
+  // A follower asks nothing more: reading only tells when it hangs up.
+  if (std::exchange(watches_hang_up_, true)) return;
+  socket_.async_wait(Socket::wait_read,
+                     [self = shared_from_this()](const asio::error_code&) { self->close(); });
+}
+
+void ControlClient::send_events() {
+  if (!follows_ || busy_ || !socket_.is_open()) return;
+  std::string lines;
+  follows_ = fabric::read_events(machine_.events(), *follows_, [&](const fabric::Event& event) {
+    lines += to_line(event_json(event)) + "\n";
+  });
+  if (!lines.empty()) send(std::move(lines));
+}
+
+void ControlClient::close_when_sent() {
+  closing_ = true;
+  send_events();
+  if (!busy_) close();
+}
+
+void ControlClient::close() {
+  asio::error_code ignored;
+  socket_.close(ignored);
+  if (on_closed_) std::exchange(on_closed_, nullptr)(shared_from_this());
+}
+
+}  // namespace dvm::tools

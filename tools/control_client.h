@@ -1,0 +1,47 @@
+// One connection to a guest's control socket, on the side of the guest.
+#pragma once
+
+#include <asio.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "vmm/machine.h"
+
+namespace dvm::tools {
+
+// Requests are answered one after the other; the next is read once the last reply has been taken,
+// so a client that does not read holds no memory of ours. Threads: the server's.
+class ControlClient : public std::enable_shared_from_this<ControlClient> {
+ public:
+  using Socket = asio::local::stream_protocol::socket;
+  using OnClosed = std::function<void(const std::shared_ptr<ControlClient>&)>;
+
+  ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed);
+  void read_request();
+  // Says why and closes.
+  void refuse(const std::string& why);
+  // Sends what is new to a client that follows and is ready for more.
+  void send_events();
+  // After what is on its way, and the last events for one that follows.
+  void close_when_sent();
+
+ private:
+  void answer(const std::string& line);
+  void send(std::string text);
+  void sent();
+  void close();
+
+  Socket socket_;
+  vmm::Machine& machine_;
+  OnClosed on_closed_;
+  std::string received_;
+  std::string sending_;
+  std::optional<u64> follows_;  // the last sequence sent
+  bool busy_ = false;           // sending_ is on its way
+  bool closing_ = false;
+  bool watches_hang_up_ = false;
+};
+
+}  // namespace dvm::tools

@@ -1,0 +1,162 @@
+#include "tools/control_protocol.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "tools/event_text.h"
+#include "tools/metrics.h"
+#include "tools/status.h"
+
+namespace dvm::tools {
+namespace {
+
+using nlohmann::json;
+using vmm::Machine;
+using vmm::Phase;
+
+constexpr u64 kParkLimitNs = 2'000'000'000, kParkLookNs = 5'000'000;
+
+Error wrong_state(Machine& machine, std::string_view command, std::string_view allowed) {
+  return error("{}: the guest is {}; allowed: when it is {}", command,
+               phase_name(machine.state().control.phase.load()), allowed);
+}
+
+Result<json> do_status(const json&, Machine& machine) { return status_json(machine); }
+
+Result<json> do_metrics(const json&, Machine& machine) {
+  return json{{"text", metrics_text(machine)}};
+}
+
+Result<json> do_events(const json& request, Machine& machine) {
+  u64 after = 0;
+  if (const auto it = request.find("after"); it != request.end()) {
+    if (!it->is_number_integer() || *it < 0)
+      return error("events: after: allowed: a sequence number");
+    after = it->get<u64>();
+  }
+  if (const auto it = request.find("follow"); it != request.end()) {
+    if (!it->is_boolean()) return error("events: follow: allowed: true or false");
+    if (it->get<bool>()) return json{{"follow", true}, {"after", after}};
+  }
+  json events = json::array();
+  fabric::read_events(machine.events(), after,
+                      [&](const fabric::Event& event) { events.push_back(event_json(event)); });
+  return json{{"events", std::move(events)}};
+}
+
+Result<json> do_pause(const json&, Machine& machine) {
+  if (!machine.request_pause()) return wrong_state(machine, "pause", "running");
+  const auto& control = machine.state().control;
+  const u64 limit = fabric::monotonic_ns() + kParkLimitNs;
+  for (;;) {
+    const u32 seen = fabric::listen(control.changed);
+    if (machine.all_parked()) return json{{"state", "paused"}};
+    if (control.phase.load() != Phase::paused) return error("pause: the guest did not stay paused");
+    const u64 now = fabric::monotonic_ns();
+    if (now >= limit) return error("pause: asked for, but a vCPU still runs after 2 s");
+    fabric::wait(control.changed, seen, now + kParkLookNs);
+  }
+}
+
+Result<json> do_resume(const json&, Machine& machine) {
+  if (!machine.request_resume()) return wrong_state(machine, "resume", "paused");
+  return json{{"state", "running"}};
+}
+
+Result<json> do_reset(const json&, Machine& machine) {
+  const Phase phase = machine.state().control.phase.load();
+  if (phase != Phase::running && phase != Phase::paused) {
+    return wrong_state(machine, "reset", "running or paused");
+  }
+  machine.request_reset();
+  return json{{"state", "starting"}};
+}
+
+Result<json> do_shutdown(const json&, Machine& machine) {
+  if (machine.state().control.phase.load() != Phase::running) {
+    return wrong_state(machine, "shutdown", "running");
+  }
+  machine.press_power_button();
+  return json{{"state", "running"}};
+}
+
+Result<json> do_stop(const json&, Machine& machine) {
+  machine.request_stop(vmm::StopReason::user);
+  return json{{"state", "stopped"}};
+}
+
+struct Command {
+  std::string_view name;
+  Result<json> (*run)(const json& request, Machine& machine);
+};
+
+constexpr std::array<Command, 8> kCommands = {{{"status", do_status},
+                                               {"events", do_events},
+                                               {"pause", do_pause},
+                                               {"resume", do_resume},
+                                               {"reset", do_reset},
+                                               {"shutdown", do_shutdown},
+                                               {"stop", do_stop},
+                                               {"metrics", do_metrics}}};
+
+std::string command_names() {
+  std::string names;
+  for (const auto& command : kCommands) {
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", command.name);
+  }
+  return names;
+}
+
+// A member nobody reads is a mistake of the caller's that must not pass in silence.
+Status check_members(const json& request, std::string_view command) {
+  for (const auto& [key, value] : request.items()) {
+    if (key == "command" || (command == "events" && (key == "follow" || key == "after"))) continue;
+    return error("{}: unknown member '{}'; allowed: command{}", command, key.substr(0, 40),
+                 command == "events" ? ", follow, after" : "");
+  }
+  return {};
+}
+
+Result<json> run_request(const json& request, Machine& machine) {
+  if (!request.is_object()) return error("not a JSON object; allowed: {{\"command\": ...}}");
+  const auto it = request.find("command");
+  if (it == request.end() || !it->is_string()) {
+    return error("no command; allowed: {}", command_names());
+  }
+  const auto& name = it->get_ref<const std::string&>();
+  for (const auto& command : kCommands) {
+    if (command.name != name) continue;
+    DVM_TRY(check_members(request, name));
+    return command.run(request, machine);
+  }
+  return error("unknown command '{}'; allowed: {}", name.substr(0, 40), command_names());
+}
+
+}  // namespace
+
+json error_reply(const std::string& why) { return {{"ok", false}, {"error", why}}; }
+
+json handle_request(const json& request, Machine& machine) {
+  try {
+    auto result = run_request(request, machine);
+    if (!result) return error_reply(result.error().message);
+    json reply = result.take();
+    reply["ok"] = true;
+    return reply;
+  } catch (const std::exception& e) {
+    return error_reply(e.what());
+  }
+}
+
+json handle_request_line(const std::string& line, Machine& machine) {
+  if (line.size() > kMaxRequestBytes) return error_reply("the request is longer than 64 KiB");
+  const json request = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (request.is_discarded()) return error_reply("the request is not valid JSON");
+  return handle_request(request, machine);
+}
+
+std::string to_line(const json& object) {
+  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace dvm::tools

@@ -1,0 +1,23 @@
+// What a guest's control socket understands: one JSON object a line in, one out.
+//   {"command":"status"}               -> {"ok":true,"name":..}
+//   {"command":"fly"}                  -> {"ok":false,"error":".."}
+//   {"command":"events","follow":true} -> {"ok":true,"follow":true,"after":0}, then an event a line
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "vmm/machine.h"
+
+namespace dvm::tools {
+
+inline constexpr std::size_t kMaxRequestBytes = 64 * 1024;
+
+// Carries a request out. `pause` answers when every vCPU stands still, which may take a moment.
+nlohmann::json handle_request(const nlohmann::json& request, vmm::Machine& machine);
+// The reply's line, without the line break. Whatever the text, never throws.
+nlohmann::json handle_request_line(const std::string& line, vmm::Machine& machine);
+nlohmann::json error_reply(const std::string& why);
+std::string to_line(const nlohmann::json& object);
+
+}  // namespace dvm::tools

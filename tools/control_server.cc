@@ -1,0 +1,86 @@
+#include "tools/control_server.h"
+
+#include <sys/stat.h>
+
+#include "tools/control_client.h"
+
+namespace dvm::tools {
+namespace {
+
+constexpr std::chrono::milliseconds kLastCall{300}, kAcceptPause{100};
+
+}  // namespace
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(vmm::Machine& machine,
+                                                            const std::string& path) {
+  std::unique_ptr<ControlServer> server(new ControlServer(machine));
+  DVM_TRY(server->listen(path));
+  server->thread_ = std::thread([s = server.get()] {
+    s->accept();
+    s->io_.run();
+  });
+  return server;
+}
+
+Status ControlServer::listen(const std::string& path) {
+  using asio::local::stream_protocol;
+  asio::error_code failure;
+  acceptor_.open(stream_protocol(), failure);
+  if (!failure) acceptor_.bind(stream_protocol::endpoint(path), failure);
+  if (!failure && ::chmod(path.c_str(), 0600) < 0) failure.assign(errno, asio::system_category());
+  if (!failure) acceptor_.listen(asio::socket_base::max_listen_connections, failure);
+  if (failure) return error("control socket: {}", failure.message());
+  return {};
+}
+
+ControlServer::~ControlServer() {
+  if (!thread_.joinable()) return;
+  asio::post(io_, [this] { close(); });
+  thread_.join();
+}
+
+void ControlServer::accept() {
+  acceptor_.async_accept([this](const asio::error_code& failure, ControlClient::Socket socket) {
+    if (!acceptor_.is_open()) return;
+    if (failure) {  // out of descriptors, say: not a reason to spin
+      last_call_.expires_after(kAcceptPause);
+      last_call_.async_wait([this](const asio::error_code& cancelled) {
+        if (!cancelled) accept();
+      });
+      return;
+    }
+    const auto client = std::make_shared<ControlClient>(
+        std::move(socket), machine_, [this](const auto& closed) { client_closed(closed); });
+    const bool full = clients_.size() >= kMaxClients;
+    clients_.insert(client);
+    if (full) {
+      client->refuse("16 clients are connected already");
+    } else {
+      client->read_request();
+    }
+    accept();
+  });
+}
+
+void ControlServer::events_written() {
+  asio::post(io_, [this] {
+    // A copy: a client whose connection broke takes itself off.
+    for (const auto& client : std::set(clients_)) client->send_events();
+  });
+}
+
+void ControlServer::client_closed(const std::shared_ptr<ControlClient>& client) {
+  clients_.erase(client);
+  if (!acceptor_.is_open() && clients_.empty()) io_.stop();
+}
+
+void ControlServer::close() {
+  asio::error_code ignored;
+  acceptor_.close(ignored);
+  for (const auto& client : std::set(clients_)) client->close_when_sent();
+  last_call_.expires_after(kLastCall);
+  last_call_.async_wait([this](const asio::error_code&) { io_.stop(); });
+  if (clients_.empty()) io_.stop();
+}
+
+}  // namespace dvm::tools

@@ -1,0 +1,25 @@
+// The command line of dvm-ctl.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fabric/result.h"
+
+namespace dvm::tools {
+
+struct CtlCommandLine {
+  std::string command;
+  std::optional<std::string> name;
+  bool json = false;
+  bool follow = false;
+  bool help = false;
+  bool version = false;
+};
+
+// `words` without the program's name. Never throws.
+Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words);
+std::string ctl_help();
+
+}  // namespace dvm::tools

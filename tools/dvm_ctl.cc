@@ -1,0 +1,103 @@
+// dvm-ctl: asks a running guest, and prints its answer.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "tools/ctl_command_line.h"
+#include "tools/exit_code.h"
+#include "tools/guest_connection.h"
+#include "tools/message.h"
+#include "tools/reply_text.h"
+
+namespace dvm::tools {
+namespace {
+
+using nlohmann::json;
+
+Status print(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+    return sys_error("write stdout");
+  return {};
+}
+
+std::string as_line(const json& object) {
+  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+Status list_guests(bool as_json) {
+  json guests = json::array();
+  for (const RunningGuest& guest : running_guests()) {
+    auto connection = GuestConnection::open(guest);
+    if (!connection) continue;  // on its way up or down
+    auto status = connection->ask({{"command", "status"}});
+    if (!status) continue;
+    (*status)["pid"] = guest.pid;
+    guests.push_back(status.take());
+  }
+  if (as_json) return print(as_line({{"guests", guests}}));
+  if (guests.empty()) {
+    say_line("dvm-ctl", "no guest is running");
+    return {};
+  }
+  return print(list_text(guests));
+}
+
+Status follow_events(GuestConnection& connection, bool as_json) {
+  for (;;) {
+    DVM_ASSIGN(const auto line, connection.next_line());
+    if (!line) return {};
+    DVM_TRY(print(as_json ? *line + "\n" : event_text(json::parse(*line))));
+  }
+}
+
+std::string reply_text(const CtlCommandLine& line, const std::string& guest, const json& reply) {
+  if (line.json) return as_line(reply);
+  if (line.command == "status") return status_text(reply);
+  if (line.command == "metrics") return reply.at("text").get<std::string>();
+  if (line.command == "events") {
+    std::string text;
+    for (const auto& event : reply.at("events")) text += event_text(event);
+    return text;
+  }
+  if (line.command == "shutdown") return guest + ": asked to shut down\n";
+  return guest + ": " + reply.at("state").get<std::string>() + "\n";
+}
+
+Status carry_out(const CtlCommandLine& line) {
+  if (line.command == "list") return list_guests(line.json);
+  DVM_ASSIGN(const auto guest, find_guest(line.name));
+  DVM_ASSIGN(auto connection, GuestConnection::open(guest));
+  json request = {{"command", line.command}};
+  if (line.follow) request["follow"] = true;
+  DVM_ASSIGN(const json reply, connection.ask(request));
+  if (line.follow) return follow_events(connection, line.json);
+  return print(reply_text(line, guest.name, reply));
+}
+
+int run(const std::vector<std::string>& words) {
+  Status status;
+  const auto line = parse_ctl_command_line(words);
+  if (!line.ok()) {
+    status = line.error();
+  } else if (line->help) {
+    status = print(ctl_help());
+  } else if (line->version) {
+    status = print("dvm-ctl " DVM_VERSION "\n");
+  } else {
+    status = carry_out(*line);
+  }
+  if (status.ok()) return kExitOk;
+  say_line("dvm-ctl", status.error().message);
+  return exit_code_of(status.error());
+}
+
+}  // namespace
+}  // namespace dvm::tools
+
+int main(int argc, char** argv) {
+  try {
+    return dvm::tools::run({argv + 1, argv + argc});
+  } catch (const std::exception& e) {
+    dvm::tools::say_line("dvm-ctl", e.what());
+    return dvm::tools::kExitError;
+  }
+}

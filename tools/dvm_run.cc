@@ -1,0 +1,55 @@
+// dvm-run: launches a guest and stays with it.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "tools/exit_code.h"
+#include "tools/guest_run.h"
+#include "tools/message.h"
+#include "tools/run_command_line.h"
+
+namespace dvm::tools {
+namespace {
+
+int fail(const Error& failure) {
+  say("{}", failure.message);
+  return exit_code_of(failure);
+}
+
+int print(const std::string& text) {
+  return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0 ? kExitError : kExitOk;
+}
+
+// Whoever started us with stdin, stdout or stderr closed must not have our own files taken for
+// them.
+void fill_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) < 0) return;
+  }
+}
+
+int run(const std::vector<std::string>& words) {
+  auto line = parse_run_command_line(words);
+  if (!line) return fail(line.error());
+  if (line->help) return print(run_help());
+  if (line->version) return print("dvm-run " DVM_VERSION "\n");
+  const auto settings = settings_from(line.take(), fmt::format("dvm-{}", ::getpid()));
+  if (!settings) return fail(settings.error());
+  GuestRun guest;
+  const auto code = guest.run(*settings);
+  return code.ok() ? *code : fail(code.error());
+}
+
+}  // namespace
+}  // namespace dvm::tools
+
+int main(int argc, char** argv) {
+  dvm::tools::fill_standard_descriptors();
+  try {
+    return dvm::tools::run({argv + 1, argv + argc});
+  } catch (const std::exception& e) {
+    dvm::tools::say("{}", e.what());
+    return dvm::tools::kExitError;
+  }
+}

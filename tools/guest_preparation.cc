@@ -1,0 +1,85 @@
+#include "tools/guest_preparation.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "tools/guest_clock.h"
+#include "tools/node_process.h"
+#include "tools/size_text.h"
+#include "vmm/kvm_probe.h"
+
+namespace dvm::tools {
+namespace {
+
+Result<Fd> open_file(std::string_view role, const std::string& path) {
+  auto file = Fd::open(path, O_RDONLY | O_NONBLOCK);  // a pipe must not keep us waiting
+  if (!file) return usage_error("{}: {}", role, file.error().message);
+  return file;
+}
+
+Status check_kvm() {
+  const std::string why = vmm::probe_kvm();
+  if (why.empty()) return {};
+  return error("/dev/kvm: not usable: {} (tools/lab runs dvm where KVM is emulated)", why);
+}
+
+Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) {
+  DVM_ASSIGN(const GuestClock clock, measure_guest_clock());
+  vmm::MachineSpec spec;
+  std::copy(settings.name.begin(), settings.name.end(), spec.config.name.begin());
+  spec.config.memory_bytes = settings.memory;
+  spec.config.tsc_offset = clock.tsc_offset;
+  spec.config.tsc_khz = clock.tsc_khz;
+  spec.config.vcpus = settings.cpus;
+  spec.config.nodes = settings.nodes;
+  spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
+  std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
+  spec.pool_path = settings.pool;
+  return vmm::Machine::create(spec);
+}
+
+std::string plural(u32 count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+}  // namespace
+
+Result<vmm::BootSource> open_boot_source(const RunSettings& settings) {
+  vmm::BootSource boot;
+  DVM_ASSIGN(boot.kernel, open_file("--kernel", settings.kernel));
+  boot.kernel_name = settings.kernel;
+  if (settings.initrd) {
+    DVM_ASSIGN(boot.initrd, open_file("--initrd", *settings.initrd));
+    boot.initrd_name = *settings.initrd;
+  }
+  boot.command_line = settings.append;
+  DVM_TRY(vmm::check_boot_source(boot, settings.memory));
+  return boot;
+}
+
+Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
+  DVM_ASSIGN(auto boot, open_boot_source(settings));
+  DVM_TRY(check_kvm());
+  DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
+  DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
+  std::optional<EventFile> events;
+  if (settings.events) {
+    DVM_ASSIGN(events, EventFile::open(*settings.events));
+  }
+  auto machine = make_machine(settings);
+  if (!machine) {
+    if (events) events->discard();
+    return machine.error();
+  }
+  return PreparedGuest{std::move(node_program), std::move(boot), std::move(folder),
+                       std::move(events), machine.take()};
+}
+
+std::string describe_guest(const RunSettings& settings) {
+  return fmt::format("{}: {} on {}, {}, pool {}", settings.name, plural(settings.cpus, "vCPU"),
+                     plural(settings.nodes, "node"), format_size(settings.memory),
+                     settings.pool.empty() ? "memfd" : settings.pool);
+}
+
+}  // namespace dvm::tools

@@ -1,0 +1,31 @@
+// All that is checked and made before the first node starts, in the order in which a user wants to
+// hear what is wrong: own words, files, this machine, the name, memory.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "tools/event_file.h"
+#include "tools/run_settings.h"
+#include "tools/runtime_dir.h"
+#include "vmm/boot/loader.h"
+#include "vmm/machine.h"
+
+namespace dvm::tools {
+
+struct PreparedGuest {
+  std::string node_program;
+  vmm::BootSource boot;
+  GuestFolder folder;
+  std::optional<EventFile> events;
+  std::unique_ptr<vmm::Machine> machine;
+};
+
+// After an error nothing is left behind.
+Result<PreparedGuest> prepare_guest(const RunSettings& settings);
+// The kernel and initrd, opened and found fit for this guest.
+Result<vmm::BootSource> open_boot_source(const RunSettings& settings);
+// "demo: 4 vCPUs on 2 nodes, 512 MiB, pool memfd"
+std::string describe_guest(const RunSettings& settings);
+
+}  // namespace dvm::tools

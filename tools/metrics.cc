@@ -1,0 +1,132 @@
+#include "tools/metrics.h"
+
+#include "tools/exit_reason.h"
+#include "tools/status.h"
+
+namespace dvm::tools {
+namespace {
+
+using vmm::VcpuCounters;
+
+// Label values here are numbers, names of ours, and a guest's name (A-Z a-z 0-9 . _ -): none needs
+// escaping.
+class Exposition {
+ public:
+  explicit Exposition(std::string guest) : guest_(std::move(guest)) {}
+
+  // The samples of `name` follow.
+  void metric(std::string_view name, std::string_view type, std::string_view help) {
+    name_ = name;
+    text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+  }
+  void sample(u64 value, std::string_view labels = {}) {
+    text_ += fmt::format("{}{{guest=\"{}\"{}{}}} {}\n", name_, guest_, labels.empty() ? "" : ",",
+                         labels, value);
+  }
+  std::string take() { return std::move(text_); }
+
+ private:
+  std::string guest_;
+  std::string name_;
+  std::string text_;
+};
+
+void guest_metrics(Exposition& out, vmm::Machine& machine) {
+  const auto& control = machine.state().control;
+  out.metric("dvm_guest_state", "gauge", "1 for the state the guest is in.");
+  for (const auto phase :
+       {vmm::Phase::resetting, vmm::Phase::running, vmm::Phase::paused, vmm::Phase::stopped}) {
+    out.sample(control.phase.load() == phase ? 1 : 0,
+               fmt::format("state=\"{}\"", phase_name(phase)));
+  }
+  out.metric("dvm_boots_total", "counter", "Boots of the guest, the first one included.");
+  out.sample(control.boots.load());
+  out.metric("dvm_memory_bytes", "gauge", "RAM of the guest.");
+  out.sample(machine.config().memory_bytes);
+  out.metric("dvm_pool_bytes", "gauge", "Size of the memory pool.");
+  out.sample(machine.pool().header().total_bytes);
+  out.metric("dvm_pool_metadata_bytes", "gauge",
+             "Part of the pool that must be hardware-coherent.");
+  out.sample(machine.pool().header().metadata_bytes);
+  out.metric("dvm_events_total", "counter", "Events logged.");
+  out.sample(machine.events().tail.load());
+}
+
+void node_metrics(Exposition& out, vmm::Machine& machine) {
+  out.metric("dvm_node_up", "gauge", "1 while the node is part of the guest.");
+  for (u32 n = 0; n < machine.config().nodes; ++n) {
+    const auto& slot = machine.instances().slots[vmm::kFirstNodeInstance + n];
+    out.sample(slot.state.load() == fabric::InstanceState::active ? 1 : 0,
+               fmt::format("node=\"{}\"", n));
+  }
+}
+
+void vcpu_placement_metrics(Exposition& out, const vmm::MachineState& state) {
+  out.metric("dvm_vcpu_node", "gauge", "Node that the vCPU is placed on.");
+  for (u32 v = 0; v < state.config.vcpus; ++v) {
+    out.sample(state.vcpus[v].node.load(), fmt::format("vcpu=\"{}\"", v));
+  }
+  using enum vmm::VcpuRunState;
+  out.metric("dvm_vcpu_state", "gauge", "1 for the state the vCPU is in.");
+  for (u32 v = 0; v < state.config.vcpus; ++v) {
+    const auto now = state.vcpus[v].run_state.load();
+    for (const auto s : {absent, outside, in_guest, halted, wait_sipi, parked}) {
+      out.sample(s == now ? 1 : 0, fmt::format("vcpu=\"{}\",state=\"{}\"", v, run_state_name(s)));
+    }
+  }
+}
+
+void vcpu_exit_metrics(Exposition& out, const vmm::MachineState& state) {
+  out.metric("dvm_vcpu_exits_total", "counter",
+             "Exits from the guest to the node, by KVM's reason.");
+  for (u32 v = 0; v < state.config.vcpus; ++v) {
+    const VcpuCounters& counters = state.vcpus[v].counters;
+    for (std::size_t reason = 0; reason < counters.exits.size(); ++reason) {
+      if (counters.exits[reason] == 0) continue;
+      out.sample(counters.exits[reason],
+                 fmt::format("vcpu=\"{}\",reason=\"{}\"", v, exit_reason_name(reason)));
+    }
+    out.sample(counters.signal_exits, fmt::format("vcpu=\"{}\",reason=\"signal\"", v));
+  }
+}
+
+struct CounterMetric {
+  std::string_view name, help;
+  u64 VcpuCounters::*member;
+};
+constexpr std::array<CounterMetric, 7> kCounters = {{
+    {"dvm_vcpu_interrupts_injected_total", "Interrupts given to the vCPU.",
+     &VcpuCounters::injected},
+    {"dvm_vcpu_kicks_total", "Kicks the vCPU sent to others.", &VcpuCounters::kicks_sent},
+    {"dvm_vcpu_halts_total", "HLT instructions.", &VcpuCounters::halts},
+    {"dvm_vcpu_eoi_writes_total", "Writes of the local APIC's EOI register.",
+     &VcpuCounters::eoi_writes},
+    {"dvm_vcpu_icr_writes_total", "Writes of the interrupt command register.",
+     &VcpuCounters::icr_writes},
+    {"dvm_vcpu_timer_writes_total", "Settings of the local APIC's timer.",
+     &VcpuCounters::timer_writes},
+    {"dvm_vcpu_other_msrs_total", "Accesses to other MSRs.", &VcpuCounters::other_msrs},
+}};
+
+void vcpu_counter_metrics(Exposition& out, const vmm::MachineState& state) {
+  for (const CounterMetric& counter : kCounters) {
+    out.metric(counter.name, "counter", counter.help);
+    for (u32 v = 0; v < state.config.vcpus; ++v) {
+      out.sample(state.vcpus[v].counters.*counter.member, fmt::format("vcpu=\"{}\"", v));
+    }
+  }
+}
+
+}  // namespace
+
+std::string metrics_text(vmm::Machine& machine) {
+  Exposition out(machine.config().name.data());
+  guest_metrics(out, machine);
+  node_metrics(out, machine);
+  vcpu_placement_metrics(out, machine.state());
+  vcpu_exit_metrics(out, machine.state());
+  vcpu_counter_metrics(out, machine.state());
+  return out.take();
+}
+
+}  // namespace dvm::tools

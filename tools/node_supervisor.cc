@@ -1,0 +1,175 @@
+#include "tools/node_supervisor.h"
+
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "tools/message.h"
+
+namespace dvm::tools {
+
+using fabric::EventKind;
+using vmm::Phase;
+using vmm::StopReason;
+
+namespace {
+
+// A node needs far less to leave. After a death the guest is lost and the caller waits.
+constexpr std::chrono::milliseconds kPatience{2000}, kPatienceAfterDeath{500};
+
+}  // namespace
+
+NodeSupervisor::NodeSupervisor(asio::io_context& io, vmm::Machine& machine,
+                               std::function<void()> on_all_ended)
+    : io_(io), machine_(machine), on_all_ended_(std::move(on_all_ended)), patience_(io) {}
+
+NodeSupervisor::~NodeSupervisor() {
+  failures_.reset();
+  kill_rest();
+  for (const Watched& node : nodes_) {
+    if (!node.ended) ::waitpid(node.process.pid(), nullptr, 0);
+  }
+  if (manager_) manager_->end();
+}
+
+Status NodeSupervisor::start(const NodeLaunch& launch, u32 nodes) {
+  for (u32 i = 0; i < nodes; ++i) {
+    DVM_ASSIGN(NodeProcess process, NodeProcess::spawn(launch, i));
+    // Put on the list before anything can fail, so that the destructor knows of it.
+    auto own = process.pidfd().duplicate();
+    if (!own) {
+      process.kill();
+      ::waitpid(process.pid(), nullptr, 0);
+      return own.error();
+    }
+    nodes_.emplace_back(io_, std::move(process), own.take());
+    watch(nodes_.back());
+  }
+  return start_manager(launch);
+}
+
+// After the nodes: they have more to do before they are needed.
+Status NodeSupervisor::start_manager(const NodeLaunch& launch) {
+  using fabric::RegionKind;
+  DVM_ASSIGN(fabric_, machine_.pool().record<fabric::FabricState>(RegionKind::membership,
+                                                                  fabric::kMembershipVersion));
+  DVM_ASSIGN(const std::string program, sibling_program("dvm-fabric"));
+  DVM_ASSIGN(manager_,
+             FabricProcess::spawn(program, launch.pool, launch.pool_name, launch.lifeline));
+  DVM_ASSIGN(Fd own, manager_->pidfd().duplicate());
+  manager_ended_.emplace(io_, own.release());
+  watch_manager();
+  failures_.emplace(fabric_->recovery_due, [this] { return look_at_failures(); });
+  return {};
+}
+
+// A node has stood by and takes the role; all that is left to do here is to say so.
+void NodeSupervisor::watch_manager() {
+  manager_ended_->async_wait(asio::posix::stream_descriptor::wait_read,
+                             [this](const asio::error_code& failure) {
+                               if (failure) return;
+                               const auto status = manager_->reap();
+                               if (!status) return watch_manager();
+                               say("the fabric manager (pid {}) died: {} - a node takes its place",
+                                   manager_->pid(), describe_wait_status(*status));
+                               manager_.reset();
+                             });
+}
+
+std::optional<u64> NodeSupervisor::look_at_failures() {
+  for (u32 i = 0; i < vmm::layout::kMaxNodes; ++i) {
+    const auto failure = fabric::look(fabric_->failures[vmm::kFirstNodeInstance + i]);
+    if (failure.stage < fabric::FailureStage::announced || (posted_ & (1u << i)) != 0) continue;
+    posted_ |= 1u << i;
+    asio::post(io_, [this, i, cause = failure.cause] { node_announced(i, cause); });
+  }
+  return std::nullopt;
+}
+
+// It has stopped for certain, but the kernel may still be taking it apart: what it ended with is
+// reported when it is collected.
+void NodeSupervisor::node_announced(u32 index, fabric::FailureCause cause) {
+  for (Watched& node : nodes_) {
+    if (node.process.index() != index || node.ended || killing_) continue;
+    if (machine_.state().control.phase.load() == Phase::stopped) continue;
+    node.announced = true;
+    if (cause != fabric::FailureCause::died)
+      say("node {} (pid {}) hung: it was powered off", index, node.process.pid());
+    machine_.request_stop(StopReason::node_died);
+  }
+}
+
+void NodeSupervisor::watch(Watched& node) {
+  node.readable.async_wait(asio::posix::stream_descriptor::wait_read,
+                           [this, &node](const asio::error_code& failure) {
+                             if (!failure) node_ended(node);
+                           });
+}
+
+void NodeSupervisor::node_ended(Watched& node) {
+  const auto status = node.process.reap();
+  if (!status) return watch(node);
+  node.ended = true;
+  retire(node.process);
+  const bool in_order = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
+  if (machine_.state().control.phase.load() != Phase::stopped || node.announced) {
+    report_death(node.process, *status);
+  } else if (!in_order && !killing_) {
+    say("node {} (pid {}) did not leave in order: {}", node.process.index(), node.process.pid(),
+        describe_wait_status(*status));
+  }
+  if (stopped_ && all_ended()) {
+    patience_.cancel();
+    on_all_ended_();
+  }
+}
+
+void NodeSupervisor::report_death(const NodeProcess& process, int status) {
+  if (machine_.state().nodes[process.index()].joined.load() == 0) {
+    say("node {} (pid {}) could not start: {}", process.index(), process.pid(),
+        describe_wait_status(status));
+  } else {
+    say("node {} (pid {}) died: {} - the guest ends (its vCPUs' state went with it)",
+        process.index(), process.pid(), describe_wait_status(status));
+  }
+  machine_.log_event(EventKind::node_died,
+                     {process.index(), static_cast<u64>(process.pid()), static_cast<u64>(status)});
+  machine_.request_stop(StopReason::node_died);
+}
+
+// Before anything else is done with the pool: its locks may be held by the dead one. The fabric
+// manager does this for every node that had joined; it may be dead itself.
+void NodeSupervisor::retire(const NodeProcess& process) {
+  const u32 id = vmm::kFirstNodeInstance + process.index();
+  const auto& slot = machine_.instances().slots[id];
+  const auto state = slot.state.load();
+  if (state != fabric::InstanceState::active && state != fabric::InstanceState::suspect) return;
+  machine_.instances().retire({id, slot.generation.load()}, fabric::InstanceState::dead);
+}
+
+void NodeSupervisor::machine_stopped() {
+  if (stopped_) return;
+  stopped_ = true;
+  if (all_ended()) return on_all_ended_();
+  const bool died = machine_.state().control.stop_reason.load() == StopReason::node_died;
+  patience_.expires_after(died ? kPatienceAfterDeath : kPatience);
+  patience_.async_wait([this, died](const asio::error_code& cancelled) {
+    if (cancelled) return;
+    if (!died) say("a node does not leave: it is killed");
+    kill_rest();
+  });
+}
+
+void NodeSupervisor::kill_rest() {
+  killing_ = true;
+  for (const Watched& node : nodes_) {
+    if (!node.ended) node.process.kill();
+  }
+}
+
+bool NodeSupervisor::all_ended() const {
+  return std::all_of(nodes_.begin(), nodes_.end(), [](const Watched& n) { return n.ended; });
+}
+
+}  // namespace dvm::tools

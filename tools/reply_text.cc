@@ -1,0 +1,104 @@
+#include "tools/reply_text.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "tools/size_text.h"
+#include "tools/text_table.h"
+
+namespace dvm::tools {
+namespace {
+
+using nlohmann::json;
+
+std::string number(const json& object, const char* key) {
+  return fmt::to_string(object.at(key).get<u64>());
+}
+
+std::string word(const json& object, const char* key) { return object.at(key).get<std::string>(); }
+
+std::string counted(std::size_t n, const char* noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
+
+std::string numbers(const json& list) {
+  std::string text;
+  for (const auto& n : list) text += fmt::format("{}{}", text.empty() ? "" : ",", n.get<u64>());
+  return text.empty() ? "-" : text;
+}
+
+// "wrmsr 61%, io 20%, irq_window 9%"
+std::string top_reasons(const json& exits) {
+  constexpr std::size_t kShown = 4;
+  const u64 total = exits.at("total").get<u64>();
+  std::vector<std::pair<u64, std::string>> reasons;
+  for (const auto& [name, count] : exits.items()) {
+    if (name != "total" && count.get<u64>() != 0) reasons.emplace_back(count.get<u64>(), name);
+  }
+  std::sort(reasons.rbegin(), reasons.rend());
+  if (reasons.size() > kShown) reasons.resize(kShown);
+  std::string text;
+  for (const auto& [count, name] : reasons) {
+    text +=
+        fmt::format("{}{} {}%", text.empty() ? "" : ", ", name, (count * 100 + total / 2) / total);
+  }
+  return text.empty() ? "-" : text;
+}
+
+std::string node_table(const json& nodes) {
+  TextTable table({"NODE", "PID", "STATE", "INSTANCE", "VCPUS", "OWNED", "REPLICATED", "SHARED"});
+  for (const auto& n : nodes) {
+    const auto& instance = n.at("instance");
+    const auto& pages = n.at("pages");
+    table.add({number(n, "id"), number(n, "pid"), word(n, "state"),
+               number(instance, "id") + "/" + number(instance, "gen"), numbers(n.at("vcpus")),
+               number(pages, "owned"), number(pages, "replicated"), number(pages, "shared")});
+  }
+  return table.text();
+}
+
+std::string vcpu_table(const json& vcpus) {
+  TextTable table(
+      {"VCPU", "NODE", "STATE", "EXITS", "INJECTED", "KICKS", "HALTS", "TOP EXIT REASONS"});
+  for (const auto& v : vcpus) {
+    table.add({number(v, "id"), number(v, "node"), word(v, "state"), number(v.at("exits"), "total"),
+               number(v, "injected"), number(v, "kicks_sent"), number(v, "halts"),
+               top_reasons(v.at("exits"))});
+  }
+  return table.text();
+}
+
+}  // namespace
+
+std::string status_text(const json& s) {
+  const auto& pool = s.at("pool");
+  std::string text =
+      fmt::format("{}: {}, boot {}, {} on {}, {}, pool {} ({} MiB), protect {}\n", word(s, "name"),
+                  word(s, "state"), number(s, "boots"), counted(s.at("vcpus").size(), "vCPU"),
+                  counted(s.at("nodes").size(), "node"), format_size(s.at("memory").get<u64>()),
+                  word(pool, "path"), pool.at("size").get<u64>() / kMiB, word(s, "protect"));
+  return text + "\n" + node_table(s.at("nodes")) + "\n" + vcpu_table(s.at("vcpus"));
+}
+
+std::string event_text(const json& event) {
+  std::string text = fmt::format(
+      "[{:12.6f}] {:>5}  {:<16} {:<9}", static_cast<double>(event.at("time_ns").get<u64>()) / 1e9,
+      event.at("seq").get<u64>(), word(event, "event"), word(event, "source"));
+  for (const auto& [name, value] : event.items()) {
+    if (name == "time_ns" || name == "seq" || name == "event" || name == "source") continue;
+    text += fmt::format(" {}={}", name, value.dump());
+  }
+  return text + "\n";
+}
+
+std::string list_text(const json& guests) {
+  TextTable table({"NAME", "PID", "STATE", "NODES", "VCPUS", "MEMORY", "BOOTS"});
+  for (const auto& g : guests) {
+    table.add({word(g, "name"), number(g, "pid"), word(g, "state"),
+               fmt::to_string(g.at("nodes").size()), fmt::to_string(g.at("vcpus").size()),
+               format_size(g.at("memory").get<u64>()), number(g, "boots")});
+  }
+  return table.text();
+}
+
+}  // namespace dvm::tools

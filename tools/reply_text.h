@@ -1,0 +1,15 @@
+// A guest's replies as people read them.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+namespace dvm::tools {
+
+// These throw nlohmann::json::exception on a reply of another shape.
+std::string status_text(const nlohmann::json& status);
+std::string event_text(const nlohmann::json& event);  // "[   12.345] node_joined  node=0 pid=123"
+// An array of statuses, each with the "pid" of its dvm-run.
+std::string list_text(const nlohmann::json& guests);
+
+}  // namespace dvm::tools

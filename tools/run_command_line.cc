@@ -1,0 +1,79 @@
+#include "tools/run_command_line.h"
+
+#include "tools/command_words.h"
+#include "tools/placement.h"
+#include "tools/run_config.h"
+#include "tools/size_text.h"
+#include "vmm/layout.h"
+
+namespace dvm::tools {
+namespace {
+
+const OptionNames kNames = {
+    .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
+                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events"},
+    .flags = {"--help", "--version"},
+};
+
+Result<u64> parse_memory(const std::string& text) {
+  DVM_ASSIGN(const u64 bytes, parse_size(text));
+  return check_memory(bytes);
+}
+
+// Reads the option, if it was given, into one member of the request.
+template <typename T, typename Read>
+Status take(const CommandWords& words, const std::string& option, std::optional<T>& to,
+            Read&& read) {
+  const auto text = words.value(option);
+  if (!text) return {};
+  Result<T> value = read(*text);
+  if (!value.ok()) return usage_error("{}: {}", option, value.error().message);
+  to = value.take();
+  return {};
+}
+
+Result<RunRequest> read_request(const CommandWords& words) {
+  using namespace vmm::layout;
+  RunRequest r;
+  DVM_TRY(take(words, "--kernel", r.kernel, check_path));
+  DVM_TRY(take(words, "--initrd", r.initrd, check_path));
+  DVM_TRY(take(words, "--append", r.append, check_text));
+  DVM_TRY(take(words, "--nodes", r.nodes, [](auto& t) { return parse_count(t, kMaxNodes); }));
+  DVM_TRY(take(words, "--cpus", r.cpus, [](auto& t) { return parse_count(t, kMaxVcpus); }));
+  DVM_TRY(take(words, "--memory", r.memory, parse_memory));
+  DVM_TRY(take(words, "--placement", r.placement, parse_placement));
+  DVM_TRY(take(words, "--name", r.name, check_name));
+  DVM_TRY(take(words, "--pool", r.pool, check_path));
+  DVM_TRY(take(words, "--on-panic", r.on_panic, parse_panic_policy));
+  DVM_TRY(take(words, "--events", r.events, check_path));
+  return r;
+}
+
+}  // namespace
+
+Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& words) {
+  DVM_ASSIGN(const CommandWords found, split_command_line(words, kNames));
+  RunCommandLine line;
+  line.help = found.has("--help");
+  line.version = found.has("--version");
+  if (line.help || line.version) return line;
+  if (!found.rest.empty()) {
+    return usage_error(
+        "found '{}', which belongs to no option; allowed: options (--help lists them)",
+        found.rest.front());
+  }
+  DVM_ASSIGN(line.request, read_request(found));
+  line.config = found.value("--config");
+  return line;
+}
+
+Result<RunSettings> settings_from(RunCommandLine line, std::string default_name) {
+  RunRequest request;
+  if (line.config) {
+    DVM_ASSIGN(request, read_config(*line.config));
+  }
+  return settle(override_with(std::move(request), std::move(line.request)),
+                std::move(default_name));
+}
+
+}  // namespace dvm::tools

@@ -1,0 +1,26 @@
+// The command line of dvm-run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tools/run_settings.h"
+
+namespace dvm::tools {
+
+struct RunCommandLine {
+  RunRequest request;
+  std::optional<std::string> config;
+  bool help = false;
+  bool version = false;
+};
+
+// `words` without the program's name. An option of a part that is not built is unknown. Never
+// throws.
+Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& words);
+// The command line and the configuration file it names, as one. (Not for --help and --version.)
+Result<RunSettings> settings_from(RunCommandLine line, std::string default_name);
+
+std::string run_help();
+
+}  // namespace dvm::tools

@@ -1,0 +1,188 @@
+#include "tools/run_config.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "fabric/fd.h"
+#include "tools/placement.h"
+#include "tools/size_text.h"
+#include "vmm/layout.h"
+
+namespace dvm::tools {
+namespace {
+
+using nlohmann::json;
+
+constexpr u64 kMaxConfigBytes = kMiB;
+
+// A value as the message shows it: what it is, and itself if it is short.
+std::string found(const json& value) {
+  if (value.is_object() || value.is_array()) return value.is_array() ? "an array" : "an object";
+  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 57) + "...";
+  return text;
+}
+
+Error wrong_type(const json& value, std::string_view allowed) {
+  return usage_error("found {}; allowed: {}", found(value), allowed);
+}
+
+Result<std::string> text_of(const json& value, std::string_view allowed) {
+  if (!value.is_string()) return wrong_type(value, allowed);
+  return value.get<std::string>();
+}
+
+Result<std::string> path_of(const json& value) {
+  DVM_ASSIGN(auto text, text_of(value, "the path of a file, as a string"));
+  return check_path(std::move(text));
+}
+
+Result<u32> count_of(const json& value, u32 max) {
+  if (!value.is_number_unsigned()) {
+    return wrong_type(value, fmt::format("a whole number from 1 to {}", max));
+  }
+  return check_count(value.get<u64>(), max);
+}
+
+Result<u64> memory_of(const json& value) {
+  if (value.is_number_unsigned()) return check_memory(value.get<u64>());
+  if (!value.is_string())
+    return wrong_type(value, "a string (\"512M\") or a whole number of bytes");
+  DVM_ASSIGN(const u64 bytes, parse_size(value.get_ref<const std::string&>()));
+  return check_memory(bytes);
+}
+
+Result<std::vector<u16>> placement_of(const json& value) {
+  static constexpr std::string_view kAllowed = "an array of node numbers, one for each vCPU";
+  if (!value.is_array()) return wrong_type(value, kAllowed);
+  if (value.size() > vmm::layout::kMaxVcpus) {
+    return usage_error("found {} nodes; allowed: one for each of at most {} vCPUs", value.size(),
+                       vmm::layout::kMaxVcpus);
+  }
+  std::vector<u16> placement;
+  for (const json& node : value) {
+    if (!node.is_number_unsigned() || node.get<u64>() > 0xffff) return wrong_type(node, kAllowed);
+    placement.push_back(node.get<u16>());
+  }
+  return placement;
+}
+
+Result<std::string> append_of(const json& value) {
+  DVM_ASSIGN(auto text, text_of(value, "the kernel's command line, as a string"));
+  return check_text(std::move(text));
+}
+
+Result<std::string> name_of(const json& value) {
+  DVM_ASSIGN(auto text, text_of(value, "a string of 1 to 48 of A-Z a-z 0-9 . _ -"));
+  return check_name(std::move(text));
+}
+
+Result<PanicPolicy> panic_policy_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"reboot\" or \"exit\""));
+  return parse_panic_policy(text);
+}
+
+template <typename T>
+Status store(std::optional<T>& to, Result<T> value) {
+  if (!value.ok()) return value.error();
+  to = value.take();
+  return {};
+}
+
+struct Key {
+  std::string_view name;
+  Status (*read)(const json& value, RunRequest& request);
+};
+
+using J = const json&;
+using R = RunRequest&;
+constexpr std::array<Key, 11> kKeys = {{
+    {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
+    {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
+    {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
+    {"nodes", [](J v, R r) { return store(r.nodes, count_of(v, vmm::layout::kMaxNodes)); }},
+    {"cpus", [](J v, R r) { return store(r.cpus, count_of(v, vmm::layout::kMaxVcpus)); }},
+    {"memory", [](J v, R r) { return store(r.memory, memory_of(v)); }},
+    {"placement", [](J v, R r) { return store(r.placement, placement_of(v)); }},
+    {"name", [](J v, R r) { return store(r.name, name_of(v)); }},
+    {"pool", [](J v, R r) { return store(r.pool, path_of(v)); }},
+    {"on_panic", [](J v, R r) { return store(r.on_panic, panic_policy_of(v)); }},
+    {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
+}};
+
+std::string key_names() {
+  std::string names;
+  for (const Key& key : kKeys) names += fmt::format("{}{}", names.empty() ? "" : ", ", key.name);
+  return names;
+}
+
+Status read_key(const std::string& name, const json& value, RunRequest& request) {
+  for (const Key& key : kKeys) {
+    if (key.name != name) continue;
+    if (const auto status = key.read(value, request); !status) {
+      return usage_error("{}: {}", name, status.error().message);
+    }
+    return {};
+  }
+  return usage_error("found unknown key '{}'; allowed: {}", name, key_names());
+}
+
+// JSON lets a key appear twice and keeps one of the two: which one was meant is not ours to guess.
+Result<json> parse_object(const std::string& text) {
+  std::set<std::string> seen;
+  std::optional<std::string> twice;
+  const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
+    if (depth == 1 && event == json::parse_event_t::key) {
+      const auto& key = parsed.get_ref<const std::string&>();
+      if (!seen.insert(key).second) twice = key;
+    }
+    return true;
+  };
+  try {
+    json object = json::parse(text, watch);
+    if (twice) return usage_error("{}: found twice; allowed: once", *twice);
+    if (!object.is_object()) return wrong_type(object, "an object, { \"kernel\": ... }");
+    return object;
+  } catch (const json::exception& e) {
+    // "[json.exception.parse_error.101] parse error at line 1, ...": the number helps nobody.
+    const std::string_view what = e.what();
+    const auto start = what.find("] ");
+    return usage_error("not valid JSON: {}", start == what.npos ? what : what.substr(start + 2));
+  }
+}
+
+}  // namespace
+
+Result<RunRequest> parse_config(const std::string& text, const std::string& name) {
+  RunRequest request;
+  auto object = parse_object(text);
+  if (!object) return usage_error("{}: {}", name, object.error().message);
+  for (const auto& [key, value] : object->items()) {
+    if (const auto status = read_key(key, value, request); !status) {
+      return usage_error("{}: {}", name, status.error().message);
+    }
+  }
+  return request;
+}
+
+Result<RunRequest> read_config(const std::string& path) {
+  auto file = Fd::open(path, O_RDONLY);
+  if (!file) return usage_error("--config: {}", file.error().message);
+  std::string text;
+  std::array<char, 4096> part{};
+  while (text.size() <= kMaxConfigBytes) {  // to the end, not st_size: it may be a pipe
+    const ssize_t n = ::read(file->get(), part.data(), part.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return usage_error("--config: {}", sys_error("read " + path).message);
+    if (n == 0) return parse_config(text, path);
+    text.append(part.data(), static_cast<std::size_t>(n));
+  }
+  return usage_error("--config {}: found more than 1 MiB; allowed: a JSON object", path);
+}
+
+}  // namespace dvm::tools

@@ -1,0 +1,14 @@
+// The configuration file of dvm-run: a JSON object that can say all that the command line can.
+#pragma once
+
+#include <string>
+
+#include "tools/run_settings.h"
+
+namespace dvm::tools {
+
+// `name` is the file's, for messages. Never throws, whatever the text.
+Result<RunRequest> parse_config(const std::string& text, const std::string& name);
+Result<RunRequest> read_config(const std::string& path);
+
+}  // namespace dvm::tools

@@ -1,0 +1,117 @@
+#include "tools/run_settings.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "tools/placement.h"
+#include "tools/size_text.h"
+#include "vmm/layout.h"
+
+namespace dvm::tools {
+namespace {
+
+template <typename T>
+void take_over(std::optional<T>& base, std::optional<T>& over) {
+  if (over) base = std::move(over);
+}
+
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '_' || c == '-';
+}
+
+Error count_error(std::string_view found, u32 max) {
+  return usage_error("found '{}'; allowed: a whole number from 1 to {}", found, max);
+}
+
+}  // namespace
+
+RunRequest override_with(RunRequest base, RunRequest over) {
+  take_over(base.kernel, over.kernel);
+  take_over(base.initrd, over.initrd);
+  take_over(base.append, over.append);
+  take_over(base.name, over.name);
+  take_over(base.pool, over.pool);
+  take_over(base.events, over.events);
+  take_over(base.nodes, over.nodes);
+  take_over(base.cpus, over.cpus);
+  take_over(base.memory, over.memory);
+  take_over(base.placement, over.placement);
+  take_over(base.on_panic, over.on_panic);
+  return base;
+}
+
+Result<RunSettings> settle(RunRequest request, std::string default_name) {
+  if (!request.kernel) return usage_error("no kernel: --kernel FILE is needed (dvm-run --help)");
+  RunSettings settings;
+  settings.kernel = std::move(*request.kernel);
+  settings.initrd = std::move(request.initrd);
+  settings.append = request.append.value_or("");
+  settings.nodes = request.nodes.value_or(settings.nodes);
+  settings.cpus = request.cpus.value_or(settings.cpus);
+  settings.memory = request.memory.value_or(settings.memory);
+  settings.placement = request.placement ? std::move(*request.placement)
+                                         : balanced_placement(settings.cpus, settings.nodes);
+  if (const auto fits = check_placement(settings.placement, settings.cpus, settings.nodes); !fits) {
+    return usage_error("placement: {}", fits.error().message);
+  }
+  settings.name = request.name.value_or(std::move(default_name));
+  settings.pool = request.pool.value_or("");
+  settings.on_panic = request.on_panic.value_or(settings.on_panic);
+  settings.events = std::move(request.events);
+  return settings;
+}
+
+Result<u32> check_count(u64 value, u32 max) {
+  if (value < 1 || value > max) return count_error(fmt::to_string(value), max);
+  return static_cast<u32>(value);
+}
+
+Result<u32> parse_count(std::string_view text, u32 max) {
+  u32 value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data(), end, value);
+  if (failure != std::errc{} || rest != end || value < 1 || value > max)
+    return count_error(text, max);
+  return value;
+}
+
+Result<u64> check_memory(u64 bytes) {
+  using vmm::layout::kMaxMemory;
+  using vmm::layout::kMinMemory;
+  if (bytes < kMinMemory || bytes > kMaxMemory) {
+    return usage_error("found {}; allowed: {} to {}", format_size(bytes), format_size(kMinMemory),
+                       format_size(kMaxMemory));
+  }
+  if (!is_aligned(bytes, kHugePageBytes)) {
+    return usage_error("found {}; allowed: a multiple of 2 MiB", format_size(bytes));
+  }
+  return bytes;
+}
+
+Result<std::string> check_name(std::string name) {
+  const bool good = !name.empty() && name.size() <= 48 && name != "." && name != ".." &&
+                    std::all_of(name.begin(), name.end(), is_name_character);
+  if (!good) return usage_error("found '{}'; allowed: 1 to 48 of A-Z a-z 0-9 . _ -", name);
+  return name;
+}
+
+Result<std::string> check_path(std::string path) {
+  if (path.empty()) return usage_error("found an empty path; allowed: the path of a file");
+  return check_text(std::move(path));
+}
+
+Result<std::string> check_text(std::string text) {
+  if (text.find('\0') != std::string::npos) {
+    return usage_error("found a NUL character; allowed: text without");
+  }
+  return text;
+}
+
+Result<PanicPolicy> parse_panic_policy(std::string_view text) {
+  if (text == "reboot") return PanicPolicy::reboot;
+  if (text == "exit") return PanicPolicy::exit;
+  return usage_error("found '{}'; allowed: reboot or exit", text);
+}
+
+}  // namespace dvm::tools

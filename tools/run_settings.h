@@ -1,0 +1,55 @@
+// What a guest is to be started with: said in parts by the command line and a configuration file,
+// then settled into one whole that holds.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fabric/result.h"
+#include "fabric/types.h"
+
+namespace dvm::tools {
+
+enum class PanicPolicy { reboot, exit };
+
+// One source's words; what it does not mention is absent. Each value is in its own range already.
+struct RunRequest {
+  std::optional<std::string> kernel, initrd, append, name, pool, events;
+  std::optional<u32> nodes, cpus;
+  std::optional<u64> memory;
+  std::optional<std::vector<u16>> placement;
+  std::optional<PanicPolicy> on_panic;
+};
+
+struct RunSettings {
+  std::string kernel;
+  std::optional<std::string> initrd;
+  std::string append;
+  u32 nodes = 1;
+  u32 cpus = 1;
+  u64 memory = 512 * kMiB;
+  std::vector<u16> placement;
+  std::string name;
+  std::string pool;  // empty: anonymous memory
+  PanicPolicy on_panic = PanicPolicy::reboot;
+  std::optional<std::string> events;
+};
+
+// `over` wins wherever it says something.
+RunRequest override_with(RunRequest base, RunRequest over);
+// Fills in the defaults and checks what concerns more than one value. `default_name` is for a guest
+// that was given none.
+Result<RunSettings> settle(RunRequest request, std::string default_name);
+
+// --- the range of each value; errors read "found X; allowed: Y" -------------------------------
+Result<u32> check_count(u64 value, u32 max);
+Result<u32> parse_count(std::string_view text, u32 max);
+Result<u64> check_memory(u64 bytes);
+Result<std::string> check_name(std::string name);
+Result<std::string> check_path(std::string path);
+Result<std::string> check_text(std::string text);
+Result<PanicPolicy> parse_panic_policy(std::string_view text);
+
+}  // namespace dvm::tools

@@ -1,0 +1,47 @@
+// Where a running guest can be found: one folder for each, with its lock, process id and control
+// socket.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fabric/fd.h"
+
+namespace dvm::tools {
+
+// The folders that may hold guests, the preferred one first.
+std::vector<std::string> runtime_roots();
+
+// A guest's folder, while its dvm-run lives: the lock in it makes the name ours. What a dead guest
+// of that name left is removed first; the destructor removes what we made.
+class GuestFolder {
+ public:
+  static Result<GuestFolder> claim(const std::string& name);
+  ~GuestFolder();
+  GuestFolder(GuestFolder&&) = default;
+  GuestFolder& operator=(GuestFolder&&) = delete;
+
+  const std::string& path() const { return path_; }
+  // A name of the socket that is short enough for bind(), wherever the folder lies.
+  std::string socket_path() const;
+
+ private:
+  GuestFolder(std::string path, Fd folder, Fd lock)
+      : path_(std::move(path)), folder_(std::move(folder)), lock_(std::move(lock)) {}
+
+  Status fill() const;
+
+  std::string path_;
+  Fd folder_;
+  Fd lock_;
+};
+
+struct RunningGuest {
+  std::string name;
+  i32 pid = 0;
+  std::string folder;
+};
+// Those whose lock is held, sorted by name.
+std::vector<RunningGuest> running_guests();
+
+}  // namespace dvm::tools

@@ -1,0 +1,150 @@
+#include "tools/status.h"
+
+#include <nlohmann/json.hpp>
+
+#include "hyperkernel/page_directory.h"
+#include "tools/exit_reason.h"
+
+namespace dvm::tools {
+
+using hyperkernel::PageMode;
+using nlohmann::json;
+using vmm::Machine;
+
+namespace {
+
+struct PageCounts {
+  u64 shared = 0;
+  u64 replicated = 0;
+  std::array<u64, vmm::layout::kMaxNodes> owned{};
+};
+
+// One pass over the directory: a nanosecond a page.
+PageCounts count_pages(const fabric::Pool& pool) {
+  PageCounts counts;
+  const auto directory = hyperkernel::PageDirectory::of(pool);
+  if (!directory) return counts;
+  for (u64 i = 0; i < directory->pages(); ++i) {
+    const auto entry = directory->lookup(i);
+    if (!entry) continue;
+    if (entry->mode == PageMode::shared) ++counts.shared;
+    if (entry->mode == PageMode::replicated) ++counts.replicated;
+    if (entry->mode == PageMode::owned && entry->owner < counts.owned.size()) {
+      ++counts.owned[entry->owner];
+    }
+  }
+  return counts;
+}
+
+json node_json(Machine& machine, u32 node, const PageCounts& pages) {
+  const u32 id = vmm::kFirstNodeInstance + node;
+  const auto& slot = machine.instances().slots[id];
+  json vcpus = json::array();
+  for (u32 v = 0; v < machine.config().vcpus; ++v) {
+    if (machine.state().vcpus[v].node.load() == node) vcpus.push_back(v);
+  }
+  return {
+      {"id", node},
+      {"instance", {{"id", id}, {"gen", slot.generation.load()}}},
+      {"pid", slot.pid.load()},
+      {"state", instance_state_name(slot.state.load())},
+      {"vcpus", std::move(vcpus)},
+      {"pages",
+       {{"owned", pages.owned[node]}, {"replicated", pages.replicated}, {"shared", pages.shared}}}};
+}
+
+json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
+  const vmm::VcpuCounters& counters = vcpu.counters;
+  json exits = json::object();
+  u64 total = 0;
+  for (std::size_t reason = 0; reason < counters.exits.size(); ++reason) {
+    const u64 count = counters.exits[reason];
+    total += count;
+    if (count != 0) exits[exit_reason_name(reason)] = count;
+  }
+  exits["signal"] = counters.signal_exits;
+  exits["total"] = total + counters.signal_exits;
+  return {{"id", index},
+          {"node", vcpu.node.load()},
+          {"state", run_state_name(vcpu.run_state.load())},
+          {"exits", std::move(exits)},
+          {"injected", counters.injected},
+          {"kicks_sent", counters.kicks_sent},
+          {"halts", counters.halts},
+          {"eoi_writes", counters.eoi_writes},
+          {"icr_writes", counters.icr_writes},
+          {"timer_writes", counters.timer_writes},
+          {"other_msrs", counters.other_msrs}};
+}
+
+}  // namespace
+
+std::string_view phase_name(vmm::Phase phase) {
+  switch (phase) {
+    case vmm::Phase::resetting: return "starting";
+    case vmm::Phase::running: return "running";
+    case vmm::Phase::paused: return "paused";
+    case vmm::Phase::stopped: return "stopped";
+  }
+  return "unknown";
+}
+
+std::string_view run_state_name(vmm::VcpuRunState state) {
+  switch (state) {
+    case vmm::VcpuRunState::absent: return "absent";
+    case vmm::VcpuRunState::outside: return "outside";
+    case vmm::VcpuRunState::in_guest: return "in_guest";
+    case vmm::VcpuRunState::halted: return "halted";
+    case vmm::VcpuRunState::wait_sipi: return "wait_sipi";
+    case vmm::VcpuRunState::parked: return "parked";
+  }
+  return "unknown";
+}
+
+std::string_view stop_reason_name(vmm::StopReason reason) {
+  switch (reason) {
+    case vmm::StopReason::none: return "none";
+    case vmm::StopReason::shutdown: return "shutdown";
+    case vmm::StopReason::panic: return "panic";
+    case vmm::StopReason::error: return "error";
+    case vmm::StopReason::node_died: return "node_died";
+    case vmm::StopReason::user: return "user";
+  }
+  return "unknown";
+}
+
+std::string_view instance_state_name(fabric::InstanceState state) {
+  switch (state) {
+    case fabric::InstanceState::none: return "starting";
+    case fabric::InstanceState::active: return "active";
+    case fabric::InstanceState::suspect: return "suspect";
+    case fabric::InstanceState::fenced: return "fenced";
+    case fabric::InstanceState::salvaged: return "salvaged";
+    case fabric::InstanceState::dead: return "dead";
+    case fabric::InstanceState::gone: return "gone";
+  }
+  return "unknown";
+}
+
+json status_json(Machine& machine) {
+  const vmm::MachineState& state = machine.state();
+  const vmm::MachineConfig& config = machine.config();
+  const PageCounts pages = count_pages(machine.pool());
+  json nodes = json::array(), vcpus = json::array();
+  for (u32 n = 0; n < config.nodes; ++n) nodes.push_back(node_json(machine, n, pages));
+  for (u32 v = 0; v < config.vcpus; ++v) vcpus.push_back(vcpu_json(state.vcpus[v], v));
+  const std::string& path = machine.pool().path();
+  return {
+      {"name", config.name.data()},
+      {"state", phase_name(state.control.phase.load())},
+      {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
+      {"protect", "none"},
+      {"boots", state.control.boots.load()},
+      {"memory", config.memory_bytes},
+      {"nodes", std::move(nodes)},
+      {"vcpus", std::move(vcpus)},
+      {"pool",
+       {{"path", path.empty() ? "memfd" : path}, {"size", machine.pool().header().total_bytes}}}};
+}
+
+}  // namespace dvm::tools

@@ -1,0 +1,71 @@
+#include "tools/terminal.h"
+
+#include <termios.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+
+namespace dvm::tools {
+namespace {
+
+termios before;  // written once, before `raw` becomes true
+std::atomic<bool> raw{false};
+
+// Async-signal-safe, as tcsetattr is.
+void restore() {
+  if (raw.exchange(false)) ::tcsetattr(STDIN_FILENO, TCSANOW, &before);
+}
+
+void restore_and_die(int signal) {
+  restore();
+  ::signal(signal, SIG_DFL);
+  ::raise(signal);
+}
+
+void catch_fatal_signals() {
+  struct sigaction action {};
+  action.sa_handler = restore_and_die;
+  action.sa_flags = static_cast<int>(SA_NODEFER | SA_RESETHAND);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGQUIT}) {
+    ::sigaction(signal, &action, nullptr);
+  }
+}
+
+bool set_raw() {
+  termios mode = before;
+  ::cfmakeraw(&mode);
+  mode.c_oflag |=
+      OPOST;  // our own lines on stderr end in \n only; the guest's \r\n comes out the same
+  mode.c_cc[VMIN] = 1;
+  mode.c_cc[VTIME] = 0;
+  raw.store(true);
+  return ::tcsetattr(STDIN_FILENO, TCSANOW, &mode) == 0;
+}
+
+}  // namespace
+
+bool RawTerminal::usable() {
+  if (::isatty(STDIN_FILENO) == 0) return false;
+  const pid_t foreground = ::tcgetpgrp(STDIN_FILENO);
+  return foreground < 0 ||
+         foreground == ::getpgrp();  // -1: a terminal that controls no session of ours
+}
+
+Result<RawTerminal> RawTerminal::enter() {
+  if (::tcgetattr(STDIN_FILENO, &before) < 0) return sys_error("tcgetattr stdin");
+  catch_fatal_signals();
+  if (!set_raw()) return sys_error("tcsetattr stdin");
+  return RawTerminal(true);
+}
+
+RawTerminal::~RawTerminal() {
+  if (active_) restore();
+}
+
+void RawTerminal::enter_again() const {
+  if (active_) set_raw();
+}
+
+}  // namespace dvm::tools

@@ -1,0 +1,32 @@
+// The ACPI tables of the machine (ACPI 6.5 §5.2): what a guest learns about CPUs, interrupts, power
+// and the PCI bus. Everything but the number of vCPUs is fixed by vmm/layout.h.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fabric/result.h"
+#include "hyperkernel/guest_memory.h"
+
+namespace dvm::vmm {
+
+// Local APIC id 255 is the broadcast: one byte of id in the MADT's entries holds 0..254.
+inline constexpr u32 kMaxAcpiVcpus = 255;
+
+struct AcpiConfig {
+  u32 vcpus = 1;  // APIC id = processor UID = vCPU index
+};
+
+struct AcpiTable {
+  std::string signature;  // "RSD PTR " or four characters
+  u64 gpa = 0;
+  std::vector<u8> bytes;
+};
+
+// All tables, the RSDP first, in layout::kAcpiTables..kAcpiTablesEnd. Pure.
+Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config);
+
+// Writes them; returns the RSDP's address.
+Result<u64> write_acpi_tables(const hyperkernel::GuestMemory& memory, const AcpiConfig& config);
+
+}  // namespace dvm::vmm

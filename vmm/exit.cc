@@ -1,0 +1,134 @@
+#include "vmm/exit.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "vmm/irq/lapic_registers.h"
+
+namespace dvm::vmm {
+namespace {
+
+ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes) {
+  const auto& io = run.io;
+  const u64 total = static_cast<u64>(io.size) * io.count;
+  if ((io.size != 1 && io.size != 2 && io.size != 4) || io.data_offset > run_bytes ||
+      total > run_bytes - io.data_offset) {
+    return {ExitOutcome::failed, fmt::format("KVM_EXIT_IO of {} x {} bytes at offset {}", io.count,
+                                             io.size, static_cast<u64>(io.data_offset))};
+  }
+  auto* data = reinterpret_cast<u8*>(&run) + io.data_offset;
+  for (u32 i = 0; i < io.count; ++i, data += io.size) {
+    u32 value = 0;
+    if (io.direction == KVM_EXIT_IO_OUT) {
+      std::memcpy(&value, data, io.size);
+      m.port_write(io.port, io.size, value);
+    } else {
+      value = m.port_read(io.port, io.size);
+      std::memcpy(data, &value, io.size);
+    }
+  }
+  return {};
+}
+
+ExitResult handle_mmio(Machine& m, u32 vcpu, kvm_run& run) {
+  auto& mmio = run.mmio;
+  const u8 size = static_cast<u8>(std::min<u32>(mmio.len, sizeof(mmio.data)));
+  u64 value = 0;
+  if (mmio.is_write != 0) {
+    std::memcpy(&value, mmio.data, size);
+    m.mmio_write(vcpu, mmio.phys_addr, size, value);
+  } else {
+    value = m.mmio_read(vcpu, mmio.phys_addr, size);
+    std::memcpy(mmio.data, &value, size);
+  }
+  return {};
+}
+
+ExitResult handle_rdmsr(Machine& m, u32 vcpu, kvm_run& run) {
+  VcpuRecord& v = m.state().vcpus[vcpu];
+  const u32 msr = run.msr.index;
+  run.msr.error = 0;
+  if (msr >= kMsrX2ApicFirst && msr <= kMsrX2ApicLast && v.lapic.mode.load() == 2) {
+    const LapicRead r = lapic_read(v.lapic, v.inbox, msr - kMsrX2ApicFirst, m.lapic_clock());
+    run.msr.error = r.fault ? 1 : 0;
+    run.msr.data = r.value;
+  } else if (msr == kMsrTscDeadline) {
+    run.msr.data = v.lapic.deadline_tsc;
+  } else if (msr == kMsrApicBase) {
+    run.msr.data = v.lapic.apic_base;
+  } else if (msr == kMsrKvmPvEoi) {
+    run.msr.data = v.lapic.pv_eoi;
+  } else {
+    run.msr.error = 1;  // #GP, as on a CPU without it
+  }
+  return {};
+}
+
+// MSR_KVM_PV_EOI_EN: bit 0 enables, the rest is the 4-byte aligned address of a word in RAM.
+bool write_pv_eoi(Machine& m, LapicState& lapic, u64 value) {
+  if ((value & 1) != 0 && ((value & 2) != 0 || !m.memory().span(value & ~3ull, 4).ok()))
+    return false;
+  lapic.pv_eoi = value;
+  lapic.pv_eoi_armed = 0;
+  return true;
+}
+
+ExitResult handle_wrmsr(Machine& m, u32 vcpu, kvm_run& run) {
+  VcpuRecord& v = m.state().vcpus[vcpu];
+  const u32 msr = run.msr.index;
+  const u64 value = run.msr.data;
+  LapicAction action;
+  ExitResult result;
+  if (msr >= kMsrX2ApicFirst && msr <= kMsrX2ApicLast && v.lapic.mode.load() == 2) {
+    const u32 reg = msr - kMsrX2ApicFirst;
+    if (reg == kRegEoi) ++v.counters.eoi_writes;
+    if (reg == kRegIcr) ++v.counters.icr_writes;
+    action = lapic_write(v.lapic, v.inbox, reg, value, m.lapic_clock());
+  } else if (msr == kMsrTscDeadline) {
+    ++v.counters.timer_writes;
+    action = lapic_write_deadline(v.lapic, value);
+  } else if (msr == kMsrApicBase) {
+    action.fault = !lapic_write_base(v.lapic, value);
+    if (!action.fault) result.outcome = ExitOutcome::apic_base;
+  } else if (msr == kMsrKvmPvEoi) {
+    action.fault = !write_pv_eoi(m, v.lapic, value);
+  } else {
+    ++v.counters.other_msrs;
+    action.fault = true;
+  }
+  run.msr.error = action.fault ? 1 : 0;
+  m.carry_out(action, vcpu);
+  return result;
+}
+
+ExitResult internal_error(const kvm_run& run) {
+  return {ExitOutcome::failed,
+          fmt::format("KVM internal error, suberror {} ({})", run.internal.suberror,
+                      run.internal.suberror == KVM_INTERNAL_ERROR_EMULATION
+                          ? "an instruction it cannot emulate"
+                          : "see KVM's documentation")};
+}
+
+}  // namespace
+
+ExitResult handle_exit(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
+  switch (run.exit_reason) {
+    case KVM_EXIT_IO: return handle_io(m, run, run_bytes);
+    case KVM_EXIT_MMIO: return handle_mmio(m, vcpu, run);
+    case KVM_EXIT_X86_RDMSR: return handle_rdmsr(m, vcpu, run);
+    case KVM_EXIT_X86_WRMSR: return handle_wrmsr(m, vcpu, run);
+    case KVM_EXIT_HLT: return {ExitOutcome::halted, {}};
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+    case KVM_EXIT_SET_TPR:
+    case KVM_EXIT_INTR: return {};
+    case KVM_EXIT_SHUTDOWN: return {ExitOutcome::triple_fault, {}};
+    case KVM_EXIT_INTERNAL_ERROR: return internal_error(run);
+    case KVM_EXIT_FAIL_ENTRY:
+      return {ExitOutcome::failed,
+              fmt::format("the CPU refused to enter the guest, hardware reason {:#x}",
+                          static_cast<u64>(run.fail_entry.hardware_entry_failure_reason))};
+    default: return {ExitOutcome::failed, fmt::format("KVM exit reason {}", run.exit_reason)};
+  }
+}
+
+}  // namespace dvm::vmm

@@ -1,0 +1,26 @@
+// From a KVM exit record to what it does to the machine: one function, tested with fabricated
+// exits.
+#pragma once
+
+#include "vmm/machine.h"
+
+namespace dvm::vmm {
+
+enum class ExitOutcome {
+  go_on,      // enter the guest again
+  halted,     // HLT: sleep until an interrupt
+  apic_base,  // IA32_APIC_BASE changed: KVM's copy must follow
+  triple_fault,
+  failed,  // KVM cannot go on; `why` says so
+};
+
+struct ExitResult {
+  ExitOutcome outcome = ExitOutcome::go_on;
+  std::string why;
+};
+
+// `run` is as KVM left it; answers (port and MMIO reads, MSRs) are written into it.
+// Thread: the vCPU's own.
+ExitResult handle_exit(Machine& machine, u32 vcpu, kvm_run& run, u64 run_bytes);
+
+}  // namespace dvm::vmm

@@ -1,0 +1,173 @@
+#include "vmm/kvm/kvm.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "vmm/irq/lapic_registers.h"
+#include "vmm/layout.h"
+
+namespace dvm::vmm {
+namespace {
+
+// kvm_cpuid2 with room for its entries: the same bytes.
+constexpr u32 kCpuidEntries = 256;
+struct CpuidBuffer {
+  u32 nent;
+  u32 padding;
+  std::array<kvm_cpuid_entry2, kCpuidEntries> entries;
+};
+static_assert(offsetof(CpuidBuffer, entries) == sizeof(kvm_cpuid2));
+
+}  // namespace
+
+Result<int> kvm_ioctl(const Fd& fd, unsigned long request, const char* name, void* argument) {
+  const int r = ::ioctl(fd.get(), request, argument);
+  if (r < 0) return sys_error(std::string("ioctl ") + name);
+  return r;
+}
+
+Result<int> kvm_ioctl(const Fd& fd, unsigned long request, const char* name,
+                      unsigned long argument) {
+  const int r = ::ioctl(fd.get(), request, argument);
+  if (r < 0) return sys_error(std::string("ioctl ") + name);
+  return r;
+}
+
+Result<int> Vcpu::enter() {
+  if (::ioctl(fd_.get(), KVM_RUN, 0) == 0) return 0;
+  if (errno == EINTR || errno == EAGAIN) return errno;
+  return sys_error("ioctl KVM_RUN");
+}
+
+Result<kvm_regs> Vcpu::regs() const {
+  kvm_regs r{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_REGS, "KVM_GET_REGS", &r));
+  return r;
+}
+
+Status Vcpu::set_regs(kvm_regs regs) {
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_REGS, "KVM_SET_REGS", &regs));
+  return {};
+}
+
+Result<kvm_sregs> Vcpu::sregs() const {
+  kvm_sregs s{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_SREGS, "KVM_GET_SREGS", &s));
+  return s;
+}
+
+Status Vcpu::set_sregs(kvm_sregs sregs) {
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_SREGS, "KVM_SET_SREGS", &sregs));
+  return {};
+}
+
+Status Vcpu::set_cpuid(std::vector<kvm_cpuid_entry2> entries) {
+  if (entries.size() > kCpuidEntries) return error("{} CPUID entries are too many", entries.size());
+  CpuidBuffer buffer{};
+  buffer.nent = static_cast<u32>(entries.size());
+  std::copy(entries.begin(), entries.end(), buffer.entries.begin());
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_CPUID2, "KVM_SET_CPUID2", &buffer));
+  return {};
+}
+
+Status Vcpu::set_tsc_offset(u64 offset) {
+  kvm_device_attr attr{};
+  attr.group = KVM_VCPU_TSC_CTRL;
+  attr.attr = KVM_VCPU_TSC_OFFSET;
+  attr.addr = reinterpret_cast<u64>(&offset);
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_DEVICE_ATTR, "KVM_SET_DEVICE_ATTR (KVM_VCPU_TSC_OFFSET)", &attr));
+  return {};
+}
+
+Result<u64> Vcpu::tsc_khz() const {
+  DVM_ASSIGN(const int khz, kvm_ioctl(fd_, KVM_GET_TSC_KHZ, "KVM_GET_TSC_KHZ"));
+  return static_cast<u64>(khz);
+}
+
+Status Vcpu::inject_interrupt(u8 vector) {
+  kvm_interrupt irq{vector};
+  DVM_TRY(kvm_ioctl(fd_, KVM_INTERRUPT, "KVM_INTERRUPT", &irq));
+  return {};
+}
+
+Status Vcpu::inject_nmi() {
+  DVM_TRY(kvm_ioctl(fd_, KVM_NMI, "KVM_NMI"));
+  return {};
+}
+
+Result<Vm> Vm::create() {
+  Vm vm;
+  DVM_ASSIGN(vm.kvm_, Fd::open("/dev/kvm", O_RDWR));
+  DVM_ASSIGN(const int version, kvm_ioctl(vm.kvm_, KVM_GET_API_VERSION, "KVM_GET_API_VERSION"));
+  if (version != KVM_API_VERSION)
+    return error("/dev/kvm: API version {}, expected {}", version, KVM_API_VERSION);
+  DVM_ASSIGN(const int fd, kvm_ioctl(vm.kvm_, KVM_CREATE_VM, "KVM_CREATE_VM", 0ul));
+  vm.vm_ = Fd(fd);
+  DVM_TRY(kvm_ioctl(vm.vm_, KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR", layout::kKvmTss));
+  u64 identity = layout::kKvmIdentityMap;
+  DVM_TRY(kvm_ioctl(vm.vm_, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR", &identity));
+  DVM_TRY(vm.enable_msr_exits());
+  return vm;
+}
+
+// With no in-kernel local APIC, x2APIC accesses come to us as invalid MSRs; the others that we keep
+// are filtered, so that KVM never answers them.
+Status Vm::enable_msr_exits() {
+  kvm_enable_cap cap{};
+  cap.cap = KVM_CAP_X86_USER_SPACE_MSR;
+  cap.args[0] =
+      KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER;
+  DVM_TRY(kvm_ioctl(vm_, KVM_ENABLE_CAP, "KVM_ENABLE_CAP (X86_USER_SPACE_MSR)", &cap));
+
+  std::array<u8, 1> deny{0};  // a clear bit: exit to user space
+  kvm_msr_filter filter{};
+  filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
+  u32 used = 0;
+  for (const u32 msr : {kMsrApicBase, kMsrTscDeadline, kMsrKvmPvEoi}) {
+    auto& range = filter.ranges[used++];
+    range.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
+    range.base = msr;
+    range.nmsrs = 1;
+    range.bitmap = deny.data();
+  }
+  DVM_TRY(kvm_ioctl(vm_, KVM_X86_SET_MSR_FILTER, "KVM_X86_SET_MSR_FILTER", &filter));
+  return {};
+}
+
+Status Vm::map_memory(const hyperkernel::GuestMemory& memory) {
+  u32 slot = 0;
+  for (const auto& range : memory.ranges()) {
+    kvm_userspace_memory_region region{};
+    region.slot = slot++;
+    region.guest_phys_addr = range.gpa;
+    region.memory_size = range.bytes;
+    region.userspace_addr = reinterpret_cast<u64>(range.host);
+    DVM_TRY(kvm_ioctl(vm_, KVM_SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION", &region));
+  }
+  return {};
+}
+
+Result<Vcpu> Vm::create_vcpu(u32 id) {
+  DVM_ASSIGN(const int bytes, kvm_ioctl(kvm_, KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE"));
+  if (static_cast<u64>(bytes) < sizeof(kvm_run))
+    return error("/dev/kvm: a kvm_run of {} bytes is too small", bytes);
+  DVM_ASSIGN(const int fd,
+             kvm_ioctl(vm_, KVM_CREATE_VCPU, "KVM_CREATE_VCPU", static_cast<unsigned long>(id)));
+  Vcpu vcpu;
+  vcpu.fd_ = Fd(fd);
+  DVM_ASSIGN(vcpu.run_, Mapping::shared(vcpu.fd_, 0, static_cast<u64>(bytes), "kvm_run"));
+  return vcpu;
+}
+
+Result<std::vector<kvm_cpuid_entry2>> Vm::supported_cpuid() const {
+  CpuidBuffer buffer{};
+  buffer.nent = kCpuidEntries;
+  DVM_TRY(kvm_ioctl(kvm_, KVM_GET_SUPPORTED_CPUID, "KVM_GET_SUPPORTED_CPUID", &buffer));
+  return std::vector<kvm_cpuid_entry2>(buffer.entries.begin(),
+                                       buffer.entries.begin() + buffer.nent);
+}
+
+}  // namespace dvm::vmm

@@ -1,0 +1,105 @@
+#include "vmm/machine.h"
+
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include <new>
+
+#include "fabric/fabric_state.h"
+#include "vmm/boot/e820.h"
+
+namespace dvm::vmm {
+namespace {
+
+using fabric::RegionKind;
+
+// Runtime layout of a machine whose record the pool's creator wrote: the one door for its limits.
+Status check_config(const MachineConfig& c, const std::string& pool) {
+  if (c.vcpus == 0 || c.vcpus > layout::kMaxVcpus || c.nodes == 0 || c.nodes > layout::kMaxNodes ||
+      c.tsc_khz == 0 || c.memory_bytes < layout::kMinMemory ||
+      c.memory_bytes > layout::kMaxMemory || !is_aligned(c.memory_bytes, kPageBytes)) {
+    return error("pool {}: machine record out of range: {} vCPUs, {} nodes, {} bytes", pool,
+                 c.vcpus, c.nodes, c.memory_bytes);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
+  fabric::PoolSpec pool;
+  pool.path = spec.pool_path;
+  pool.name = spec.config.name.data();
+  pool.frames_bytes = spec.config.memory_bytes;
+  pool.metadata = {
+      {RegionKind::instances, fabric::kInstancesVersion, sizeof(fabric::InstanceTable)},
+      {RegionKind::events, fabric::kEventsVersion, sizeof(fabric::EventLog)},
+      {RegionKind::machine, kMachineVersion, sizeof(MachineState)},
+      {RegionKind::membership, fabric::kMembershipVersion, sizeof(fabric::FabricState)},
+      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
+       spec.config.memory_bytes / kPageBytes * sizeof(u64)}};
+  return fabric::Pool::create(pool);
+}
+
+Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
+  DVM_TRY(check_config(spec.config, spec.config.name.data()));
+  DVM_ASSIGN(fabric::Pool pool, make_pool(spec));
+  DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
+  directory.fill_plain();
+  DVM_ASSIGN(auto* state, pool.record<MachineState>(RegionKind::machine, kMachineVersion));
+  std::construct_at(state);
+  state->config = spec.config;
+  for (u32 i = 0; i < spec.config.vcpus; ++i) state->vcpus[i].node.store(spec.placement[i]);
+  state->control.phase.store(Phase::resetting, std::memory_order_release);
+  return attach(std::move(pool), kLauncherInstance);
+}
+
+Result<std::unique_ptr<Machine>> Machine::attach(fabric::Pool pool, u32 instance_id) {
+  if (instance_id >= fabric::kMaxInstances)
+    return error("instance id {} is out of range", instance_id);
+  std::unique_ptr<Machine> machine(new Machine());
+  DVM_TRY(machine->open(std::move(pool)));
+  machine->self_ = machine->instances_->join(instance_id, ::getpid());
+  return machine;
+}
+
+Status Machine::open(fabric::Pool pool) {
+  pool_ = std::move(pool);
+  DVM_ASSIGN(state_, pool_.record<MachineState>(RegionKind::machine, kMachineVersion));
+  DVM_ASSIGN(instances_,
+             pool_.record<fabric::InstanceTable>(RegionKind::instances, fabric::kInstancesVersion));
+  DVM_ASSIGN(events_, pool_.record<fabric::EventLog>(RegionKind::events, fabric::kEventsVersion));
+  DVM_TRY(check_config(state_->config, pool_.name()));
+  DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
+  DVM_ASSIGN(auto view, hyperkernel::GuestView::map(pool_, directory,
+                                                    ram_layout(state_->config.memory_bytes)));
+  view_ = std::move(view);
+  return {};
+}
+
+u64 Machine::guest_tsc() const { return __rdtsc() + state_->config.tsc_offset; }
+
+u64 Machine::now_ns() const {
+  return static_cast<u64>(static_cast<u128>(guest_tsc()) * 1'000'000 / state_->config.tsc_khz);
+}
+
+u64 Machine::tsc_to_monotonic_ns(u64 guest_deadline) const {
+  // The two clocks as close together as we get them: a thread that is preempted in between would
+  // compute a time that is off by its absence.
+  const u64 close_enough = state_->config.tsc_khz / 100;  // 10 us
+  u64 before = 0, host_now = 0, tsc_now = 0;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    before = guest_tsc();
+    host_now = fabric::monotonic_ns();
+    tsc_now = guest_tsc();
+    if (tsc_now - before < close_enough) break;
+  }
+  if (guest_deadline <= tsc_now) return host_now;
+  const u128 ns =
+      static_cast<u128>(guest_deadline - tsc_now) * 1'000'000 / state_->config.tsc_khz + 1;
+  constexpr u64 kForever =
+      1ull << 62;  // a guest may ask for any deadline; the host's clock must not wrap
+  return ns > kForever - host_now ? kForever : host_now + static_cast<u64>(ns);
+}
+
+}  // namespace dvm::vmm

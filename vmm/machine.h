@@ -1,0 +1,133 @@
+// One process's handle on the machine in the pool: every behaviour that needs no KVM. Nodes use it
+// for their vCPUs' exits, the launcher for the console and for control.
+//
+// Threads: any, all functions. Lock order: one device cell, then the IOAPIC's; nothing blocks under
+// a lock; doorbells are rung after release.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "fabric/event_log.h"
+#include "fabric/pool.h"
+#include "hyperkernel/guest_view.h"
+#include "vmm/machine_state.h"
+#include "vmm/pci/config_address.h"
+
+namespace dvm::vmm {
+
+struct MachineSpec {
+  MachineConfig config;
+  std::array<u16, layout::kMaxVcpus> placement{};  // vCPU -> node
+  std::string pool_path;                           // empty: memfd
+};
+
+struct Line;
+
+// Who sends an interrupt: a vCPU index, or none for devices.
+using Sender = std::optional<u32>;
+
+class Machine {
+ public:
+  // Makes the pool and the machine in it, at rest before its first boot.
+  static Result<std::unique_ptr<Machine>> create(const MachineSpec& spec);
+  // Opens the machine in a pool that `create` made; joins as instance `instance_id`.
+  static Result<std::unique_ptr<Machine>> attach(fabric::Pool pool, u32 instance_id);
+
+  fabric::Pool& pool() { return pool_; }
+  MachineState& state() { return *state_; }
+  const MachineState& state() const { return *state_; }
+  const MachineConfig& config() const { return state_->config; }
+  const hyperkernel::GuestMemory& memory() const { return view_->memory(); }
+  fabric::InstanceId self() const { return self_; }
+  fabric::InstanceTable& instances() { return *instances_; }
+  fabric::EventLog& events() { return *events_; }
+  void log_event(fabric::EventKind kind, std::array<u64, 3> arguments = {}) {
+    fabric::append_event(*events_, self_, *instances_, kind, arguments);
+  }
+
+  // --- time (guest TSC and ns derived from it: the same on every node) -------------------------
+  u64 guest_tsc() const;
+  u64 now_ns() const;
+  u64 tsc_to_monotonic_ns(u64 guest_tsc) const;  // for sleeping until a guest TSC value
+  DeviceEnv env() const;
+  LapicClock lapic_clock() const { return {guest_tsc(), state_->config.tsc_khz}; }
+
+  // --- the bus (machine_bus.cc): what a vCPU's exit reaches -----------------------------------
+  // `size` is 1, 2 or 4 for ports and 1..8 for MMIO. What nobody claims reads as all ones.
+  u32 port_read(u16 port, u8 size);
+  void port_write(u16 port, u8 size, u32 value);
+  u64 mmio_read(u32 vcpu, u64 address, u8 size);
+  void mmio_write(u32 vcpu, u64 address, u8 size, u64 value);
+
+  // --- interrupts (machine_irq.cc) ---------------------------------------------------------------
+  void send(const InterruptMessage& message, Sender sender);
+  void set_line(u8 pin, u8 source, bool high);
+  void end_of_interrupt(u8 vector);  // a level-triggered vector ended at some local APIC
+  void carry_out(const LapicAction& action, u32 vcpu);
+  // Makes the vCPU look at its inbox, wherever it is.
+  void kick(u32 vcpu, Sender sender);
+
+  // --- device steps ------------------------------------------------------------------------------
+  // Expiries of PIT and RTC; the caller sleeps until next_device_deadline (guest ns).
+  void run_device_timers();
+  std::optional<u64> next_device_deadline();
+
+  // --- console (machine_console.cc): the launcher's side
+  // ------------------------------------------ Moves up to to.size() waiting output bytes out; 0
+  // when none.
+  std::size_t console_output(std::span<char> to);
+  // Types `from` into the serial port; returns how many bytes it had room for.
+  std::size_t console_input(std::span<const char> from);
+
+  // --- control (machine_control.cc)
+  // ----------------------------------------------------------------
+  void request_reset();                  // running or paused -> resetting
+  void request_stop(StopReason reason);  // any -> stopped; the first reason stays
+  bool request_pause();                  // false unless running
+  bool request_resume();                 // false unless paused
+  void press_power_button();
+  void guest_panicked(u64 cause);  // resets or stops, as configured
+  bool all_parked() const;         // every vCPU of every node stands still
+  void ring_everyone();
+  // Sets all device state to power-on values. Caller: the one node that carries a reset out.
+  void reset_devices();
+
+ private:
+  Machine() = default;
+  Status open(fabric::Pool pool);
+  static Result<fabric::Pool> make_pool(const MachineSpec& spec);
+
+  template <typename T, typename Step>
+  auto step(DeviceCell<T>& cell, Step&& fn);
+  template <typename T, typename Look>
+  auto look(DeviceCell<T>& cell, Look&& fn);
+  template <typename T, typename Level, typename Step>
+  auto step(DeviceCell<T>& cell, Line line, Level&& level, Step&& fn);
+  void apply(const Effects& effects);
+  IoApicMessages drive_line(u8 pin, u8 source, bool high);
+  void send_all(const IoApicMessages& messages);
+  u32 port_read_byte(u16 port);
+  void port_write_byte(u16 port, u8 value);
+  void wake_timer_node();
+  u32 pci_config_read(const ConfigAddress& at, u8 size);
+  void pci_config_write(const ConfigAddress& at, u8 size, u32 value);
+  u64 lapic_mmio_read(u32 vcpu, u64 offset, u8 size);
+  void lapic_mmio_write(u32 vcpu, u64 offset, u8 size, u64 value);
+  void serial_port_write(u16 offset, u8 value);
+  u8 serial_port_read(u16 offset);
+  DeviceEnv serial_env(const SerialState& s) const;
+  void wait_for_console();
+  void drain_serial();
+  void write_rng(const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write);
+
+  fabric::Pool pool_;
+  MachineState* state_ = nullptr;
+  fabric::InstanceTable* instances_ = nullptr;
+  fabric::EventLog* events_ = nullptr;
+  fabric::InstanceId self_;
+  std::optional<hyperkernel::GuestView> view_;
+};
+
+}  // namespace dvm::vmm

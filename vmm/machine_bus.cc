@@ -1,0 +1,250 @@
+// The bus: from ports and physical addresses to device steps. Nothing here knows KVM.
+#include <bit>
+
+#include "vmm/devices/pvpanic.h"
+#include "vmm/irq/lapic_registers.h"
+#include "vmm/machine_steps.h"
+#include "vmm/virtio/device.h"
+
+namespace dvm::vmm {
+namespace {
+
+constexpr u64 all_ones(u8 size) { return size >= 8 ? ~0ull : (1ull << (size * 8)) - 1; }
+
+constexpr bool in(u64 value, u64 first, u64 count) {
+  return value >= first && value - first < count;
+}
+
+}  // namespace
+
+void Machine::apply(const Effects& effects) {
+  for (u8 i = 0; i < effects.msi_count; ++i) {
+    // The guest chose the address: only the local APICs' range is an interrupt (§11.11.1).
+    if (effects.msi[i].address >> 20 == layout::kLocalApicBase >> 20) {
+      send(decode_msi(effects.msi[i]), std::nullopt);
+    }
+  }
+  switch (effects.power) {
+    case PowerRequest::none: break;
+    case PowerRequest::reset: request_reset(); break;
+    case PowerRequest::panic: guest_panicked(0); break;
+    case PowerRequest::shutdown:
+      log_event(fabric::EventKind::guest_shutdown);
+      request_stop(StopReason::shutdown);
+      break;
+  }
+}
+
+// --- ports -------------------------------------------------------------------------------------
+
+u32 Machine::port_read(u16 port, u8 size) {
+  const auto pci_address = [&] {
+    return look(state_->pci_address, [](const PciConfigAddress& s) { return s.value; });
+  };
+  if (in(port, layout::kPciDataPort, 4)) {
+    const auto at =
+        decode_config_ports(pci_address(), static_cast<u8>(port - layout::kPciDataPort));
+    return at ? pci_config_read(*at, size) : static_cast<u32>(all_ones(size));
+  }
+  if (port == layout::kPciAddressPort && size == 4) return pci_address();
+  if (in(port, layout::kPmEventPort, acpi_pm::kBytes)) {
+    const u16 offset = static_cast<u16>(port - layout::kPmEventPort);
+    return step(state_->pm, kSciLine, acpi_irq,
+                [&](AcpiPmState& s) { return acpi_pm_read(s, offset, size); });
+  }
+  u32 value = 0;  // every other device has 8-bit registers: wider accesses are split, as on ISA
+  for (u8 i = 0; i < size; ++i) value |= port_read_byte(static_cast<u16>(port + i)) << (8 * i);
+  return value;
+}
+
+void Machine::port_write(u16 port, u8 size, u32 value) {
+  if (in(port, layout::kPciDataPort, 4)) {
+    const u32 address =
+        look(state_->pci_address, [](const PciConfigAddress& s) { return s.value; });
+    const auto at = decode_config_ports(address, static_cast<u8>(port - layout::kPciDataPort));
+    if (at) pci_config_write(*at, size, value);
+    return;
+  }
+  if (port == layout::kPciAddressPort && size == 4) {
+    step(state_->pci_address,
+         [&](PciConfigAddress& s) { s.value = value & kConfigAddressWritable; });
+    return;
+  }
+  if (in(port, layout::kPmEventPort, acpi_pm::kBytes)) {
+    Effects effects;
+    const u16 offset = static_cast<u16>(port - layout::kPmEventPort);
+    step(state_->pm, kSciLine, acpi_irq,
+         [&](AcpiPmState& s) { acpi_pm_write(s, offset, size, value, effects); });
+    return apply(effects);
+  }
+  for (u8 i = 0; i < size; ++i)
+    port_write_byte(static_cast<u16>(port + i), static_cast<u8>(value >> (8 * i)));
+}
+
+u32 Machine::port_read_byte(u16 port) {
+  if (in(port, layout::kSerialPort, 8))
+    return serial_port_read(static_cast<u16>(port - layout::kSerialPort));
+  if (in(port, layout::kPitPort, 4)) {
+    return step(state_->pit, [&](PitState& s) {
+      return pit_read(s, static_cast<u16>(port - layout::kPitPort), env());
+    });
+  }
+  if (in(port, layout::kRtcPort, 2)) {
+    return step(state_->rtc, kRtcLine, rtc_irq, [&](RtcState& s) {
+      return rtc_read(s, static_cast<u16>(port - layout::kRtcPort), env());
+    });
+  }
+  switch (port) {
+    case layout::kPortB:
+      return look(state_->pit, [&](const PitState& s) { return portb_read(s, env()); });
+    case layout::kI8042Data:
+    case layout::kI8042Command:
+      return step(state_->i8042, [&](I8042State& s) {
+        return i8042_read(s, static_cast<u16>(port - layout::kI8042Data));
+      });
+    case layout::kPvpanicPort: return pvpanic_read();
+    case layout::kResetPort: return look(state_->reset_port, reset_port_read);
+    default: return 0xff;
+  }
+}
+
+void Machine::port_write_byte(u16 port, u8 value) {
+  if (in(port, layout::kSerialPort, 8))
+    return serial_port_write(static_cast<u16>(port - layout::kSerialPort), value);
+  if (in(port, layout::kPitPort, 4)) {
+    step(state_->pit, [&](PitState& s) {
+      pit_write(s, static_cast<u16>(port - layout::kPitPort), value, env());
+    });
+    return wake_timer_node();
+  }
+  if (in(port, layout::kRtcPort, 2)) {
+    step(state_->rtc, kRtcLine, rtc_irq, [&](RtcState& s) {
+      rtc_write(s, static_cast<u16>(port - layout::kRtcPort), value, env());
+    });
+    return port == layout::kRtcPort ? void() : wake_timer_node();
+  }
+  Effects effects;
+  switch (port) {
+    case layout::kPortB:
+      step(state_->pit, [&](PitState& s) { portb_write(s, value, env()); });
+      break;
+    case layout::kI8042Data:
+    case layout::kI8042Command:
+      step(state_->i8042, [&](I8042State& s) {
+        i8042_write(s, static_cast<u16>(port - layout::kI8042Data), value, effects);
+      });
+      break;
+    case layout::kPvpanicPort: pvpanic_write(value, effects); break;
+    case layout::kResetPort:
+      step(state_->reset_port, [&](ResetPortState& s) { reset_port_write(s, value, effects); });
+      break;
+    default: break;
+  }
+  apply(effects);
+}
+
+// --- PCI configuration -------------------------------------------------------------------------
+
+// A write to the entropy device; a notified queue is served here and now, in two published steps:
+// the second shows the driver what the first has done (vmm/virtio/device.h).
+void Machine::write_rng(const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write) {
+  Effects effects;
+  const bool served = step(state_->rng, kRngLine, rng_irq, [&](VirtioPciState& s) {
+    const bool notified = write(s, effects).notified.has_value();
+    if (notified) rng_process(s, memory(), system_random, effects);
+    return notified;
+  });
+  if (served)
+    step(state_->rng, kRngLine, rng_irq,
+         [&](VirtioPciState& s) { virtio_flush_used(s, memory(), effects); });
+  apply(effects);
+}
+
+u32 Machine::pci_config_read(const ConfigAddress& at, u8 size) {
+  if (at.bus == 0 && at.function == 0) {
+    if (at.device == 0)
+      return step(state_->host_bridge,
+                  [&](ConfigSpace& s) { return config_read(s, at.reg, size); });
+    if (at.device == kRngSlot) {  // with its line: a capability reaches the BAR, and there the ISR
+      return step(state_->rng, kRngLine, rng_irq,
+                  [&](VirtioPciState& s) { return virtio_config_read(s, at.reg, size); });
+    }
+  }
+  return static_cast<u32>(all_ones(size));
+}
+
+void Machine::pci_config_write(const ConfigAddress& at, u8 size, u32 value) {
+  if (at.bus != 0 || at.function != 0) return;
+  if (at.device == 0)
+    step(state_->host_bridge, [&](ConfigSpace& s) { config_write(s, at.reg, size, value); });
+  if (at.device == kRngSlot) {
+    write_rng([&](VirtioPciState& s, Effects& effects) {
+      return virtio_config_write(s, at.reg, size, value, effects);
+    });
+  }
+}
+
+// --- memory-mapped registers ---------------------------------------------------------------------
+
+u64 Machine::mmio_read(u32 vcpu, u64 address, u8 size) {
+  if (in(address, layout::kLocalApicBase, kPageBytes))
+    return lapic_mmio_read(vcpu, address - layout::kLocalApicBase, size);
+  if (in(address, layout::kIoApicBase, kPageBytes)) {
+    return step(state_->ioapic,
+                [&](IoApicState& s) { return ioapic_read(s, address - layout::kIoApicBase); });
+  }
+  if (in(address, layout::kEcamBase, layout::kEcamBytes)) {
+    return size <= 4 ? pci_config_read(decode_ecam(address - layout::kEcamBase), size)
+                     : all_ones(size);
+  }
+  return step(state_->rng, kRngLine, rng_irq, [&](VirtioPciState& s) {
+    const auto bar = bar_window(s.pci, kVirtioBar);
+    return bar && in(address, bar->base, bar->bytes)
+               ? virtio_bar_read(s, kVirtioBar, address - bar->base, size)
+               : all_ones(size);
+  });
+}
+
+void Machine::mmio_write(u32 vcpu, u64 address, u8 size, u64 value) {
+  if (in(address, layout::kLocalApicBase, kPageBytes)) {
+    return lapic_mmio_write(vcpu, address - layout::kLocalApicBase, size, value);
+  }
+  if (in(address, layout::kIoApicBase, kPageBytes)) {
+    IoApicMessages out = step(state_->ioapic, [&](IoApicState& s) {
+      return ioapic_write(s, address - layout::kIoApicBase, static_cast<u32>(value));
+    });
+    send_all(out);
+    // Unmasking the PIT's pin may make its next edge one that somebody hears.
+    if (look(state_->pit, [](const PitState& s) { return s.channels[0].counting; }))
+      wake_timer_node();
+    return;
+  }
+  if (in(address, layout::kEcamBase, layout::kEcamBytes)) {
+    if (size <= 4)
+      pci_config_write(decode_ecam(address - layout::kEcamBase), size, static_cast<u32>(value));
+    return;
+  }
+  write_rng([&](VirtioPciState& s, Effects& effects) -> BarWriteResult {
+    const auto bar = bar_window(s.pci, kVirtioBar);
+    if (!bar || !in(address, bar->base, bar->bytes)) return {};
+    return virtio_bar_write(s, kVirtioBar, address - bar->base, size, value, effects);
+  });
+}
+
+// xAPIC registers are 32 bits at multiples of 16 (Intel SDM vol. 3A §11.4.1); with the APIC in
+// x2APIC mode or off, the window is not decoded.
+u64 Machine::lapic_mmio_read(u32 vcpu, u64 offset, u8 size) {
+  VcpuRecord& v = state_->vcpus[vcpu];
+  if (v.lapic.mode.load() != 1 || size != 4 || offset % 16 != 0 || offset >= 0x400)
+    return all_ones(size);
+  return lapic_read(v.lapic, v.inbox, static_cast<u32>(offset / 16), lapic_clock()).value;
+}
+
+void Machine::lapic_mmio_write(u32 vcpu, u64 offset, u8 size, u64 value) {
+  VcpuRecord& v = state_->vcpus[vcpu];
+  if (v.lapic.mode.load() != 1 || size != 4 || offset % 16 != 0 || offset >= 0x400) return;
+  carry_out(lapic_write(v.lapic, v.inbox, static_cast<u32>(offset / 16), value, lapic_clock()),
+            vcpu);
+}
+
+}  // namespace dvm::vmm

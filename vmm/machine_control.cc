@@ -1,0 +1,103 @@
+// The machine's life: start, pause, reset, stop. Whoever asks writes the wish into the pool and
+// rings; the nodes carry it out.
+#include "vmm/boot/e820.h"
+#include "vmm/machine_steps.h"
+
+namespace dvm::vmm {
+
+using fabric::EventKind;
+
+namespace {
+
+bool change_phase(MachineControl& control, Phase from, Phase to) {
+  return control.phase.compare_exchange_strong(from, to);
+}
+
+}  // namespace
+
+void Machine::ring_everyone() {
+  fabric::ring(state_->control.changed);
+  for (u32 i = 0; i < state_->config.nodes; ++i) fabric::ring(state_->nodes[i].bell);
+  for (u32 i = 0; i < state_->config.vcpus; ++i) kick(i, std::nullopt);
+}
+
+void Machine::request_reset() {
+  MachineControl& control = state_->control;
+  if (change_phase(control, Phase::running, Phase::resetting) ||
+      change_phase(control, Phase::paused, Phase::resetting)) {
+    ring_everyone();
+  }
+}
+
+void Machine::request_stop(StopReason reason) {
+  MachineControl& control = state_->control;
+  StopReason none = StopReason::none;
+  control.stop_reason.compare_exchange_strong(none, reason, std::memory_order_acq_rel);
+  control.phase.store(Phase::stopped, std::memory_order_seq_cst);  // before the kicks look
+  ring_everyone();
+  fabric::ring(state_->console.produced);
+}
+
+bool Machine::request_pause() {
+  if (!change_phase(state_->control, Phase::running, Phase::paused)) return false;
+  ring_everyone();
+  log_event(EventKind::paused);
+  return true;
+}
+
+bool Machine::request_resume() {
+  if (!change_phase(state_->control, Phase::paused, Phase::running)) return false;
+  ring_everyone();
+  log_event(EventKind::resumed);
+  return true;
+}
+
+void Machine::guest_panicked(u64 cause) {
+  log_event(EventKind::guest_panicked, {cause});
+  if (state_->config.exit_on_panic != 0) {
+    request_stop(StopReason::panic);
+  } else {
+    request_reset();
+  }
+}
+
+bool Machine::all_parked() const {
+  for (u32 i = 0; i < state_->config.vcpus; ++i) {
+    const VcpuRunState s = state_->vcpus[i].run_state.load(std::memory_order_acquire);
+    if (s != VcpuRunState::parked && s != VcpuRunState::absent) return false;
+  }
+  return true;
+}
+
+void Machine::reset_devices() {
+  MachineState& s = *state_;
+  // By steps like any other: the console's owner may type or press the power button meanwhile.
+  step(s.ioapic, [](IoApicState& ioapic) { ioapic = ioapic_reset_state(); });
+  step(s.serial, kSerialLine, serial_irq, [](SerialState& serial) {
+    const u64 sent = serial.tx_count;  // the console's bytes go on being numbered
+    serial = {};
+    serial.tx_count = sent;
+  });
+  step(s.rtc, kRtcLine, rtc_irq, [&](RtcState& rtc) {
+    rtc_reset(rtc);  // battery-backed: the clock and the RAM stay
+    const u64 low = low_ram_end(s.config.memory_bytes);
+    rtc_set_memory_size(rtc, low, s.config.memory_bytes - low);
+  });
+  step(s.pm, kSciLine, acpi_irq, [](AcpiPmState& pm) { pm = {}; });
+  step(s.rng, kRngLine, rng_irq, [](VirtioPciState& rng) {
+    rng = make_virtio_rng();
+    virtio_assign_bars(rng, layout::kPciMmioBase);
+  });
+  step(s.pit, [](PitState& pit) { pit = {}; });
+  step(s.i8042, [](I8042State& i8042) { i8042 = {}; });
+  step(s.reset_port, [](ResetPortState& port) { port = {}; });
+  step(s.pci_address, [](PciConfigAddress& address) { address = {}; });
+  step(s.host_bridge, [](ConfigSpace& bridge) { bridge = make_host_bridge(); });
+  for (u32 i = 0; i < s.config.vcpus; ++i) {
+    lapic_reset(s.vcpus[i].lapic, s.vcpus[i].inbox, i, i == 0, true);
+    s.vcpus[i].started.store(i == 0 ? 1 : 0);
+    s.vcpus[i].run_state.store(VcpuRunState::absent);
+  }
+}
+
+}  // namespace dvm::vmm

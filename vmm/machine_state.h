@@ -1,0 +1,144 @@
+// Everything that defines the guest machine apart from RAM, in the pool: any node can carry out any
+// behaviour on it. Offsets are fixed by these structs; docs/pool-layout.md draws them.
+#pragma once
+
+#include <array>
+#include <atomic>
+
+#include "fabric/doorbell.h"
+#include "fabric/instance.h"
+#include "fabric/pool_lock.h"
+#include "vmm/boot/entry_state.h"
+#include "vmm/device_cell.h"
+#include "vmm/devices/acpi_pm.h"
+#include "vmm/devices/i8042.h"
+#include "vmm/devices/pit.h"
+#include "vmm/devices/reset_port.h"
+#include "vmm/devices/rtc.h"
+#include "vmm/devices/serial.h"
+#include "vmm/irq/ioapic.h"
+#include "vmm/irq/lapic.h"
+#include "vmm/kvm/kvm_api.h"
+#include "vmm/layout.h"
+#include "vmm/pci/host_bridge.h"
+#include "vmm/virtio/rng.h"
+
+namespace dvm::vmm {
+
+inline constexpr u32 kMachineVersion = 1;
+
+// Stable instance ids: the launcher, then the nodes.
+inline constexpr u32 kLauncherInstance = 0;
+inline constexpr u32 kFirstNodeInstance = 1;
+static_assert(kFirstNodeInstance + layout::kMaxNodes <= fabric::kMaxInstances);
+
+// What the machine is. Written before the first node starts, then only read.
+struct MachineConfig {
+  std::array<char, 64> name{};
+  u64 memory_bytes = 0;
+  u64 tsc_offset = 0;  // guest TSC = host TSC + this, on every node
+  u64 tsc_khz = 0;
+  u32 vcpus = 0;
+  u32 nodes = 0;
+  u32 exit_on_panic = 0;
+  u32 reserved = 0;
+};
+static_assert(sizeof(MachineConfig) == 104);
+
+// The CPU model the guest sees, recorded by the first node; another that offers less is refused.
+struct CpuBaseline {
+  static constexpr u32 kMaxEntries = 128;
+  std::atomic<u32> count;  // stored last: 0 until the entries are whole
+  u32 reserved;
+  std::array<kvm_cpuid_entry2, kMaxEntries> entries;
+};
+
+// starting -> running <-> paused; running|paused -> resetting -> running; any -> stopped.
+// "resetting" covers the first start too: boot 0 has not happened yet.
+enum class Phase : u32 { resetting, running, paused, stopped };
+
+enum class StopReason : u32 { none, shutdown, panic, error, node_died, user };
+
+struct MachineControl {
+  std::atomic<Phase> phase;
+  std::atomic<StopReason> stop_reason;
+  std::atomic<u32> boots;        // resets carried out so far; the n-th boot runs while boots == n
+  fabric::Doorbell changed;      // rung at every change that a waiter may wait for
+  std::atomic<u64> reset_owner;  // packed InstanceId of the node that carries the reset out; 0 none
+  std::atomic<u64> power_button_presses;
+};
+
+// Where a vCPU is. in_guest and halted tell a sender how to reach it.
+enum class VcpuRunState : u32 { absent, outside, in_guest, halted, wait_sipi, parked };
+
+// Written by the vCPU's thread only; read by anyone, for people.
+struct VcpuCounters {
+  std::array<u64, 64> exits{};  // by KVM exit reason
+  u64 signal_exits = 0;         // KVM_RUN interrupted: kicks and timers
+  u64 injected = 0;
+  u64 kicks_sent = 0;
+  u64 halts = 0;
+  u64 eoi_writes = 0;
+  u64 icr_writes = 0;
+  u64 timer_writes = 0;
+  u64 other_msrs = 0;
+};
+
+struct alignas(64) VcpuRecord {
+  LapicInbox inbox;
+  fabric::Doorbell bell;
+  std::atomic<VcpuRunState> run_state;
+  std::atomic<u32> node;  // where it is placed
+  std::atomic<i32> pid;   // of the thread that runs it: where kicks go
+  std::atomic<i32> tid;
+  std::atomic<u32> started;             // has been through SIPI (or is the bootstrap vCPU)
+  std::atomic<u32> interruptible_halt;  // RFLAGS.IF at HLT
+  alignas(64) LapicState lapic;
+  VcpuCounters counters;
+};
+
+struct alignas(64) NodeRecord {
+  fabric::Doorbell bell;            // wakes the node's service thread
+  std::atomic<u32> ready_for_boot;  // n: torn down, and waiting for boot n
+  std::atomic<u32> joined;
+  u32 reserved;
+};
+
+// Console bytes on their way out: byte n is in data[n % kBytes] and is there once the serial port's
+// published tx_count is above n. `consumed` is moved on by the console's owner only.
+struct ConsoleOut {
+  static constexpr u64 kBytes = 64 * kKiB;
+  std::atomic<u64> consumed;
+  fabric::Doorbell produced;
+  std::atomic<u32> writer_waits;  // the guest was told "not ready": tell it when there is room
+  std::atomic<u32> reader_waits;  // input is held back: ring `produced` when the guest has read
+  u32 reserved;
+  std::array<char, kBytes> data;
+};
+
+struct PciConfigAddress {
+  u32 value = 0;  // port 0xcf8
+};
+
+struct MachineState {
+  MachineConfig config;
+  alignas(64) MachineControl control;
+  CpuBaseline cpu;
+  EntryState entry;  // how vCPU 0 enters the kernel; written by the reset, before "running"
+  std::array<NodeRecord, layout::kMaxNodes> nodes;
+  std::array<VcpuRecord, layout::kMaxVcpus> vcpus;
+
+  DeviceCell<IoApicState> ioapic;
+  DeviceCell<SerialState> serial;
+  DeviceCell<RtcState> rtc;
+  DeviceCell<PitState> pit;
+  DeviceCell<AcpiPmState> pm;
+  DeviceCell<I8042State> i8042;
+  DeviceCell<ResetPortState> reset_port;
+  DeviceCell<PciConfigAddress> pci_address;
+  DeviceCell<ConfigSpace> host_bridge;
+  DeviceCell<VirtioPciState> rng;
+  ConsoleOut console;
+};
+
+}  // namespace dvm::vmm

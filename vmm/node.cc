@@ -1,0 +1,169 @@
+#include "vmm/node.h"
+
+#include "vmm/boot/command_line.h"
+#include "vmm/cpuid.h"
+
+namespace dvm::vmm {
+
+using fabric::EventKind;
+
+namespace {
+
+// To load a guest or to make a KVM VM, on a machine that does either slowly.
+constexpr u32 kBootAllowanceMs = 60'000;
+
+}  // namespace
+
+Node::Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot)
+    : machine_(std::move(machine)),
+      index_(index),
+      record_(machine_->state().nodes[index]),
+      boot_(std::move(boot)) {
+  boot_.command_line = with_tsc_frequency(boot_.command_line, machine_->config().tsc_khz);
+}
+
+Status Node::run() {
+  DVM_TRY(join());
+  DVM_TRY(work());
+  leave();
+  return {};
+}
+
+Status Node::join() {
+  using fabric::RegionKind;
+  DVM_ASSIGN(auto* state, machine_->pool().record<fabric::FabricState>(RegionKind::membership,
+                                                                       fabric::kMembershipVersion));
+  DVM_ASSIGN(fabric_, fabric::FabricService::start(*state, machine_->instances(), machine_->self(),
+                                                   {.policy = {fabric::PolicyKind::migrate, 0}}));
+  record_.joined.store(1);
+  machine_->log_event(
+      EventKind::node_joined,
+      {index_, static_cast<u64>(machine_->instances().slots[machine_->self().id].pid.load())});
+  return {};
+}
+
+Status Node::work() {
+  MachineControl& control = machine_->state().control;
+  for (;;) {
+    const u32 seen = fabric::listen(record_.bell);
+    const Phase phase = control.phase.load(std::memory_order_acquire);
+    if (phase == Phase::stopped) break;
+    if (phase == Phase::resetting) {
+      fabric_->allow_ms(kBootAllowanceMs);
+      prepare_boot();
+      if (everyone_ready()) DVM_TRY(carry_out_reset());
+    } else if (vcpus_.empty() && !vm_) {
+      fabric_->allow_ms(kBootAllowanceMs);
+      DVM_TRY(start_vcpus());
+    }
+    fabric_->allow_ms(0);
+    if (control.phase.load(std::memory_order_acquire) == phase) serve(seen);
+  }
+  return {};
+}
+
+void Node::leave() {
+  fabric_->allow_ms(kBootAllowanceMs);
+  stop_vcpus();
+  machine_->log_event(EventKind::node_left, {index_});
+  fabric_.reset();
+}
+
+void Node::launcher_gone() { machine_->request_stop(StopReason::user); }
+
+void Node::prepare_boot() {
+  stop_vcpus();
+  const u32 next = machine_->state().control.boots.load() + 1;
+  if (record_.ready_for_boot.exchange(next, std::memory_order_acq_rel) == next) return;
+  for (u32 i = 0; i < machine_->config().nodes; ++i) fabric::ring(machine_->state().nodes[i].bell);
+}
+
+bool Node::everyone_ready() const {
+  const u32 next = machine_->state().control.boots.load() + 1;
+  for (u32 i = 0; i < machine_->config().nodes; ++i) {
+    if (machine_->state().nodes[i].ready_for_boot.load(std::memory_order_acquire) != next)
+      return false;
+  }
+  return true;
+}
+
+Status Node::carry_out_reset() {
+  MachineState& s = machine_->state();
+  u64 nobody = 0;
+  if (!s.control.reset_owner.compare_exchange_strong(nobody, machine_->self().packed())) return {};
+  // Another may have won and finished since we looked.
+  if (s.control.phase.load() != Phase::resetting || !everyone_ready()) {
+    s.control.reset_owner.store(0);
+    return {};
+  }
+  const u32 next = s.control.boots.load() + 1;
+  machine_->reset_devices();
+  if (s.cpu.count.load() == 0) DVM_TRY(record_cpu_model());
+  const MachineConfig& config = machine_->config();
+  DVM_ASSIGN(s.entry, load_guest(boot_, machine_->memory(), config.memory_bytes, config.vcpus));
+  machine_->log_event(next == 1 ? EventKind::machine_started : EventKind::guest_reset,
+                      next == 1
+                          ? std::array<u64, 3>{machine_->config().nodes, machine_->config().vcpus,
+                                               machine_->config().memory_bytes}
+                          : std::array<u64, 3>{next});
+  s.control.boots.store(next);
+  s.control.reset_owner.store(0);
+  Phase resetting = Phase::resetting;  // unless it was stopped meanwhile
+  s.control.phase.compare_exchange_strong(resetting, Phase::running);
+  machine_->ring_everyone();
+  return {};
+}
+
+Status Node::record_cpu_model() {
+  DVM_ASSIGN(const Vm vm, Vm::create());
+  DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  const auto model =
+      make_cpu_model(supported, machine_->config().vcpus, machine_->config().tsc_khz);
+  CpuBaseline& cpu = machine_->state().cpu;
+  if (model.size() > cpu.entries.size())
+    return error("{} CPUID entries are too many", model.size());
+  std::copy(model.begin(), model.end(), cpu.entries.begin());
+  cpu.count.store(static_cast<u32>(model.size()), std::memory_order_release);
+  return {};
+}
+
+Status Node::start_vcpus() {
+  const MachineState& s = machine_->state();
+  DVM_ASSIGN(Vm vm, Vm::create());
+  DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  DVM_TRY(check_cpu_offers(
+      supported, {s.cpu.entries.data(), std::min(s.cpu.count.load(), CpuBaseline::kMaxEntries)}));
+  DVM_TRY(vm.map_memory(machine_->memory()));
+  vm_ = std::make_unique<Vm>(std::move(vm));
+  for (u32 i = 0; i < machine_->config().vcpus; ++i) {
+    if (s.vcpus[i].node.load() != index_) continue;
+    DVM_ASSIGN(auto vcpu, VcpuThread::create(*machine_, *vm_, i, fabric_->peer()));
+    vcpus_.push_back(std::move(vcpu));
+  }
+  for (auto& vcpu : vcpus_) vcpu->start();
+  return {};
+}
+
+// The whole KVM VM goes: a new one has no state left over from before the reset.
+void Node::stop_vcpus() {
+  for (auto& vcpu : vcpus_) vcpu->join();
+  vcpus_.clear();
+  vm_.reset();
+}
+
+// Device timers are served where vCPU 0 runs; the other nodes only listen.
+void Node::serve(u32 seen) {
+  fabric_->beat();
+  u64 until = fabric::monotonic_ns() + fabric_->tick_ns();
+  if (vm_ && machine_->state().vcpus[0].node.load() == index_) {
+    machine_->run_device_timers();
+    if (const auto deadline_ns = machine_->next_device_deadline()) {
+      const u64 now = machine_->now_ns();
+      until =
+          std::min(until, fabric::monotonic_ns() + (*deadline_ns > now ? *deadline_ns - now : 0));
+    }
+  }
+  fabric::wait(record_.bell, seen, until);
+}
+
+}  // namespace dvm::vmm

@@ -1,0 +1,46 @@
+// A node: one process's share of the machine. It runs the vCPUs placed on it, serves device timers
+// if it is the one to do so, and carries out what the machine's phase asks for.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "fabric/fabric_service.h"
+#include "vmm/boot/loader.h"
+#include "vmm/machine.h"
+#include "vmm/vcpu_thread.h"
+
+namespace dvm::vmm {
+
+class Node {
+ public:
+  // `boot` is what any node may load at a reset: the one that carries it out does.
+  Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot);
+  // Returns when the machine has stopped; an error if this node cannot do its part. The calling
+  // thread beats for the node (fabric/fabric_service.h).
+  Status run();
+  // Thread: any. Ends the machine, for a launcher that is gone.
+  void launcher_gone();
+
+ private:
+  Status join();
+  Status work();
+  void leave();
+  void prepare_boot();  // stands still, and says so
+  bool everyone_ready() const;
+  Status carry_out_reset();  // by the one node that won the election
+  Status start_vcpus();
+  void stop_vcpus();
+  Status record_cpu_model();
+  void serve(u32 seen);  // timers, a beat, then sleep until the bell moves on from `seen`
+
+  std::unique_ptr<Machine> machine_;
+  const u32 index_;
+  NodeRecord& record_;
+  BootSource boot_;
+  std::unique_ptr<fabric::FabricService> fabric_;
+  std::unique_ptr<Vm> vm_;
+  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+};
+
+}  // namespace dvm::vmm

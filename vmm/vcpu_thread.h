@@ -1,0 +1,63 @@
+// One vCPU on the node that runs it: a thread around KVM_RUN. All that defines the vCPU between two
+// entries is in its VcpuRecord and in KVM.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "fabric/peer.h"
+#include "vmm/exit.h"
+#include "vmm/kvm/kvm.h"
+
+namespace dvm::vmm {
+
+class VcpuThread {
+ public:
+  // Makes the KVM vCPU, sets CPUID, TSC offset and, for vCPU 0, the kernel's entry state. The
+  // thread registers its life with `peer`: who sees that word stopped knows that the vCPU has.
+  static Result<std::unique_ptr<VcpuThread>> create(Machine& machine, Vm& vm, u32 index,
+                                                    fabric::Peer& peer);
+  ~VcpuThread();
+  VcpuThread(const VcpuThread&) = delete;
+  VcpuThread& operator=(const VcpuThread&) = delete;
+
+  void start();
+  // Returns when the thread has left: the phase must be resetting or stopped.
+  void join();
+
+ private:
+  VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& peer);
+  Status set_up();
+  void run();
+  void loop();
+  bool take_signals();       // INIT, SIPI, NMI; false while the vCPU waits for SIPI
+  Status reset_registers();  // as after INIT
+  Status start_at(u8 sipi_vector);
+  void deliver_interrupt();
+  void pv_eoi_before_entry();
+  void pv_eoi_after_exit();
+  void arm_timer();
+  bool has_work() const;  // something to look at before sleeping or entering the guest
+  void sleep(VcpuRunState as);
+  void park();
+  void enter();
+  void handle(const ExitResult& result);
+  void fail(const std::string& why);
+
+  Machine& machine_;
+  const u32 index_;
+  VcpuRecord& v_;
+  Vcpu vcpu_;
+  fabric::Peer& peer_;
+  kvm_sregs reset_sregs_{};
+  bool halted_ = false;
+  void* timer_ = nullptr;  // timer_t
+  u64 armed_tsc_ = 0;
+  std::thread thread_;
+};
+
+// Installs the handler that takes a vCPU thread out of the guest. Once per process.
+Status install_kick_handler();
+
+}  // namespace dvm::vmm

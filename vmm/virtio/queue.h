@@ -1,0 +1,87 @@
+// The device's side of one split virtqueue (virtio 1.2 §2.7). Pure, but for guest memory.
+//
+// A device step may die at any point and be done again from the old state by another node, while
+// the guest's other vCPUs run on. So what the driver can see changes in two steps:
+//
+//   1. pop chains, fill buffers, push_used: writes only what the driver has handed over and not got
+//      back: buffers, and used elements at or beyond the used index it has seen. The slots come
+//      from the state, never from guest memory, so doing it again writes the same places.
+//   -- the machine publishes the state: used_idx is now decided --
+//   2. flush_used: stores used_idx into guest memory, and only then decides about the interrupt.
+//   The
+//      store can be repeated any number of times.
+//
+// Were the index stored within step 1, a driver that polls could take its buffers back, and a
+// repeated step would write into memory that now belongs to someone else.
+#pragma once
+
+#include <array>
+#include <span>
+#include <type_traits>
+
+#include "fabric/result.h"
+#include "fabric/types.h"
+#include "hyperkernel/guest_memory.h"
+
+namespace dvm::vmm {
+
+inline constexpr u16 kMaxQueueSize = 256;
+inline constexpr u16 kNoVector = 0xffff;  // VIRTIO_MSI_NO_VECTOR (virtio 1.2 §4.1.5.1.2)
+
+struct QueueState {
+  u64 desc;  // guest addresses of the three areas
+  u64 avail;
+  u64 used;
+  u16 size;      // a power of two, at most max_size
+  u16 max_size;  // what the device offers
+  u16 vector;
+  u16 last_avail;      // next available entry to look at
+  u16 used_idx;        // next used entry to fill
+  u16 published_used;  // the used index the driver was last given
+  u8 ready;
+  u8 event_idx;  // negotiated features, copied when the queue is enabled
+  u8 indirect;
+  u8 reserved;
+};
+static_assert(sizeof(QueueState) == 40);
+static_assert(std::is_trivially_copyable_v<QueueState> && std::is_standard_layout_v<QueueState>);
+
+// A piece of guest RAM, not empty and checked to be there.
+struct Segment {
+  u64 gpa;
+  u32 bytes;
+};
+
+// One buffer of the driver's: what the device may read, then what it may write (§2.7.4.2).
+struct Chain {
+  u16 head;
+  u16 readable_count;
+  u16 count;
+  std::array<Segment, kMaxQueueSize> segments;
+
+  std::span<const Segment> readable() const { return {segments.data(), readable_count}; }
+  std::span<const Segment> writable() const {
+    return {segments.data() + readable_count, segments.data() + count};
+  }
+};
+
+QueueState make_queue(u16 max_size);
+// Back to what the device offers (virtio 1.2 §2.4).
+void queue_reset(QueueState& queue);
+
+// Takes the next chain. False: there is none, and the driver has been asked to notify of the next.
+// An error: the driver broke a rule, the queue is as before, and the device needs a reset.
+// Every descriptor is fetched once. Work is bounded: a chain has at most `size` descriptors, and at
+// most `size` chains can be taken before flush_used gives any back; one more is an error.
+Result<bool> queue_pop(QueueState& queue, const hyperkernel::GuestMemory& memory, Chain& chain);
+
+// Returns a chain, of which the device wrote the first `bytes_written` bytes. Not yet visible.
+Status queue_push_used(QueueState& queue, const hyperkernel::GuestMemory& memory, u16 head,
+                       u32 bytes_written);
+
+// Shows the driver all that was pushed; true if it wants an interrupt for it (§2.7.7).
+Result<bool> queue_flush_used(QueueState& queue, const hyperkernel::GuestMemory& memory);
+// The same store again, whether or not it was done before: for whoever takes over from the dead.
+Status queue_republish_used(QueueState& queue, const hyperkernel::GuestMemory& memory);
+
+}  // namespace dvm::vmm
