@@ -68,6 +68,30 @@ bool Canaries::alive() const {
   });
 }
 
+Result<std::unique_ptr<NodePeer>> NodePeer::join(Machine& machine) {
+  DVM_ASSIGN(fabric::FabricState * state,
+             machine.pool().record<fabric::FabricState>(fabric::RegionKind::membership,
+                                                        fabric::kMembershipVersion));
+  auto node = std::make_unique<NodePeer>();
+  std::promise<Status> joined;
+  node->thread_ = std::thread([&joined, state, self = machine.self(), node = node.get(),
+                               leave = node->leave_.get_future()] {
+    auto peer = fabric::Peer::join(*state, self, 0);
+    if (!peer) return joined.set_value(peer.error());
+    node->peer_ = peer.take();
+    joined.set_value({});
+    leave.wait();
+    node->peer_.reset();
+  });
+  DVM_TRY(joined.get_future().get());
+  return node;
+}
+
+NodePeer::~NodePeer() {
+  leave_.set_value();
+  thread_.join();
+}
+
 Result<std::unique_ptr<TinyMachine>> TinyMachine::create(const std::string& guest,
                                                          TinyOptions options) {
   DVM_TRY(install_kick_handler());
@@ -88,7 +112,8 @@ Result<std::unique_ptr<TinyMachine>> TinyMachine::create(const std::string& gues
     DVM_ASSIGN(auto machine, attach_again(*tiny->machine_, kFirstNodeInstance + i));
     const auto& ram = machine->memory().ranges().front();
     auto canaries = std::make_unique<Canaries>(std::span(ram.host, ram.bytes));
-    tiny->nodes_.push_back({std::move(machine), std::move(canaries), nullptr, {}});
+    DVM_ASSIGN(auto peer, NodePeer::join(*machine));
+    tiny->nodes_.push_back({std::move(machine), std::move(canaries), std::move(peer), nullptr, {}});
   }
   return tiny;
 }
@@ -148,7 +173,7 @@ Status TinyMachine::start(NodeSide& node, u32 index) {
   node.vm = std::make_unique<Vm>(std::move(vm));
   for (u32 i = 0; i < machine_->config().vcpus; ++i) {
     if (machine_->state().vcpus[i].node.load() != index) continue;
-    DVM_ASSIGN(auto vcpu, VcpuThread::create(*node.machine, *node.vm, i));
+    DVM_ASSIGN(auto vcpu, VcpuThread::create(*node.machine, *node.vm, i, node.peer->peer()));
     node.vcpus.push_back(std::move(vcpu));
   }
   return {};

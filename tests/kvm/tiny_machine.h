@@ -4,10 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "fabric/fabric_state.h"
 #include "vmm/machine.h"
 #include "vmm/vcpu_thread.h"
 
@@ -35,6 +37,20 @@ class Canaries {
 
  private:
   std::vector<std::span<std::byte>> pages_;
+};
+
+// A node's place in the fabric, joined by a thread of its own: a thread joins once, and in a node
+// process it is the main one.
+class NodePeer {
+ public:
+  static Result<std::unique_ptr<NodePeer>> join(Machine& machine);
+  ~NodePeer();
+  fabric::Peer& peer() { return *peer_; }
+
+ private:
+  std::unique_ptr<fabric::Peer> peer_;
+  std::promise<void> leave_;
+  std::thread thread_;
 };
 
 class TinyMachine {
@@ -68,6 +84,7 @@ class TinyMachine {
   struct NodeSide {
     std::unique_ptr<Machine> machine;
     std::unique_ptr<Canaries> canaries;
+    std::unique_ptr<NodePeer> peer;
     std::unique_ptr<Vm> vm;
     std::vector<std::unique_ptr<VcpuThread>> vcpus;
   };

@@ -37,10 +37,13 @@ class FrameAllocatorTest : public ::testing::Test {
     return c.take();
   }
   u64 word(u64 index) { return (*allocator_->target_word(targets_ + 8 * index))->load(); }
-  // As if the process of `who` were gone: its private memory is never looked at again.
-  void die(BlockCache&& c, InstanceId who) {
+  static void lose(BlockCache&& c) {
     static auto* const lost = new std::vector<BlockCache*>;  // reachable, so not a leak to ASan
     lost->push_back(new BlockCache(std::move(c)));
+  }
+  // As if the process of `who` were gone: its private memory is never looked at again.
+  void die(BlockCache&& c, InstanceId who) {
+    lose(std::move(c));
     instances_.retire(who, InstanceState::dead);
     EXPECT_TRUE(allocator_->recover(who, self_).ok());
   }
@@ -133,7 +136,7 @@ TEST_F(FrameAllocatorTest, ALogThatNamesAPlaceOutsideIsReportedNotFollowed) {
   LogRecord& log = allocator_->header().lanes[0].log;
   log.block = 1ull << 50;
   log.op = static_cast<u32>(LogOp::publish);
-  new BlockCache(std::move(c));  // NOLINT
+  lose(std::move(c));
   instances_.retire(dead, InstanceState::dead);
   const Status s = allocator_->recover(dead, self_);
   ASSERT_FALSE(s.ok());
@@ -144,7 +147,7 @@ TEST_F(FrameAllocatorTest, ARejoiningInstanceRecoversItsFormerSelf) {
   const InstanceId first = instances_.join(1, 1);
   BlockCache c = cache(first);
   c.allocate_frame();
-  new BlockCache(std::move(c));  // NOLINT
+  lose(std::move(c));
   instances_.retire(first, InstanceState::dead);
   { BlockCache again = cache(instances_.join(1, 1)); }
   EXPECT_TRUE(allocator_->is_recovered(first));
