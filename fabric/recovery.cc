@@ -11,7 +11,7 @@ namespace {
 bool asked_for(FabricState& fabric, InstanceId self, const InstanceTable& instances,
                InstanceId dead, u32 routine) {
   for (Group& group : fabric.groups) {
-    if (group.tail.load(std::memory_order_acquire) == 0) continue;
+    if (is_unused(group)) continue;
     const auto view = Membership(group, self, instances).view();
     const auto& m = view.members[dead.id];
     if (m.who == dead && m.policy == Policy{PolicyKind::routine, routine}) return true;
@@ -51,7 +51,7 @@ void finish(FabricState& fabric, InstanceTable& instances, InstanceId self, Inst
   show(instances, dead, InstanceState::fenced, InstanceState::salvaged);
   failpoint("recovery.salvaged");
   for (Group& group : fabric.groups) {
-    if (group.tail.load(std::memory_order_acquire) == 0) continue;
+    if (is_unused(group)) continue;
     Membership members(group, self, instances);
     while (!members.announce_recovery(dead)) ::sched_yield();
     members.ring_all();

@@ -1,10 +1,15 @@
 #include <unistd.h>
 
-#include "tests/crash/world.h"
+#include "tests/crash/worker.h"
 
 namespace dvm::crash {
 
 using namespace fabric;  // NOLINT
+
+Worker::Worker(World& world, InstanceId self, Mistake mistake)
+    : world_(world), self_(self), mistake_(mistake) {
+  add_routines();
+}
 
 Status Worker::attach() {
   DVM_ASSIGN(auto cache, BlockCache::attach(world_.allocator(), self_));
@@ -114,7 +119,7 @@ void Worker::change_word(u64 random) {
 }
 
 void Worker::recover_someone(u64 random) {
-  const u32 id = static_cast<u32>(random % 8) + 1;
+  const u32 id = static_cast<u32>(random % 16) + 1;
   const u32 generation = world_.instances().slots[id].generation.load();
   if (generation < 2 || id == self_.id) return;
   // Even: retired and not yet joined again; odd: the one before it was.
