@@ -81,7 +81,8 @@ void FailureWatch::take_in_peers() {
       observe({.kind = Kind::left, .who = known.instance});
       power_.forget(id);
     }
-    if (there != 0 && known.state == InstanceState::none) take_in(InstanceId::unpack(there));
+    const InstanceId who = InstanceId::unpack(there);
+    if (who.valid() && who.id == id && known.state == InstanceState::none) take_in(who);
   }
   // A suspect of an earlier manager that has left its record meanwhile.
   for (u32 id = 0; id < kMaxInstances; ++id) {

@@ -39,6 +39,7 @@ class Machine {
   MachineState& state() { return *state_; }
   const MachineState& state() const { return *state_; }
   const MachineConfig& config() const { return state_->config; }
+  Status check_cpu_model() const;  // recorded, and as it was recorded
   const hyperkernel::GuestMemory& memory() const { return view_->memory(); }
   fabric::InstanceId self() const { return self_; }
   fabric::InstanceTable& instances() { return *instances_; }

@@ -123,7 +123,9 @@ Status Node::record_cpu_model() {
   if (model.size() > cpu.entries.size())
     return error("{} CPUID entries are too many", model.size());
   std::copy(model.begin(), model.end(), cpu.entries.begin());
-  cpu.count.store(static_cast<u32>(model.size()), std::memory_order_release);
+  const u32 count = static_cast<u32>(model.size());
+  cpu.checksum = cpu_checksum(cpu, count);
+  cpu.count.store(count, std::memory_order_release);
   return {};
 }
 
@@ -131,8 +133,8 @@ Status Node::start_vcpus() {
   const MachineState& s = machine_->state();
   DVM_ASSIGN(Vm vm, Vm::create());
   DVM_ASSIGN(const auto supported, vm.supported_cpuid());
-  DVM_TRY(check_cpu_offers(
-      supported, {s.cpu.entries.data(), std::min(s.cpu.count.load(), CpuBaseline::kMaxEntries)}));
+  DVM_TRY(machine_->check_cpu_model());
+  DVM_TRY(check_cpu_offers(supported, {s.cpu.entries.data(), s.cpu.count.load()}));
   DVM_TRY(vm.map_memory(machine_->memory()));
   vm_ = std::make_unique<Vm>(std::move(vm));
   for (u32 i = 0; i < machine_->config().vcpus; ++i) {

@@ -223,7 +223,7 @@ bool Campaign::stalled() {
   for (u32 id = 1; id <= last_id(); ++id) {
     const u64 before = done(id);
     const InstanceId who = ids_[id];
-    while (pids_[id] != 0 && ids_[id] == who && done(id) <= before + 100) {
+    while (pids_[id] != 0 && ids_[id] == who && done(id) <= before + 1000) {
       if (static_cast<double>(fabric::monotonic_ns() - start) > settings_.stall_seconds * 1e9)
         return true;
       pause_us(100);
