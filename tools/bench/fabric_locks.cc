@@ -30,13 +30,17 @@ struct alignas(64) Guarded {
 // All that is contended for, in shared memory as the pool's locks are.
 struct Arena {
   fabric::InstanceTable instances;
-  alignas(64) TatasLock tatas;
-  alignas(64) fabric::PoolLock pool;
-  alignas(64) McsLock mcs;
-  std::array<McsLock::Node, kMaxContenders> nodes;
-  fabric::QueueLock queue;
-  alignas(64) RobustMutex robust;
-  Guarded guarded;
+  // In one place, free whenever the other is used: how far a line is from a processor depends on
+  // its address, and would differ by more than the locks do. (128: lines are fetched in pairs.)
+  union {
+    alignas(128) TatasLock tatas;
+    fabric::PoolLock pool;
+  };
+  alignas(128) McsLock mcs;
+  alignas(128) std::array<McsLock::Node, kMaxContenders> nodes;
+  alignas(128) fabric::QueueLock queue;
+  alignas(128) RobustMutex robust;
+  alignas(128) Guarded guarded;
 };
 
 Arena& arena() {
