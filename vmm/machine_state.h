@@ -71,7 +71,7 @@ struct MachineControl {
   std::atomic<StopReason> stop_reason;
   std::atomic<u32> boots;        // resets carried out so far; the n-th boot runs while boots == n
   fabric::Doorbell changed;      // rung at every change that a waiter may wait for
-  std::atomic<u64> reset_owner;  // packed InstanceId of the node that carries the reset out; 0 none
+  std::atomic<u64> reset_owner;  // who carries the reset out (fabric/claim.h)
   std::atomic<u64> power_button_presses;
 };
 

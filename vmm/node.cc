@@ -1,5 +1,6 @@
 #include "vmm/node.h"
 
+#include "fabric/claim.h"
 #include "vmm/boot/command_line.h"
 #include "vmm/cpuid.h"
 
@@ -33,8 +34,13 @@ Status Node::join() {
   using fabric::RegionKind;
   DVM_ASSIGN(auto* state, machine_->pool().record<fabric::FabricState>(RegionKind::membership,
                                                                        fabric::kMembershipVersion));
+  fabric::ServiceOptions options;
+  options.policy = {fabric::PolicyKind::migrate, 0};
+  options.heard = [this](const fabric::Notification& n) {
+    if (n.kind == fabric::MemberState::died) machine_->mend_devices();
+  };
   DVM_ASSIGN(fabric_, fabric::FabricService::start(*state, machine_->instances(), machine_->self(),
-                                                   {.policy = {fabric::PolicyKind::migrate, 0}}));
+                                                   std::move(options)));
   record_.joined.store(1);
   machine_->log_event(
       EventKind::node_joined,
@@ -89,11 +95,11 @@ bool Node::everyone_ready() const {
 
 Status Node::carry_out_reset() {
   MachineState& s = machine_->state();
-  u64 nobody = 0;
-  if (!s.control.reset_owner.compare_exchange_strong(nobody, machine_->self().packed())) return {};
+  // From a node that died in it, too: all of it is done again, from the devices on.
+  if (!fabric::claim(s.control.reset_owner, machine_->self(), machine_->instances())) return {};
   // Another may have won and finished since we looked.
   if (s.control.phase.load() != Phase::resetting || !everyone_ready()) {
-    s.control.reset_owner.store(0);
+    fabric::disclaim(s.control.reset_owner);
     return {};
   }
   const u32 next = s.control.boots.load() + 1;
@@ -107,7 +113,7 @@ Status Node::carry_out_reset() {
                                                machine_->config().memory_bytes}
                           : std::array<u64, 3>{next});
   s.control.boots.store(next);
-  s.control.reset_owner.store(0);
+  fabric::disclaim(s.control.reset_owner);
   Phase resetting = Phase::resetting;  // unless it was stopped meanwhile
   s.control.phase.compare_exchange_strong(resetting, Phase::running);
   machine_->ring_everyone();
