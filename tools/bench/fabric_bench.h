@@ -26,8 +26,8 @@ struct FabricRow {
 };
 
 struct FabricBenchSettings {
-  u32 pairs = 100;                                 // paired runs for each row
-  double run_ms = 2.0;                             // of one run
+  u32 pairs = 100;      // paired runs for each row
+  double run_ms = 2.0;  // of one run; ten times that with more threads than processors
   std::vector<u32> contenders = {1, 2, 4, 8, 16};  // for a lock, 1 to 16
 };
 
