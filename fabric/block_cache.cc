@@ -115,8 +115,10 @@ void BlockCache::take_from(BlockChunk& chunk, u64 chunk_index, u32 index, bool t
 void BlockCache::keep(const BlockPlace& place, u64 offset, BlockState state) {
   visit(*place.chunk);
   place.word().store(state.becoming(BlockUse::cached, self_).packed(), std::memory_order_release);
+  // A chunk's class is only a word in the pool: what it says of frames is not asked.
+  const bool is_frame = offset >= allocator_->frames_offset();
   const u32 object_class = place.chunk->object_class.load(std::memory_order_relaxed);
-  Shelf& shelf = shelves_[object_class];  // 0 is the shelf of frames
+  Shelf& shelf = shelves_[is_frame ? kFrames : std::min(object_class, kObjectClasses)];
   shelf.blocks.push_back({&place.word(), offset});
   if (shelf.blocks.size() >= 2 * kBatch) give_back(shelf, kBatch);
 }

@@ -50,6 +50,7 @@ struct EventLog {
   std::array<Event, kEvents> ring;
 };
 inline constexpr u32 kEventsVersion = 1;
+Status check_record(const EventLog& log, const RecordPlace& place);
 
 void append_event(EventLog& log, InstanceId self, const InstanceTable& instances, EventKind kind,
                   std::array<u64, 3> arguments = {});

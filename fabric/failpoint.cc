@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstring>
 #include <ctime>
 
 namespace dvm::fabric {
@@ -13,6 +14,10 @@ constinit FaultTable empty_table{};
 std::atomic<FaultTable*> watched{&empty_table};
 std::atomic<u32> own_id{~0u};
 std::function<void(const ArmedFault&)> fired_callback;
+
+std::string_view name_of(const ArmedFault& fault) {
+  return {fault.point.data(), ::strnlen(fault.point.data(), fault.point.size())};
+}
 
 // True for the one hit that is to fire.
 bool take_turn(ArmedFault& fault) {
@@ -52,7 +57,7 @@ void hit(std::string_view point) {
   FaultTable& table = *watched.load();
   for (ArmedFault& fault : table.faults) {
     const FaultAction action = fault.state.load(std::memory_order_acquire);
-    if (action == FaultAction::none || point != std::string_view(fault.point.data())) continue;
+    if (action == FaultAction::none || point != name_of(fault)) continue;
     const u32 only = fault.instance.load();
     if ((only == ~0u || only == own_id.load()) && take_turn(fault)) fire(table, fault, action);
   }

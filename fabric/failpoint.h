@@ -7,6 +7,7 @@
 #include <functional>
 #include <string_view>
 
+#include "fabric/pool_record.h"
 #include "fabric/types.h"
 
 namespace dvm::fabric {
@@ -34,6 +35,7 @@ struct FaultTable {
 };
 static_assert(sizeof(FaultTable) == 64 * 64);
 inline constexpr u32 kFaultsVersion = 1;
+Status check_record(const FaultTable& table, const RecordPlace& place);
 
 // The table that this process's points look at. Before, and in programs without a pool: an empty
 // one.

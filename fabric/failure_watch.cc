@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fabric/announcement.h"
 #include "fabric/failpoint.h"
 
 namespace dvm::fabric {
@@ -80,7 +81,8 @@ void FailureWatch::take_in_peers() {
       observe({.kind = Kind::left, .who = known.instance});
       power_.forget(id);
     }
-    if (there != 0 && known.state == InstanceState::none) take_in(InstanceId::unpack(there));
+    const InstanceId who = InstanceId::unpack(there);
+    if (who.valid() && who.id == id && known.state == InstanceState::none) take_in(who);
   }
   // A suspect of an earlier manager that has left its record meanwhile.
   for (u32 id = 0; id < kMaxInstances; ++id) {
@@ -172,35 +174,13 @@ void FailureWatch::announce_fenced() {
     const FailureWord failure = fabric::look(fabric_.failures[id]);
     if (failure.stage != FailureStage::fenced) continue;
     const InstanceId who{id, failure.generation};
-    if (!announce(who)) {
+    if (!announce_failure(fabric_, instances_, who, peer_.self())) {
       pending_ = true;
       continue;
     }
     observe({.kind = Kind::left, .who = who});
     power_.forget(id);
   }
-}
-
-// Every part is idempotent. False: a group's lock is held, perhaps by one that is to be fenced
-// next.
-bool FailureWatch::announce(InstanceId who) {
-  instances_.retire(who, InstanceState::fenced);
-  failpoint("manager.retired");
-  for (Group& group : fabric_.groups) {
-    if (group.tail.load(std::memory_order_acquire) == 0) continue;
-    Membership members(group, peer_.self(), instances_);
-    if (!members.announce_death(who)) return false;
-    failpoint("manager.told_group");
-    members.ring_all();  // also for a change whose maker died before it rang
-  }
-  fabric_.failures[who.id].runner.store(0, std::memory_order_release);
-  u64 packed = who.packed();
-  fabric_.peers.records[who.id].instance.compare_exchange_strong(packed, 0);
-  failpoint("manager.told_all");
-  advance(fabric_.failures, who, FailureStage::fenced, FailureStage::announced);
-  failpoint("manager.announced");
-  ring(fabric_.recovery_due);
-  return true;
 }
 
 void FailureWatch::wait(const WordWait& extra) {

@@ -42,7 +42,6 @@ class FailureWatch {
   void observe(const Observation& seen);
   void carry_out(const Verdict& verdict);
   void announce_fenced();
-  bool announce(InstanceId who);
 
   FabricState& fabric_;
   InstanceTable& instances_;

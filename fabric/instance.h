@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 
+#include "fabric/pool_record.h"
 #include "fabric/result.h"
 #include "fabric/types.h"
 
@@ -47,5 +48,6 @@ struct InstanceTable {
 };
 static_assert(sizeof(InstanceTable) == 64 * kMaxInstances);
 inline constexpr u32 kInstancesVersion = 1;
+Status check_record(const InstanceTable& table, const RecordPlace& place);
 
 }  // namespace dvm::fabric

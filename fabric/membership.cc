@@ -31,7 +31,8 @@ bool read_entry(const LogEntry& from, u64 sequence, Notification& n) {
   n.policy = {static_cast<PolicyKind>(policy >> 32), static_cast<u32>(policy)};
   n.who = InstanceId::unpack(from.who.load(acquire));
   n.time_ns = from.time_ns.load(acquire);
-  return from.sequence.load(acquire) == sequence;
+  const bool sound = n.who.id < kMaxInstances && n.kind <= MemberState::recovered;
+  return sound && from.sequence.load(acquire) == sequence;
 }
 
 }  // namespace
@@ -126,7 +127,9 @@ Membership::CatchUp Membership::catch_up() {
     for (u32 id = 0; id < kMaxInstances; ++id) {
       const MemberRecord& m = group_.members[id];
       result.view.members[id] = {{id, m.generation}, m.state, m.policy, m.deaths};
-      for (u32 n = known_deaths_[id]; n < m.deaths; ++n) {
+      // Never more than are kept: a count that says so is damaged.
+      const u32 oldest = m.deaths - std::min(m.deaths, MemberRecord::kDeaths);
+      for (u32 n = std::max(known_deaths_[id], oldest); n < m.deaths; ++n) {
         const u32 at = n % MemberRecord::kDeaths;
         result.deaths.push_back({m.died_sequence[at],
                                  MemberState::died,
@@ -215,7 +218,8 @@ void Membership::apply() {
 void Membership::repair() {
   const u64 armed = group_.armed.load(std::memory_order_acquire);
   if (armed == 0) return;
-  if (armed == group_.tail.load(std::memory_order_acquire) + 1) apply();
+  const bool due = armed == group_.tail.load(std::memory_order_acquire) + 1;
+  if (due && group_.change.who.id < kMaxInstances) apply();  // else it is damaged: not followed
   group_.armed.store(0, std::memory_order_release);
 }
 

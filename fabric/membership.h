@@ -82,6 +82,14 @@ struct alignas(64) Group {
 };
 static_assert(sizeof(Group) == 128 + 256 * 40 + 64 * 256);
 
+// Nobody is or was in the group, nor is about to be by a change that is armed: the first one's
+// maker may be dead, and its join counts all the same. `armed` is read first: it is cleared after
+// `tail` has moved.
+inline bool is_unused(const Group& group) {
+  return group.armed.load(std::memory_order_acquire) == 0 &&
+         group.tail.load(std::memory_order_acquire) == 0;
+}
+
 // Who is in a group, as of a notification.
 struct GroupView {
   struct Member {

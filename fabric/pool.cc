@@ -111,6 +111,7 @@ Result<Pool> Pool::create(const PoolSpec& spec) {
     }
     DVM_TRY(pool.map_metadata());
     if (is_device(pool.fd_)) std::memset(pool.metadata_.data(), 0, pool.metadata_.size());
+    pool.seal_regions();
     // The header last and its checksum with it: until then the file is no pool.
     std::memcpy(pool.metadata_.data(), &pool.header_, offsetof(PoolHeader, checksum));
     auto* header = reinterpret_cast<PoolHeader*>(pool.metadata_.data());
@@ -138,7 +139,25 @@ Result<Pool> Pool::attach(Fd fd, std::string name) {
   }
   DVM_TRY(check_header(pool.header_, bytes, pool.name_));
   DVM_TRY(pool.map_metadata());
+  for (u32 i = 0; i < pool.header_.region_count; ++i)
+    DVM_TRY(pool.check_seal_of(pool.header_.regions[i]));
   return pool;
+}
+
+void Pool::seal_regions() {
+  for (u32 i = 0; i < header_.region_count; ++i) {
+    const RegionHeader& r = header_.regions[i];
+    if (r.kind == RegionKind::frames) continue;
+    const RegionSeal seal = make_seal(r);
+    std::memcpy(metadata_.data() + r.offset - sizeof(seal), &seal, sizeof(seal));
+  }
+}
+
+Status Pool::check_seal_of(const RegionHeader& region) const {
+  if (region.kind == RegionKind::frames) return {};
+  RegionSeal seal;
+  std::memcpy(&seal, metadata_.data() + region.offset - sizeof(seal), sizeof(seal));
+  return check_seal(seal, region, name_);
 }
 
 Status Pool::map_metadata() {
@@ -156,15 +175,17 @@ Result<RegionHeader> Pool::region_header(RegionKind kind, u32 version) const {
     const RegionHeader& r = header_.regions[i];
     if (r.kind != kind) continue;
     if (r.version == version) return r;
-    return error("pool {}: region {} has version {}, this dvm reads version {}", name_,
-                 static_cast<u32>(kind), r.version, version);
+    return error("pool {}: region {} at {:#x} has version {}, this dvm reads version {}", name_,
+                 region_name(kind), r.offset, r.version, version);
   }
-  return error("pool {}: has no region of kind {}", name_, static_cast<u32>(kind));
+  return error("pool {}: has no region of kind {} ({})", name_, static_cast<u32>(kind),
+               region_name(kind));
 }
 
 Result<std::span<std::byte>> Pool::region(RegionKind kind, u32 version) const {
   DVM_ASSIGN(const RegionHeader r, region_header(kind, version));
   if (kind == RegionKind::frames) return error("pool {}: frames are not metadata", name_);
+  DVM_TRY(check_seal_of(r));
   return metadata_.bytes().subspan(r.offset, r.bytes);
 }
 

@@ -12,6 +12,7 @@
 #include "fabric/fd.h"
 #include "fabric/mapping.h"
 #include "fabric/pool_layout.h"
+#include "fabric/pool_record.h"
 
 namespace dvm::fabric {
 
@@ -43,23 +44,36 @@ class Pool {
   // Removes the file, if `create` made it. The mapping stays.
   void unlink();
 
-  // The bytes of a metadata region; the error names what the pool lacks.
+  // The bytes of a metadata region, whose seal is looked at; the error names what the pool lacks.
   Result<std::span<std::byte>> region(RegionKind kind, u32 version) const;
   Result<RegionHeader> region_header(RegionKind kind, u32 version) const;
-  // The region as one record. The pool was zeroed at creation; T must be valid as zero bytes or be
-  // constructed in place by the creator (std::construct_at).
+  // The region as one record, which the pool's maker is about to fill in. The pool was zeroed at
+  // creation; T must be valid as zero bytes or be constructed in place (std::construct_at).
   template <typename T>
-  Result<T*> record(RegionKind kind, u32 version) const {
+  Result<T*> new_record(RegionKind kind, u32 version) const {
     DVM_ASSIGN(auto bytes, region(kind, version));
     if (bytes.size() < sizeof(T)) {
-      return error("pool {}: region {} has {} bytes, expected {}", name_, static_cast<u32>(kind),
+      return error("pool {}: region {} has {} bytes, expected {}", name_, region_name(kind),
                    bytes.size(), sizeof(T));
     }
     return std::launder(reinterpret_cast<T*>(bytes.data()));
   }
+  // The region as one record: the one door to it for whoever comes later. What `check_record` of T
+  // (pool_record.h) finds wrong is an error that names the field and its offset.
+  template <typename T>
+  Result<T*> record(RegionKind kind, u32 version) const {
+    DVM_ASSIGN(T * found, new_record<T>(kind, version));
+    if constexpr (CheckedRecord<T>) {
+      DVM_ASSIGN(const RegionHeader where, region_header(kind, version));
+      DVM_TRY(check_record(*found, RecordPlace{name_, region_name(kind), where.offset, found}));
+    }
+    return found;
+  }
 
  private:
   Status map_metadata();
+  void seal_regions();
+  Status check_seal_of(const RegionHeader& region) const;
 
   Fd fd_;
   std::string name_;

@@ -27,25 +27,37 @@ bool is_known(RegionKind kind) {
   return false;
 }
 
+u32 seal_checksum(const RegionSeal& seal) {
+  return crc32c(std::as_bytes(std::span(&seal, 1)).first(offsetof(RegionSeal, checksum)));
+}
+
+// Where a region's header stands in the pool.
+u64 header_offset(u32 index) {
+  return offsetof(PoolHeader, regions) + index * sizeof(RegionHeader);
+}
+
 Status check_region(const PoolHeader& h, u32 index, std::string_view name) {
   const RegionHeader& r = h.regions[index];
   const bool frames = r.kind == RegionKind::frames;
-  const u64 low = frames ? h.metadata_bytes : sizeof(PoolHeader);
+  const u64 low = frames ? h.metadata_bytes : sizeof(PoolHeader) + sizeof(RegionSeal);
   const u64 high = frames ? h.total_bytes : h.metadata_bytes;
   if (!is_known(r.kind)) {
-    return error("pool {}: region {} has unknown kind {}", name, index, static_cast<u32>(r.kind));
+    return error("pool {}: region {} (header at {:#x}) has unknown kind {}", name, index,
+                 header_offset(index), static_cast<u32>(r.kind));
   }
   if (!is_aligned(r.offset, kPageBytes) || r.bytes == 0 || r.offset < low || r.offset > high ||
       r.bytes > high - r.offset) {
-    return error("pool {}: region {} at {:#x}+{:#x} lies outside {:#x}..{:#x}", name, index,
-                 r.offset, r.bytes, low, high);
+    return error("pool {}: region {} (header at {:#x}) at {:#x}+{:#x} lies outside {:#x}..{:#x}",
+                 name, index, header_offset(index), r.offset, r.bytes, low, high);
   }
   for (u32 other = 0; other < index; ++other) {
     const RegionHeader& o = h.regions[other];
     if (o.kind == r.kind)
-      return error("pool {}: regions {} and {} have the same kind", name, other, index);
+      return error("pool {}: regions {} and {} (header at {:#x}) have the same kind", name, other,
+                   index, header_offset(index));
     if (r.offset < o.offset + o.bytes && o.offset < r.offset + r.bytes) {
-      return error("pool {}: regions {} and {} overlap", name, other, index);
+      return error("pool {}: regions {} and {} (header at {:#x}) overlap", name, other, index,
+                   header_offset(index));
     }
   }
   return {};
@@ -57,15 +69,53 @@ u32 header_checksum(const PoolHeader& header) {
   return crc32c(std::as_bytes(std::span(&header, 1)).first(offsetof(PoolHeader, checksum)));
 }
 
+std::string_view region_name(RegionKind kind) {
+  switch (kind) {
+    case RegionKind::instances: return "instances";
+    case RegionKind::events: return "events";
+    case RegionKind::machine: return "machine";
+    case RegionKind::page_directory: return "page directory";
+    case RegionKind::frames: return "frames";
+    case RegionKind::faults: return "faults";
+    case RegionKind::allocator: return "allocator";
+    case RegionKind::membership: return "membership";
+    case RegionKind::none: break;
+  }
+  return "unknown";
+}
+
+RegionSeal make_seal(const RegionHeader& region) {
+  RegionSeal seal{};
+  seal.magic = kSealMagic;
+  seal.region = region;
+  seal.checksum = seal_checksum(seal);
+  return seal;
+}
+
+Status check_seal(const RegionSeal& seal, const RegionHeader& region, std::string_view name) {
+  const u64 at = region.offset - sizeof(RegionSeal);
+  const char* wrong = nullptr;
+  if (seal.magic != kSealMagic) {
+    wrong = "no magic";
+  } else if (seal.checksum != seal_checksum(seal)) {
+    wrong = "wrong checksum";
+  } else if (seal.region != region) {
+    wrong = "made for another region";
+  }
+  if (wrong == nullptr) return {};
+  return error("pool {}: seal of region {} at offset {:#x}: {}", name, region_name(region.kind), at,
+               wrong);
+}
+
 Status check_header(const PoolHeader& h, u64 file_bytes, std::string_view name) {
   if (h.magic != kPoolMagic) return error("pool {}: not a dvm pool (no magic at offset 0)", name);
   if (h.version != kPoolVersion) {
-    return error("pool {}: layout version {}, this dvm reads version {}", name, h.version,
-                 kPoolVersion);
+    return error("pool {}: layout version {} (at offset {:#x}), this dvm reads version {}", name,
+                 h.version, offsetof(PoolHeader, version), kPoolVersion);
   }
   if (h.header_bytes != sizeof(PoolHeader)) {
-    return error("pool {}: header of {} bytes, expected {}", name, h.header_bytes,
-                 sizeof(PoolHeader));
+    return error("pool {}: header of {} bytes (at offset {:#x}), expected {}", name, h.header_bytes,
+                 offsetof(PoolHeader, header_bytes), sizeof(PoolHeader));
   }
   const u32 sum = header_checksum(h);
   if (h.checksum != sum) {
@@ -92,14 +142,14 @@ Result<PoolHeader> make_header(std::span<const RegionSpec> metadata, u64 frames_
   h.version = kPoolVersion;
   h.header_bytes = sizeof(PoolHeader);
   h.page_bytes = page_bytes;
-  u64 offset = align_up(sizeof(PoolHeader), kPageBytes);
+  u64 offset = align_up(sizeof(PoolHeader) + sizeof(RegionSeal), kPageBytes);
   const auto add = [&h](RegionKind kind, u32 version, u64 at, u64 bytes) {
     h.regions[h.region_count++] = {kind, version, at, bytes};
   };
   for (const RegionSpec& spec : metadata) {
     if (spec.bytes > kMaxPoolBytes) return error("a region of {} bytes is too large", spec.bytes);
     add(spec.kind, spec.version, offset, spec.bytes);
-    offset += align_up(spec.bytes, kPageBytes);
+    offset += align_up(spec.bytes + sizeof(RegionSeal), kPageBytes);  // the next one's seal
   }
   h.metadata_bytes = align_up(offset, std::max(page_bytes, kHugePageBytes));
   if (frames_bytes > kMaxPoolBytes || h.metadata_bytes > kMaxPoolBytes - frames_bytes) {

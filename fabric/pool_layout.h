@@ -13,7 +13,7 @@
 namespace dvm::fabric {
 
 inline constexpr std::array<char, 8> kPoolMagic = {'D', 'V', 'M', 'P', 'O', 'O', 'L', '\0'};
-inline constexpr u32 kPoolVersion = 1;
+inline constexpr u32 kPoolVersion = 2;
 inline constexpr u32 kMaxRegions = 16;
 
 enum class RegionKind : u32 {
@@ -34,6 +34,7 @@ struct RegionHeader {
   u32 version;
   u64 offset;  // bytes from the start of the pool
   u64 bytes;
+  friend bool operator==(const RegionHeader&, const RegionHeader&) = default;
 };
 static_assert(sizeof(RegionHeader) == 24);
 
@@ -54,6 +55,22 @@ static_assert(sizeof(PoolHeader) == 48 + 24 * kMaxRegions + 8);
 static_assert(std::is_trivially_copyable_v<PoolHeader> && std::is_standard_layout_v<PoolHeader>);
 
 u32 header_checksum(const PoolHeader& header);
+std::string_view region_name(RegionKind kind);
+
+// Stands right before each metadata region: what was laid out there, once more, so that a header
+// that is whole and a region that is not are not taken for a pair. Written with the header.
+struct RegionSeal {
+  std::array<char, 8> magic;
+  RegionHeader region;
+  std::array<u64, 3> reserved;
+  u32 reserved_tail;
+  u32 checksum;  // CRC-32C of all bytes before it
+};
+static_assert(sizeof(RegionSeal) == 64);
+inline constexpr std::array<char, 8> kSealMagic = {'D', 'V', 'M', 'R', 'E', 'G', 'N', '\0'};
+RegionSeal make_seal(const RegionHeader& region);
+// The error names the region and the seal's offset; `name` is the file.
+Status check_seal(const RegionSeal& seal, const RegionHeader& region, std::string_view name);
 
 // The one door for a header read from a file: every offset and length it holds is in bounds,
 // regions do not overlap and lie where their kind belongs. The error names the field; `name` is the

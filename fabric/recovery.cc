@@ -2,6 +2,7 @@
 
 #include <sched.h>
 
+#include "fabric/claim.h"
 #include "fabric/crc32c.h"
 #include "fabric/failpoint.h"
 
@@ -11,7 +12,7 @@ namespace {
 bool asked_for(FabricState& fabric, InstanceId self, const InstanceTable& instances,
                InstanceId dead, u32 routine) {
   for (Group& group : fabric.groups) {
-    if (group.tail.load(std::memory_order_acquire) == 0) continue;
+    if (is_unused(group)) continue;
     const auto view = Membership(group, self, instances).view();
     const auto& m = view.members[dead.id];
     if (m.who == dead && m.policy == Policy{PolicyKind::routine, routine}) return true;
@@ -22,15 +23,6 @@ bool asked_for(FabricState& fabric, InstanceId self, const InstanceTable& instan
 // The instance slot shows people the same; a successor that has joined meanwhile is left alone.
 void show(InstanceTable& instances, InstanceId dead, InstanceState from, InstanceState to) {
   instances.slots[dead.id].state.compare_exchange_strong(from, to);
-}
-
-bool claim(FailureRecord& record, InstanceId self, const InstanceTable& instances) {
-  u64 runner = record.runner.load(std::memory_order_acquire);
-  if (runner != 0 && !instances.is_stale(InstanceId::unpack(runner))) return false;
-  if (!record.runner.compare_exchange_strong(runner, self.packed(), std::memory_order_acq_rel))
-    return false;
-  record.runners.fetch_add(1, std::memory_order_relaxed);
-  return true;
 }
 
 void run_steps(FabricState& fabric, InstanceTable& instances, const RecoveryTable& table,
@@ -51,7 +43,7 @@ void finish(FabricState& fabric, InstanceTable& instances, InstanceId self, Inst
   show(instances, dead, InstanceState::fenced, InstanceState::salvaged);
   failpoint("recovery.salvaged");
   for (Group& group : fabric.groups) {
-    if (group.tail.load(std::memory_order_acquire) == 0) continue;
+    if (is_unused(group)) continue;
     Membership members(group, self, instances);
     while (!members.announce_recovery(dead)) ::sched_yield();
     members.ring_all();
@@ -90,7 +82,8 @@ RecoveryResult recover(FabricState& fabric, InstanceTable& instances, const Reco
                        InstanceId self, u32 id) {
   FailureRecord& record = fabric.failures[id];
   if (!due(look(record))) return RecoveryResult::not_due;
-  if (!claim(record, self, instances)) return RecoveryResult::taken;
+  if (!claim(record.runner, self, instances)) return RecoveryResult::taken;
+  record.runners.fetch_add(1, std::memory_order_relaxed);
   failpoint("recovery.claimed");
   // Looked at again, now that nobody else moves it.
   const FailureWord word = look(record);

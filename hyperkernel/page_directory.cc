@@ -8,7 +8,9 @@ Result<PageDirectory> PageDirectory::of(const fabric::Pool& pool) {
   DVM_ASSIGN(const auto bytes,
              pool.region(fabric::RegionKind::page_directory, kPageDirectoryVersion));
   auto* words = reinterpret_cast<std::atomic<u64>*>(bytes.data());
-  return PageDirectory({words, bytes.size() / sizeof(u64)});
+  DVM_ASSIGN(const auto where,
+             pool.region_header(fabric::RegionKind::page_directory, kPageDirectoryVersion));
+  return PageDirectory({words, bytes.size() / sizeof(u64)}, where.offset);
 }
 
 std::optional<DirEntry> PageDirectory::lookup(u64 index) const {
@@ -36,8 +38,9 @@ Result<FrameRun> PageDirectory::run_at(u64 index, u64 limit, u64 frame_count) co
   for (u64 i = index; i < end; ++i) {
     const DirEntry entry = *lookup(i);
     if (entry.mode == PageMode::absent || entry.frame >= frame_count) {
-      return error("page directory: entry {} names frame {:#x} of {:#x}, mode {}", i, entry.frame,
-                   frame_count, static_cast<int>(entry.mode));
+      return error("page directory: entry {} at offset {:#x} names frame {:#x} of {:#x}, mode {}",
+                   i, pool_offset_ + i * sizeof(u64), entry.frame, frame_count,
+                   static_cast<int>(entry.mode));
     }
     if (run.pages == 0) run.frame = entry.frame;
     if (entry.frame != run.frame + run.pages) break;

@@ -48,7 +48,9 @@ struct FrameRun {
 class PageDirectory {
  public:
   static Result<PageDirectory> of(const fabric::Pool& pool);
-  explicit PageDirectory(std::span<std::atomic<u64>> words) : words_(words) {}
+  // `pool_offset`: of the first word, for messages.
+  explicit PageDirectory(std::span<std::atomic<u64>> words, u64 pool_offset = 0)
+      : words_(words), pool_offset_(pool_offset) {}
 
   u64 pages() const { return words_.size(); }
   std::optional<DirEntry> lookup(u64 index) const;
@@ -63,6 +65,7 @@ class PageDirectory {
 
  private:
   std::span<std::atomic<u64>> words_;
+  u64 pool_offset_;
 };
 
 }  // namespace dvm::hyperkernel

@@ -1,6 +1,7 @@
 // A device's state in the pool, so kept that a node may die at any instruction of a step:
 //
-//   lock ─> copy slots[v%2] to slots[(v+1)%2] ─> step the copy ─> version = v+1 ─> lines ─> unlock
+//   lock ─> copy slots[v%2] to slots[(v+1)%2] ─> step the copy ─> version = v+1 ─> lines, messages
+//        ─> unlock ─> kicks
 //
 // Death before the version's store leaves the old state whole (the half-made copy is never looked
 // at); after it, the new one. Whoever takes the lock over from the dead brings the interrupt lines
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <type_traits>
 
+#include "fabric/failpoint.h"
 #include "fabric/pool_lock.h"
 
 namespace dvm::vmm {
@@ -41,10 +43,14 @@ auto publish_step(DeviceCell<T>& cell, Step&& step) {
   next = cell.slots[v % 2];
   if constexpr (std::is_void_v<decltype(step(next))>) {
     step(next);
+    fabric::failpoint("device.stepped");
     cell.version.store(v + 1, std::memory_order_release);
+    fabric::failpoint("device.published");
   } else {
     auto answer = step(next);
+    fabric::failpoint("device.stepped");
     cell.version.store(v + 1, std::memory_order_release);
+    fabric::failpoint("device.published");
     return answer;
   }
 }

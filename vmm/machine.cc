@@ -9,22 +9,7 @@
 #include "vmm/boot/e820.h"
 
 namespace dvm::vmm {
-namespace {
-
 using fabric::RegionKind;
-
-// Runtime layout of a machine whose record the pool's creator wrote: the one door for its limits.
-Status check_config(const MachineConfig& c, const std::string& pool) {
-  if (c.vcpus == 0 || c.vcpus > layout::kMaxVcpus || c.nodes == 0 || c.nodes > layout::kMaxNodes ||
-      c.tsc_khz == 0 || c.memory_bytes < layout::kMinMemory ||
-      c.memory_bytes > layout::kMaxMemory || !is_aligned(c.memory_bytes, kPageBytes)) {
-    return error("pool {}: machine record out of range: {} vCPUs, {} nodes, {} bytes", pool,
-                 c.vcpus, c.nodes, c.memory_bytes);
-  }
-  return {};
-}
-
-}  // namespace
 
 Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
   fabric::PoolSpec pool;
@@ -46,9 +31,10 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   DVM_ASSIGN(fabric::Pool pool, make_pool(spec));
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
   directory.fill_plain();
-  DVM_ASSIGN(auto* state, pool.record<MachineState>(RegionKind::machine, kMachineVersion));
+  DVM_ASSIGN(auto* state, pool.new_record<MachineState>(RegionKind::machine, kMachineVersion));
   std::construct_at(state);
   state->config = spec.config;
+  state->config.checksum = config_checksum(state->config);
   for (u32 i = 0; i < spec.config.vcpus; ++i) state->vcpus[i].node.store(spec.placement[i]);
   state->control.phase.store(Phase::resetting, std::memory_order_release);
   return attach(std::move(pool), kLauncherInstance);
@@ -69,12 +55,19 @@ Status Machine::open(fabric::Pool pool) {
   DVM_ASSIGN(instances_,
              pool_.record<fabric::InstanceTable>(RegionKind::instances, fabric::kInstancesVersion));
   DVM_ASSIGN(events_, pool_.record<fabric::EventLog>(RegionKind::events, fabric::kEventsVersion));
-  DVM_TRY(check_config(state_->config, pool_.name()));
+  const auto fabric =
+      pool_.record<fabric::FabricState>(RegionKind::membership, fabric::kMembershipVersion);
+  if (!fabric.ok()) return fabric.error();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
   DVM_ASSIGN(auto view, hyperkernel::GuestView::map(pool_, directory,
                                                     ram_layout(state_->config.memory_bytes)));
   view_ = std::move(view);
   return {};
+}
+
+Status Machine::check_cpu_model() const {
+  DVM_ASSIGN(const auto where, pool_.region_header(RegionKind::machine, kMachineVersion));
+  return check_cpu(state_->cpu, {pool_.name(), "machine", where.offset, state_});
 }
 
 u64 Machine::guest_tsc() const { return __rdtsc() + state_->config.tsc_offset; }

@@ -24,6 +24,9 @@ struct MachineSpec {
 };
 
 struct Line;
+// One bit for each vCPU: those that have something new in their inbox and are to be kicked.
+using VcpuSet = u64;
+static_assert(layout::kMaxVcpus <= 64);
 
 // Who sends an interrupt: a vCPU index, or none for devices.
 using Sender = std::optional<u32>;
@@ -39,6 +42,7 @@ class Machine {
   MachineState& state() { return *state_; }
   const MachineState& state() const { return *state_; }
   const MachineConfig& config() const { return state_->config; }
+  Status check_cpu_model() const;  // recorded, and as it was recorded
   const hyperkernel::GuestMemory& memory() const { return view_->memory(); }
   fabric::InstanceId self() const { return self_; }
   fabric::InstanceTable& instances() { return *instances_; }
@@ -73,6 +77,9 @@ class Machine {
   // Expiries of PIT and RTC; the caller sleeps until next_device_deadline (guest ns).
   void run_device_timers();
   std::optional<u64> next_device_deadline();
+  // After a death: completes the device steps that the dead one was in, and rings all that it may
+  // not have come to ring. Any node, any number of times.
+  void mend_devices();
 
   // --- console (machine_console.cc): the launcher's side
   // ------------------------------------------ Moves up to to.size() waiting output bytes out; 0
@@ -105,9 +112,23 @@ class Machine {
   auto look(DeviceCell<T>& cell, Look&& fn);
   template <typename T, typename Level, typename Step>
   auto step(DeviceCell<T>& cell, Line line, Level&& level, Step&& fn);
+  template <typename Step>
+  VcpuSet step_ioapic(Step&& fn);
+  template <typename Read>
+  auto read_ioapic(Read&& fn);
+  template <typename Step>
+  auto step_pit(Step&& fn);
+  template <typename Step>
+  auto step_rng(Step&& fn);
+  template <typename Read>
+  auto read_rng(Read&& fn);
   void apply(const Effects& effects);
-  IoApicMessages drive_line(u8 pin, u8 source, bool high);
-  void send_all(const IoApicMessages& messages);
+  VcpuSet drive_line(u8 pin, u8 source, bool high);
+  VcpuSet pulse_pit();
+  VcpuSet post_message(const InterruptMessage& message, Sender sender);
+  VcpuSet post_messages(const IoApicMessages& messages);
+  VcpuSet post_msis(const Effects& effects);
+  void kick_all(VcpuSet vcpus, Sender sender);
   u32 port_read_byte(u16 port);
   void port_write_byte(u16 port, u8 value);
   void wake_timer_node();
@@ -121,6 +142,7 @@ class Machine {
   void wait_for_console();
   void drain_serial();
   void write_rng(const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write);
+  void recover_rng(Effects& effects);
 
   fabric::Pool pool_;
   MachineState* state_ = nullptr;

@@ -17,13 +17,18 @@ constexpr bool in(u64 value, u64 first, u64 count) {
 
 }  // namespace
 
-void Machine::apply(const Effects& effects) {
+VcpuSet Machine::post_msis(const Effects& effects) {
+  VcpuSet changed = 0;
   for (u8 i = 0; i < effects.msi_count; ++i) {
     // The guest chose the address: only the local APICs' range is an interrupt (§11.11.1).
-    if (effects.msi[i].address >> 20 == layout::kLocalApicBase >> 20) {
-      send(decode_msi(effects.msi[i]), std::nullopt);
-    }
+    if (effects.msi[i].address >> 20 == layout::kLocalApicBase >> 20)
+      changed |= post_message(decode_msi(effects.msi[i]), std::nullopt);
   }
+  return changed;
+}
+
+// After the step: a vCPU that dies before it has not done the access that asked for it.
+void Machine::apply(const Effects& effects) {
   switch (effects.power) {
     case PowerRequest::none: break;
     case PowerRequest::reset: request_reset(); break;
@@ -85,9 +90,8 @@ u32 Machine::port_read_byte(u16 port) {
   if (in(port, layout::kSerialPort, 8))
     return serial_port_read(static_cast<u16>(port - layout::kSerialPort));
   if (in(port, layout::kPitPort, 4)) {
-    return step(state_->pit, [&](PitState& s) {
-      return pit_read(s, static_cast<u16>(port - layout::kPitPort), env());
-    });
+    return step_pit(
+        [&](PitState& s) { return pit_read(s, static_cast<u16>(port - layout::kPitPort), env()); });
   }
   if (in(port, layout::kRtcPort, 2)) {
     return step(state_->rtc, kRtcLine, rtc_irq, [&](RtcState& s) {
@@ -95,8 +99,7 @@ u32 Machine::port_read_byte(u16 port) {
     });
   }
   switch (port) {
-    case layout::kPortB:
-      return look(state_->pit, [&](const PitState& s) { return portb_read(s, env()); });
+    case layout::kPortB: return step_pit([&](const PitState& s) { return portb_read(s, env()); });
     case layout::kI8042Data:
     case layout::kI8042Command:
       return step(state_->i8042, [&](I8042State& s) {
@@ -112,7 +115,7 @@ void Machine::port_write_byte(u16 port, u8 value) {
   if (in(port, layout::kSerialPort, 8))
     return serial_port_write(static_cast<u16>(port - layout::kSerialPort), value);
   if (in(port, layout::kPitPort, 4)) {
-    step(state_->pit, [&](PitState& s) {
+    step_pit([&](PitState& s) {
       pit_write(s, static_cast<u16>(port - layout::kPitPort), value, env());
     });
     return wake_timer_node();
@@ -125,9 +128,7 @@ void Machine::port_write_byte(u16 port, u8 value) {
   }
   Effects effects;
   switch (port) {
-    case layout::kPortB:
-      step(state_->pit, [&](PitState& s) { portb_write(s, value, env()); });
-      break;
+    case layout::kPortB: step_pit([&](PitState& s) { portb_write(s, value, env()); }); break;
     case layout::kI8042Data:
     case layout::kI8042Command:
       step(state_->i8042, [&](I8042State& s) {
@@ -145,19 +146,29 @@ void Machine::port_write_byte(u16 port, u8 value) {
 
 // --- PCI configuration -------------------------------------------------------------------------
 
-// A write to the entropy device; a notified queue is served here and now, in two published steps:
-// the second shows the driver what the first has done (vmm/virtio/device.h).
+// A notified queue is served here and now, in two published steps under one lock: the second shows
+// the driver what the first has done (vmm/virtio/device.h).
 void Machine::write_rng(const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write) {
-  Effects effects;
-  const bool served = step(state_->rng, kRngLine, rng_irq, [&](VirtioPciState& s) {
-    const bool notified = write(s, effects).notified.has_value();
-    if (notified) rng_process(s, memory(), system_random, effects);
-    return notified;
+  step_rng([&](DeviceCell<VirtioPciState>& rng, Effects& effects) {
+    const bool served = publish_step(rng, [&](VirtioPciState& s) {
+      const bool notified = write(s, effects).notified.has_value();
+      if (notified) rng_process(s, memory(), system_random, effects);
+      return notified;
+    });
+    fabric::failpoint("device.rng_served");
+    if (served)
+      publish_step(rng, [&](VirtioPciState& s) { virtio_flush_used(s, memory(), effects); });
   });
-  if (served)
-    step(state_->rng, kRngLine, rng_irq,
-         [&](VirtioPciState& s) { virtio_flush_used(s, memory(), effects); });
-  apply(effects);
+}
+
+// The caller has the device's lock, from the dead.
+void Machine::recover_rng(Effects& effects) {
+  publish_step(state_->rng, [&](VirtioPciState& s) {
+    virtio_recover(s, memory(), effects);
+    rng_process(s, memory(), system_random, effects);
+  });
+  fabric::failpoint("device.rng_recovered");
+  publish_step(state_->rng, [&](VirtioPciState& s) { virtio_flush_used(s, memory(), effects); });
 }
 
 u32 Machine::pci_config_read(const ConfigAddress& at, u8 size) {
@@ -166,8 +177,7 @@ u32 Machine::pci_config_read(const ConfigAddress& at, u8 size) {
       return step(state_->host_bridge,
                   [&](ConfigSpace& s) { return config_read(s, at.reg, size); });
     if (at.device == kRngSlot) {  // with its line: a capability reaches the BAR, and there the ISR
-      return step(state_->rng, kRngLine, rng_irq,
-                  [&](VirtioPciState& s) { return virtio_config_read(s, at.reg, size); });
+      return read_rng([&](VirtioPciState& s) { return virtio_config_read(s, at.reg, size); });
     }
   }
   return static_cast<u32>(all_ones(size));
@@ -190,14 +200,14 @@ u64 Machine::mmio_read(u32 vcpu, u64 address, u8 size) {
   if (in(address, layout::kLocalApicBase, kPageBytes))
     return lapic_mmio_read(vcpu, address - layout::kLocalApicBase, size);
   if (in(address, layout::kIoApicBase, kPageBytes)) {
-    return step(state_->ioapic,
-                [&](IoApicState& s) { return ioapic_read(s, address - layout::kIoApicBase); });
+    return read_ioapic(
+        [&](const IoApicState& s) { return ioapic_read(s, address - layout::kIoApicBase); });
   }
   if (in(address, layout::kEcamBase, layout::kEcamBytes)) {
     return size <= 4 ? pci_config_read(decode_ecam(address - layout::kEcamBase), size)
                      : all_ones(size);
   }
-  return step(state_->rng, kRngLine, rng_irq, [&](VirtioPciState& s) {
+  return read_rng([&](VirtioPciState& s) {
     const auto bar = bar_window(s.pci, kVirtioBar);
     return bar && in(address, bar->base, bar->bytes)
                ? virtio_bar_read(s, kVirtioBar, address - bar->base, size)
@@ -210,13 +220,12 @@ void Machine::mmio_write(u32 vcpu, u64 address, u8 size, u64 value) {
     return lapic_mmio_write(vcpu, address - layout::kLocalApicBase, size, value);
   }
   if (in(address, layout::kIoApicBase, kPageBytes)) {
-    IoApicMessages out = step(state_->ioapic, [&](IoApicState& s) {
+    const VcpuSet changed = step_ioapic([&](IoApicState& s) {
       return ioapic_write(s, address - layout::kIoApicBase, static_cast<u32>(value));
     });
-    send_all(out);
+    kick_all(changed, std::nullopt);
     // Unmasking the PIT's pin may make its next edge one that somebody hears.
-    if (look(state_->pit, [](const PitState& s) { return s.channels[0].counting; }))
-      wake_timer_node();
+    if (step_pit([](const PitState& s) { return s.channels[0].counting; })) wake_timer_node();
     return;
   }
   if (in(address, layout::kEcamBase, layout::kEcamBytes)) {

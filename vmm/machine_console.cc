@@ -108,10 +108,36 @@ void Machine::wake_timer_node() {
 
 void Machine::run_device_timers() {
   step(state_->rtc, kRtcLine, rtc_irq, [&](RtcState& s) { rtc_on_timer(s, env()); });
-  if (step(state_->pit, [&](PitState& s) { return pit_take_irq(s, env()); })) {
-    set_line(kPitLine.pin, kPitLine.source, true);  // an edge: up and down again
-    set_line(kPitLine.pin, kPitLine.source, false);
+  VcpuSet changed = 0;
+  {
+    const fabric::LockGuard guard(state_->pit.lock, self_, *instances_);
+    const bool due = publish_step(state_->pit, [&](PitState& s) { return pit_take_irq(s, env()); });
+    fabric::failpoint("device.pit_taken");
+    if (due || guard.result().from_dead()) changed = pulse_pit();
   }
+  kick_all(changed, std::nullopt);
+}
+
+// An edge: up and down again. The caller has the PIT's lock.
+VcpuSet Machine::pulse_pit() {
+  const VcpuSet up = drive_line(kPitLine.pin, kPitLine.source, true);
+  return up | drive_line(kPitLine.pin, kPitLine.source, false);
+}
+
+void Machine::mend_devices() {
+  const auto nothing = [](auto&) {};
+  step(state_->serial, kSerialLine, serial_irq, nothing);
+  step(state_->rtc, kRtcLine, rtc_irq, nothing);
+  step(state_->pm, kSciLine, acpi_irq, nothing);
+  step_pit(nothing);
+  read_rng(nothing);
+  step(state_->i8042, nothing);
+  step(state_->reset_port, nothing);
+  step(state_->pci_address, nothing);
+  step(state_->host_bridge, nothing);
+  kick_all(step_ioapic([](auto&) { return IoApicMessages{}; }), std::nullopt);
+  ring_everyone();
+  fabric::ring(state_->console.produced);
 }
 
 std::optional<u64> Machine::next_device_deadline() {
@@ -119,11 +145,10 @@ std::optional<u64> Machine::next_device_deadline() {
   const auto rtc = step(state_->rtc, kRtcLine, rtc_irq,
                         [&](const RtcState& s) { return rtc_next_deadline(s, now); });
   // Nobody hears a pulse on a masked pin, so no need to wake for it.
-  const bool pit_masked = look(state_->ioapic, [](const IoApicState& s) {
-    return (s.redirection[layout::kPitGsi] & (1u << 16)) != 0;
-  });
+  const bool pit_masked = read_ioapic(
+      [](const IoApicState& s) { return (s.redirection[layout::kPitGsi] & (1u << 16)) != 0; });
   if (pit_masked) return rtc;
-  const auto pit = look(state_->pit, [&](const PitState& s) { return pit_next_deadline(s, now); });
+  const auto pit = step_pit([&](const PitState& s) { return pit_next_deadline(s, now); });
   return pit && (!rtc || *pit < *rtc) ? pit : rtc;
 }
 

@@ -1,10 +1,10 @@
 // Interrupts: from whoever sends them to the inboxes of the vCPUs they are for, on any node.
-#include "vmm/machine.h"
+#include <bit>
+
+#include "vmm/machine_steps.h"
 
 namespace dvm::vmm {
 namespace {
-
-using fabric::LockGuard;
 
 bool is_target(const MachineState& s, u32 index, const InterruptMessage& m, Sender sender) {
   switch (m.shorthand) {
@@ -45,8 +45,11 @@ bool post(VcpuRecord& v, const InterruptMessage& m) {
 
 }  // namespace
 
-void Machine::send(const InterruptMessage& m, Sender sender) {
+// The inboxes only, which is all that is done under a device's lock: whoever takes that over from
+// the dead posts again.
+VcpuSet Machine::post_message(const InterruptMessage& m, Sender sender) {
   const u32 count = state_->config.vcpus;
+  VcpuSet changed = 0;
   if (m.mode == DeliveryMode::lowest_priority) {
     // Arbitration by vector: each vector has its place among the targets, so they spread evenly.
     u32 targets = 0;
@@ -54,14 +57,29 @@ void Machine::send(const InterruptMessage& m, Sender sender) {
     u32 skip = targets == 0 ? 0 : m.vector % targets;
     for (u32 i = 0; i < count; ++i) {
       if (!is_target(*state_, i, m, sender) || skip-- != 0) continue;
-      if (post(state_->vcpus[i], m)) kick(i, sender);
-      return;
+      return post(state_->vcpus[i], m) ? 1ull << i : 0;
     }
-    return;
+    return 0;
   }
   for (u32 i = 0; i < count; ++i) {
-    if (is_target(*state_, i, m, sender) && post(state_->vcpus[i], m)) kick(i, sender);
+    if (is_target(*state_, i, m, sender) && post(state_->vcpus[i], m)) changed |= 1ull << i;
   }
+  return changed;
+}
+
+VcpuSet Machine::post_messages(const IoApicMessages& messages) {
+  VcpuSet changed = 0;
+  for (u32 i = 0; i < messages.count; ++i)
+    changed |= post_message(messages.messages[i], std::nullopt);
+  return changed;
+}
+
+void Machine::send(const InterruptMessage& m, Sender sender) {
+  kick_all(post_message(m, sender), sender);
+}
+
+void Machine::kick_all(VcpuSet vcpus, Sender sender) {
+  for (; vcpus != 0; vcpus &= vcpus - 1) kick(static_cast<u32>(std::countr_zero(vcpus)), sender);
 }
 
 void Machine::kick(u32 vcpu, Sender sender) {
@@ -84,25 +102,16 @@ void Machine::kick(u32 vcpu, Sender sender) {
   if (sender) ++state_->vcpus[*sender].counters.kicks_sent;
 }
 
-void Machine::send_all(const IoApicMessages& messages) {
-  for (u32 i = 0; i < messages.count; ++i) send(messages.messages[i], std::nullopt);
+VcpuSet Machine::drive_line(u8 pin, u8 source, bool high) {
+  return step_ioapic([&](IoApicState& s) { return ioapic_set_line(s, pin, source, high); });
 }
 
-IoApicMessages Machine::drive_line(u8 pin, u8 source, bool high) {
-  const LockGuard guard(state_->ioapic.lock, self_, *instances_);
-  return publish_step(state_->ioapic,
-                      [&](IoApicState& s) { return ioapic_set_line(s, pin, source, high); });
+void Machine::set_line(u8 pin, u8 source, bool high) {
+  kick_all(drive_line(pin, source, high), std::nullopt);
 }
-
-void Machine::set_line(u8 pin, u8 source, bool high) { send_all(drive_line(pin, source, high)); }
 
 void Machine::end_of_interrupt(u8 vector) {
-  IoApicMessages out;
-  {
-    const LockGuard guard(state_->ioapic.lock, self_, *instances_);
-    out = publish_step(state_->ioapic, [&](IoApicState& s) { return ioapic_eoi(s, vector); });
-  }
-  send_all(out);
+  kick_all(step_ioapic([&](IoApicState& s) { return ioapic_eoi(s, vector); }), std::nullopt);
 }
 
 void Machine::carry_out(const LapicAction& action, u32 vcpu) {

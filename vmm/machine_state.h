@@ -8,6 +8,7 @@
 #include "fabric/doorbell.h"
 #include "fabric/instance.h"
 #include "fabric/pool_lock.h"
+#include "fabric/pool_record.h"
 #include "vmm/boot/entry_state.h"
 #include "vmm/device_cell.h"
 #include "vmm/devices/acpi_pm.h"
@@ -25,7 +26,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 1;
+inline constexpr u32 kMachineVersion = 2;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -41,17 +42,23 @@ struct MachineConfig {
   u32 vcpus = 0;
   u32 nodes = 0;
   u32 exit_on_panic = 0;
-  u32 reserved = 0;
+  u32 checksum = 0;  // CRC-32C of all bytes before it
 };
 static_assert(sizeof(MachineConfig) == 104);
+
+u32 config_checksum(const MachineConfig& config);
+// The one door for a machine's limits; `name` is the pool's.
+Status check_config(const MachineConfig& config, std::string_view name);
 
 // The CPU model the guest sees, recorded by the first node; another that offers less is refused.
 struct CpuBaseline {
   static constexpr u32 kMaxEntries = 128;
   std::atomic<u32> count;  // stored last: 0 until the entries are whole
-  u32 reserved;
+  u32 checksum;            // CRC-32C of the entries that count
   std::array<kvm_cpuid_entry2, kMaxEntries> entries;
 };
+
+u32 cpu_checksum(const CpuBaseline& cpu, u32 count);
 
 // starting -> running <-> paused; running|paused -> resetting -> running; any -> stopped.
 // "resetting" covers the first start too: boot 0 has not happened yet.
@@ -64,7 +71,7 @@ struct MachineControl {
   std::atomic<StopReason> stop_reason;
   std::atomic<u32> boots;        // resets carried out so far; the n-th boot runs while boots == n
   fabric::Doorbell changed;      // rung at every change that a waiter may wait for
-  std::atomic<u64> reset_owner;  // packed InstanceId of the node that carries the reset out; 0 none
+  std::atomic<u64> reset_owner;  // who carries the reset out (fabric/claim.h)
   std::atomic<u64> power_button_presses;
 };
 
@@ -140,5 +147,9 @@ struct MachineState {
   DeviceCell<VirtioPciState> rng;
   ConsoleOut console;
 };
+
+// What never changes again by its checksum, what does by its range.
+Status check_record(const MachineState& machine, const fabric::RecordPlace& place);
+Status check_cpu(const CpuBaseline& cpu, const fabric::RecordPlace& place);
 
 }  // namespace dvm::vmm

@@ -1,7 +1,12 @@
-// How the machine runs a device step: under the device's lock, with its interrupt line following
-// the published state. Private to machine_*.cc.
+// How the machine runs a device step: under the device's lock, with what follows from it (interrupt
+// line, messages into inboxes) done before the lock is released. So a death anywhere in it is told
+// to the next one that takes the lock, who does again what may be missing; only kicks, which come
+// after, have nobody to repeat them but mend_devices. Private to machine_*.cc.
 #pragma once
 
+#include <utility>
+
+#include "fabric/failpoint.h"
 #include "vmm/machine.h"
 
 namespace dvm::vmm {
@@ -19,6 +24,20 @@ inline constexpr u8 kRngSlot = 1;
 inline constexpr Line kRngLine{intx_gsi(kRngSlot, 1), kRngSlot};
 inline bool rng_irq(const VirtioPciState& s) { return intx_level(s.pci); }
 
+// Calls `body(after)`, where `after` is what is to be done when its result is known; returns that
+// result, if it has one.
+template <typename Body, typename After>
+auto then(Body&& body, After&& after) {
+  if constexpr (std::is_void_v<decltype(body())>) {
+    body();
+    after();
+  } else {
+    auto answer = body();
+    after();
+    return answer;
+  }
+}
+
 // A step of a device without a line.
 template <typename T, typename Step>
 auto Machine::step(DeviceCell<T>& cell, Step&& fn) {
@@ -26,44 +45,96 @@ auto Machine::step(DeviceCell<T>& cell, Step&& fn) {
   return publish_step(cell, fn);
 }
 
-// What a device without a line, or the IOAPIC, holds: a reader without the lock could see a step
-// half made. Devices with a line are read by a step, which mends the line after a death.
+// What a device without a line holds: a reader without the lock could see a step half made. Devices
+// with a line are read by a step, which mends the line after a death.
 template <typename T, typename Look>
 auto Machine::look(DeviceCell<T>& cell, Look&& fn) {
   const fabric::LockGuard guard(cell.lock, self_, *instances_);
   return fn(cell.published());
 }
 
+// A step of the IOAPIC, `fn(state)` gives the messages. After a death they may have been decided on
+// and never posted: they are posted again.
+template <typename Step>
+VcpuSet Machine::step_ioapic(Step&& fn) {
+  const fabric::LockGuard guard(state_->ioapic.lock, self_, *instances_);
+  VcpuSet changed = post_messages(publish_step(state_->ioapic, fn));
+  fabric::failpoint("device.ioapic_posted");
+  if (guard.result().from_dead())
+    changed |= post_messages(ioapic_resend(state_->ioapic.published()));
+  return changed;
+}
+
 // A step of a device whose line has the level `level(state)`. If the lock's former owner died
 // between publishing and driving the line, the line is driven again.
 template <typename T, typename Level, typename Step>
 auto Machine::step(DeviceCell<T>& cell, Line line, Level&& level, Step&& fn) {
-  IoApicMessages messages;
+  VcpuSet changed = 0;
   const auto locked = [&] {
     const fabric::LockGuard guard(cell.lock, self_, *instances_);
     const bool before = level(cell.published());
-    const auto drive = [&] {
-      const bool after = level(cell.published());
-      if (before != after || guard.result().from_dead())
-        messages = drive_line(line.pin, line.source, after);
-    };
-    if constexpr (std::is_void_v<decltype(publish_step(cell, fn))>) {
-      publish_step(cell, fn);
-      drive();
-    } else {
-      auto answer = publish_step(cell, fn);
-      drive();
-      return answer;
-    }
+    return then([&] { return publish_step(cell, fn); },
+                [&] {
+                  const bool after = level(cell.published());
+                  if (before != after || guard.result().from_dead())
+                    changed = drive_line(line.pin, line.source, after);
+                  fabric::failpoint("device.line_driven");
+                });
   };
-  if constexpr (std::is_void_v<decltype(locked())>) {
-    locked();
-    send_all(messages);
-  } else {
-    auto answer = locked();
-    send_all(messages);
-    return answer;
-  }
+  return then(locked, [&] { kick_all(changed, std::nullopt); });
+}
+
+// A step of the PIT, whose interrupt is a pulse that leaves no trace in its state: after a death
+// one is given in any case.
+template <typename Step>
+auto Machine::step_pit(Step&& fn) {
+  VcpuSet changed = 0;
+  const auto locked = [&] {
+    const fabric::LockGuard guard(state_->pit.lock, self_, *instances_);
+    if (guard.result().from_dead()) changed = pulse_pit();
+    return publish_step(state_->pit, fn);
+  };
+  return then(locked, [&] { kick_all(changed, std::nullopt); });
+}
+
+// A step of the entropy device, `fn(state, effects)`. After a death the queue is recovered first:
+// what the dead had served is shown to the driver (again), what it was serving is served.
+template <typename Step>
+auto Machine::step_rng(Step&& fn) {
+  VcpuSet changed = 0;
+  const auto locked = [&] {
+    const fabric::LockGuard guard(state_->rng.lock, self_, *instances_);
+    const bool from_dead = guard.result().from_dead();
+    const bool before = rng_irq(state_->rng.published());
+    Effects effects;
+    if (from_dead) recover_rng(effects);
+    return then([&] { return fn(state_->rng, effects); },
+                [&] {
+                  const bool after = rng_irq(state_->rng.published());
+                  if (before != after || from_dead)
+                    changed = drive_line(kRngLine.pin, kRngLine.source, after);
+                  fabric::failpoint("device.line_driven");
+                  changed |= post_msis(effects);
+                  fabric::failpoint("device.msis_posted");
+                });
+  };
+  return then(locked, [&] { kick_all(changed, std::nullopt); });
+}
+
+template <typename Read>
+auto Machine::read_ioapic(Read&& fn) {
+  decltype(fn(state_->ioapic.published())) answer{};
+  const VcpuSet changed = step_ioapic([&](const IoApicState& s) {
+    answer = fn(s);
+    return IoApicMessages{};
+  });
+  kick_all(changed, std::nullopt);
+  return answer;
+}
+
+template <typename Read>
+auto Machine::read_rng(Read&& fn) {
+  return step_rng([&](DeviceCell<VirtioPciState>& rng, Effects&) { return publish_step(rng, fn); });
 }
 
 }  // namespace dvm::vmm

@@ -1,5 +1,6 @@
 #include "vmm/node.h"
 
+#include "fabric/claim.h"
 #include "vmm/boot/command_line.h"
 #include "vmm/cpuid.h"
 
@@ -33,8 +34,13 @@ Status Node::join() {
   using fabric::RegionKind;
   DVM_ASSIGN(auto* state, machine_->pool().record<fabric::FabricState>(RegionKind::membership,
                                                                        fabric::kMembershipVersion));
+  fabric::ServiceOptions options;
+  options.policy = {fabric::PolicyKind::migrate, 0};
+  options.heard = [this](const fabric::Notification& n) {
+    if (n.kind == fabric::MemberState::died) machine_->mend_devices();
+  };
   DVM_ASSIGN(fabric_, fabric::FabricService::start(*state, machine_->instances(), machine_->self(),
-                                                   {.policy = {fabric::PolicyKind::migrate, 0}}));
+                                                   std::move(options)));
   record_.joined.store(1);
   machine_->log_event(
       EventKind::node_joined,
@@ -89,11 +95,11 @@ bool Node::everyone_ready() const {
 
 Status Node::carry_out_reset() {
   MachineState& s = machine_->state();
-  u64 nobody = 0;
-  if (!s.control.reset_owner.compare_exchange_strong(nobody, machine_->self().packed())) return {};
+  // From a node that died in it, too: all of it is done again, from the devices on.
+  if (!fabric::claim(s.control.reset_owner, machine_->self(), machine_->instances())) return {};
   // Another may have won and finished since we looked.
   if (s.control.phase.load() != Phase::resetting || !everyone_ready()) {
-    s.control.reset_owner.store(0);
+    fabric::disclaim(s.control.reset_owner);
     return {};
   }
   const u32 next = s.control.boots.load() + 1;
@@ -107,7 +113,7 @@ Status Node::carry_out_reset() {
                                                machine_->config().memory_bytes}
                           : std::array<u64, 3>{next});
   s.control.boots.store(next);
-  s.control.reset_owner.store(0);
+  fabric::disclaim(s.control.reset_owner);
   Phase resetting = Phase::resetting;  // unless it was stopped meanwhile
   s.control.phase.compare_exchange_strong(resetting, Phase::running);
   machine_->ring_everyone();
@@ -123,7 +129,9 @@ Status Node::record_cpu_model() {
   if (model.size() > cpu.entries.size())
     return error("{} CPUID entries are too many", model.size());
   std::copy(model.begin(), model.end(), cpu.entries.begin());
-  cpu.count.store(static_cast<u32>(model.size()), std::memory_order_release);
+  const u32 count = static_cast<u32>(model.size());
+  cpu.checksum = cpu_checksum(cpu, count);
+  cpu.count.store(count, std::memory_order_release);
   return {};
 }
 
@@ -131,8 +139,8 @@ Status Node::start_vcpus() {
   const MachineState& s = machine_->state();
   DVM_ASSIGN(Vm vm, Vm::create());
   DVM_ASSIGN(const auto supported, vm.supported_cpuid());
-  DVM_TRY(check_cpu_offers(
-      supported, {s.cpu.entries.data(), std::min(s.cpu.count.load(), CpuBaseline::kMaxEntries)}));
+  DVM_TRY(machine_->check_cpu_model());
+  DVM_TRY(check_cpu_offers(supported, {s.cpu.entries.data(), s.cpu.count.load()}));
   DVM_TRY(vm.map_memory(machine_->memory()));
   vm_ = std::make_unique<Vm>(std::move(vm));
   for (u32 i = 0; i < machine_->config().vcpus; ++i) {

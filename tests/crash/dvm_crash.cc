@@ -1,4 +1,5 @@
-// dvm-crash: kills processes in the fabric's locks, allocator and log, and checks what is left.
+// dvm-crash: kills processes in the fabric's locks, allocator, groups, failures and log, and checks
+// what is left.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -8,7 +9,9 @@
 
 int main(int argc, char** argv) {
   using namespace dvm::crash;  // NOLINT
-  CLI::App app("kills processes in the fabric's locks, allocator and log, and checks what is left");
+  CLI::App app(
+      "kills processes in the fabric's locks, allocator, groups, failures and log, and checks what "
+      "is left");
   CampaignSettings campaign;
   campaign.kills = 0;
   campaign.seed = dvm::fabric::monotonic_ns();
@@ -19,7 +22,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", campaign.seed, "of the campaign's choices (printed)");
   app.add_option("--workers", campaign.workers, "at work at once")->check(CLI::Range(1, 8));
   app.add_option("--only", campaign.only, "one part")
-      ->check(CLI::IsMember({"locks", "allocator", "log"}));
+      ->check(CLI::IsMember(std::vector<std::string>(kPartNames.begin(), kPartNames.end())));
   app.add_option("--stall", campaign.stall_seconds, "seconds without progress are a deadlock");
   app.add_flag("--steps", steps, "kill at every single instruction of every operation");
   app.add_option("--every-step-up-to", every_step_up_to,

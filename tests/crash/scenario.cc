@@ -1,5 +1,10 @@
 #include "tests/crash/scenario.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fabric/failpoint.h"
+
 namespace dvm::crash {
 namespace {
 
@@ -99,39 +104,66 @@ void publish_first(World&, Worker& worker) { worker.publish(0); }
 
 }  // namespace
 
+InstanceId victim(World& w) { return {1, w.instances().slots[1].generation.load()}; }
+
+Worker& worker_as(World& w, u32 id) {
+  return *new Worker(w, w.instances().join(id, 1), Mistake::none);  // NOLINT: its cache is not ours
+}
+
+void stop(World& w, u32 id) { w.fence({id, w.instances().slots[id].generation.load()}); }
+
+void die_at(World& w, u32 id, std::string_view point, const std::function<void(Worker&)>& act) {
+  const InstanceId self = w.instances().join(id, 1);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    static FaultTable table{};
+    arm_fault(table, point, FaultAction::kill, 0, ~0u, 0);
+    watch_faults(&table, id);
+    Worker worker(w, self, Mistake::none);
+    act(worker);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (!WIFSIGNALED(status)) w.complain(fmt::format("nothing died at {}", point));
+}
+
 std::vector<Scenario> all_scenarios() {
   const auto word = [](World&, Worker& k) { k.word_section(); };
   const auto queue = [](World&, Worker& k) { k.queue_section(); };
   const auto publish = [](World&, Worker& k) { k.publish(4 * kWords); };
   const auto retire = [](World&, Worker& k) { k.retire(0); };
-  return {
-      {"word lock", "locks", nothing, word},
-      {"word lock of the dead", "locks", word_held_by_dead, word},
-      {"queue lock", "locks", nothing, queue},
-      {"queue lock, a round later", "locks",
+  std::vector<Scenario> all = {
+      {"word lock", Part::locks, nothing, word},
+      {"word lock of the dead", Part::locks, word_held_by_dead, word},
+      {"queue lock", Part::locks, nothing, queue},
+      {"queue lock, a round later", Part::locks,
        [](World&, Worker& k) {
          for (u64 i = 0; i < 70; ++i) k.queue_section();
        },
        queue},
-      {"queue lock of the dead", "locks", [](World& w, Worker&) { queue_of_dead(w, 0); }, queue},
-      {"queue of three dead", "locks", [](World& w, Worker&) { queue_of_dead(w, 2); }, queue},
-      {"queue full of the dead", "locks",
+      {"queue lock of the dead", Part::locks, [](World& w, Worker&) { queue_of_dead(w, 0); },
+       queue},
+      {"queue of three dead", Part::locks, [](World& w, Worker&) { queue_of_dead(w, 2); }, queue},
+      {"queue full of the dead", Part::locks,
        [](World& w, Worker&) { queue_of_dead(w, QueueLock::kSlots - 1); }, queue},
-      {"allocate and free a frame", "allocator", nothing,
+      {"allocate and free a frame", Part::allocator, nothing,
        [](World&, Worker& k) { k.allocate_and_free(0); }},
-      {"allocate and free an object", "allocator", nothing,
+      {"allocate and free an object", Part::allocator, nothing,
        [](World&, Worker& k) { k.allocate_and_free(1); }},
-      {"publish", "allocator", nothing, publish},
-      {"publish in a word that is taken", "allocator", publish_first, publish},
-      {"retire", "allocator", publish_first, retire},
-      {"retire what the dead published", "allocator", published_not_settled, retire},
-      {"recover", "allocator", much_to_recover, recover_both},
-      {"recover an undone retirement", "allocator",
+      {"publish", Part::allocator, nothing, publish},
+      {"publish in a word that is taken", Part::allocator, publish_first, publish},
+      {"retire", Part::allocator, publish_first, retire},
+      {"retire what the dead published", Part::allocator, published_not_settled, retire},
+      {"recover", Part::allocator, much_to_recover, recover_both},
+      {"recover an undone retirement", Part::allocator,
        [](World& w, Worker&) { retired_half(w, false); }, recover_both},
-      {"attach to the allocator", "allocator", much_to_recover,
+      {"attach to the allocator", Part::allocator, much_to_recover,
        [](World&, Worker& k) { (void)k.attach(); }},
-      {"append an event", "log", nothing, [](World&, Worker& k) { k.append(); }},
+      {"append an event", Part::log, nothing, [](World&, Worker& k) { k.append(); }},
   };
+  add_group_scenarios(all);
+  return all;
 }
 
 }  // namespace dvm::crash

@@ -7,7 +7,7 @@
 namespace dvm::crash {
 
 struct StepSettings {
-  std::string only;  // a part, or empty
+  std::string only;  // one of kPartNames, or empty
   // Operations of up to so many steps are killed for real after each of them. Of all, longer ones
   // too, every image that they leave in the pool between two steps is recovered from and checked.
   u64 every_step_up_to = 300;

@@ -1,10 +1,15 @@
 #include <unistd.h>
 
-#include "tests/crash/world.h"
+#include "tests/crash/worker.h"
 
 namespace dvm::crash {
 
 using namespace fabric;  // NOLINT
+
+Worker::Worker(World& world, InstanceId self, Mistake mistake)
+    : world_(world), self_(self), mistake_(mistake) {
+  add_routines();
+}
 
 Status Worker::attach() {
   DVM_ASSIGN(auto cache, BlockCache::attach(world_.allocator(), self_));
@@ -30,7 +35,7 @@ void Worker::section(Guarded& g, const LockResult& result, auto&& release) {
   g.ledger[self_.id].store(g.ledger[self_.id].load() + 1);
   if (mistake_ != Mistake::unlock_before_publish) g.b.store(next);
   g.inside.store(0);
-  if (mistake_ == Mistake::never_release && next % 1000 == 0) return;
+  if (mistake_ == Mistake::never_release && next % 200 == 0) return;
   release();
   if (mistake_ == Mistake::unlock_before_publish) g.b.store(next);
 }
@@ -114,7 +119,7 @@ void Worker::change_word(u64 random) {
 }
 
 void Worker::recover_someone(u64 random) {
-  const u32 id = static_cast<u32>(random % 8) + 1;
+  const u32 id = static_cast<u32>(random % 16) + 1;
   const u32 generation = world_.instances().slots[id].generation.load();
   if (generation < 2 || id == self_.id) return;
   // Even: retired and not yet joined again; odd: the one before it was.

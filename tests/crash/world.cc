@@ -4,6 +4,8 @@
 #include <cstring>
 #include <map>
 
+#include "tests/crash/worker.h"
+
 namespace dvm::crash {
 
 using namespace fabric;  // NOLINT: the subject of all of this
@@ -17,12 +19,14 @@ Result<std::unique_ptr<World>> World::make() {
                            {{RegionKind::instances, kInstancesVersion, sizeof(InstanceTable)},
                             {RegionKind::machine, 1, sizeof(Record)},
                             {RegionKind::allocator, kAllocatorVersion, region},
+                            {RegionKind::membership, kMembershipVersion, sizeof(FabricState)},
                             {RegionKind::events, kEventsVersion, sizeof(EventLog)}},
                            kFrames * kPageBytes}));
   DVM_ASSIGN(w->instances_,
              w->pool_.record<InstanceTable>(RegionKind::instances, kInstancesVersion));
   DVM_ASSIGN(w->record_, w->pool_.record<Record>(RegionKind::machine, 1));
   DVM_ASSIGN(w->log_, w->pool_.record<EventLog>(RegionKind::events, kEventsVersion));
+  DVM_ASSIGN(w->fabric_, w->pool_.record<FabricState>(RegionKind::membership, kMembershipVersion));
   DVM_TRY(FrameAllocator::format(w->pool_, 0));
   DVM_ASSIGN(auto allocator, FrameAllocator::attach(w->pool_, *w->instances_));
   w->allocator_.emplace(std::move(allocator));
@@ -41,7 +45,10 @@ bool mistake_by_name(const std::string& name, Mistake& mistake) {
       {"free-without-log", Mistake::free_without_log},
       {"free-while-named", Mistake::free_while_named},
       {"publish-without-log", Mistake::publish_without_log},
-      {"never-release", Mistake::never_release}};
+      {"never-release", Mistake::never_release},
+      {"skip-announcement", Mistake::skip_announcement},
+      {"leave-without-journal", Mistake::leave_without_journal},
+      {"recover-unclaimed", Mistake::recover_unclaimed}};
   const auto found = names.find(name);
   if (found == names.end()) return false;
   mistake = found->second;
@@ -108,24 +115,34 @@ void World::check_log(std::vector<std::string>& found) {
   if (expected != tail) found.push_back(fmt::format("events after {} are missing", expected));
 }
 
+// All are known to be stopped, so all are fenced first: whatever lock is waited for then comes
+// free.
+void World::settle(Worker& mender, InstanceId survivor, std::vector<std::string>& found) {
+  for (u32 id = 0; id < kMaxInstances; ++id) {
+    const InstanceSlot& slot = instances_->slots[id];
+    const u32 generation = slot.generation.load();
+    if (id == survivor.id || generation == 0 || slot.state.load() == InstanceState::gone) continue;
+    fence({id, generation % 2 == 0 ? generation - 1 : generation});
+  }
+  for (u32 id = 0; id < kMaxInstances; ++id) {
+    while (!mender.bury(id)) {
+    }
+    if (id != survivor.id && fabric_->failures[id].word.load() != 0) check_burial(id, found);
+  }
+}
+
 std::vector<std::string> World::settle_and_check(InstanceId survivor) {
   std::vector<std::string> found;
   Worker mender(*this, survivor, Mistake::none);
-  for (u32 id = 0; id < kMaxInstances; ++id) {
-    if (id == survivor.id) continue;
-    const u32 generation = instances_->slots[id].generation.load();
-    if (generation == 0) continue;
-    if (instances_->slots[id].state.load() == InstanceState::active)
-      instances_->retire({id, generation}, InstanceState::dead);
-    const InstanceId dead{id, instances_->slots[id].generation.load() - 1};
-    if (auto s = allocator_->recover(dead, survivor); !s.ok()) found.push_back(s.error().message);
-  }
+  settle(mender, survivor, found);
   mender.word_section();
   mender.queue_section();
   mender.append();
+  for (Group& group : fabric_->groups) (void)Membership(group, survivor, *instances_).view();
   check_guarded("word lock", record_->under_word, found);
   check_guarded("queue lock", record_->under_queue, found);
   check_blocks(found);
+  check_groups(found);
   check_log(found);
   if (record_->violated.load() != 0) found.emplace_back(record_->violation.data());
   return found;

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <memory>
+#include <random>
 #include <set>
 #include <thread>
+#include <vector>
 
 #include "fabric/block_cache.h"
 
@@ -59,6 +63,7 @@ class FrameAllocatorTest : public ::testing::Test {
   std::optional<FrameAllocator> allocator_;
   InstanceId self_;
   u64 targets_ = 0;
+  std::vector<std::unique_ptr<BlockCache>> gone_;
 };
 
 TEST_F(FrameAllocatorTest, GivesEveryFrameOnceAndTakesAllBack) {
@@ -190,6 +195,42 @@ TEST_F(FrameAllocatorTest, ThreadsShareTheWordsWithoutLossOrDoubling) {
   EXPECT_TRUE(r.violations.empty());
   EXPECT_EQ(r.frames.used + r.objects.used, named.size());
   EXPECT_EQ(r.frames.free + r.frames.used, kFrames);
+}
+
+// Everything behind the header may be damaged: what is wrong is reported or lost, and nothing
+// outside the pool is touched. (AddressSanitizer looks on.)
+TEST_F(FrameAllocatorTest, DamageIsNeverFollowedOutOfThePool) {
+  std::mt19937_64 random(5);
+  u32 complaints = 0;
+  for (int round = 0; round < 300; ++round) {
+    SetUp();
+    const InstanceId dead = instances_.join(2, 1);
+    gone_.push_back(std::make_unique<BlockCache>(cache(dead)));
+    (void)gone_.back()->allocate_frame();
+    const auto region = pool_.region(RegionKind::allocator, kAllocatorVersion).value();
+    for (u32 flips = 1 + static_cast<u32>(random() % 300); flips != 0; --flips) {
+      const u64 first = offsetof(AllocatorHeader, recovering);
+      const u64 at = first + random() % (flips % 2 == 0 ? 40'000 : region.size() - first);
+      region[at] ^= static_cast<std::byte>(1u << random() % 8);
+    }
+    allocator_->header().recovering.owner.store(0);  // or somebody living might be waited for
+    instances_.retire(dead, InstanceState::dead);
+    complaints += allocator_->recover(dead, self_).ok() ? 0u : 1u;
+    complaints += allocator_->check().violations.empty() ? 0u : 1u;
+    auto attached = BlockCache::attach(*allocator_, self_);
+    if (!attached.ok()) continue;
+    for (u64 i = 0; i < 60; ++i) {
+      const u64 block = i % 2 == 0 ? attached->allocate_frame() : attached->allocate_object(1 + i);
+      const u64 target = targets_ + 8 * i;
+      if (block == 0) continue;
+      const auto published = attached->publish(block, {target, 0, block, ~0ull});
+      if (published.ok() && published.value())
+        (void)attached->retire(block, {target, block, 0, ~0ull});
+    }
+  }
+  EXPECT_GT(complaints, 0u);
+  static auto* const lost = new std::vector<std::unique_ptr<BlockCache>>;  // as in die()
+  lost->swap(gone_);
 }
 
 }  // namespace

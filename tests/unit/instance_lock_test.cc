@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "fabric/claim.h"
 #include "fabric/event_log.h"
 #include "fabric/pool_lock.h"
 
@@ -89,6 +90,21 @@ TEST_F(LockTest, EventsComeInOrderAndTheOldestGoFirst) {
   });
   EXPECT_EQ(last, count);
   EXPECT_EQ(expected, count);
+}
+
+TEST(Claim, PassesFromTheDeadToExactlyOneOfTheLiving) {
+  static InstanceTable instances;
+  static std::atomic<u64> word{0};
+  const InstanceId first = instances.join(1, 1), second = instances.join(2, 1),
+                   third = instances.join(3, 1);
+  EXPECT_TRUE(claim(word, first, instances));
+  EXPECT_FALSE(claim(word, second, instances)) << "it is being done";
+  EXPECT_FALSE(claim(word, first, instances)) << "by another thread, for all we know";
+  instances.retire(first, InstanceState::dead);
+  EXPECT_TRUE(claim(word, second, instances));
+  EXPECT_FALSE(claim(word, third, instances));
+  disclaim(word);
+  EXPECT_TRUE(claim(word, third, instances));
 }
 
 }  // namespace

@@ -1,5 +1,9 @@
 #include "fabric/membership.h"
 
+#include <cstring>
+
+#include "fabric/announcement.h"
+
 #include "tests/unit/fabric_fixture.h"
 
 namespace dvm::fabric {
@@ -162,6 +166,27 @@ TEST_F(MembershipTest, DeathAtAnyPointOfAChangeLeavesItWholeOrUndone) {
       EXPECT_EQ(everyone().armed.load(), 0u);
       EXPECT_EQ(everyone().lock.owner.load(), 0u);
     }
+  }
+}
+
+// Its change is armed, so it counts as made; but the group's log is still empty.
+TEST_F(MembershipTest, TheVeryFirstMemberThatDiesInItsJoinIsAnnounced) {
+  for (const char* point : {"group.written", "group.armed", "group.logged", "group.stated"}) {
+    SCOPED_TRACE(point);
+    std::memset(static_cast<void*>(&everyone()), 0, sizeof(Group));
+    ASSERT_TRUE(arm_fault(world_->faults, point, FaultAction::kill, 0, 5, 0));
+    EXPECT_TRUE(WIFSIGNALED(reap(fork_as(5, [this](InstanceId self) {
+      (void)Membership(everyone(), self, instances()).join({});
+    }))));
+    const InstanceId who = current(5);
+    begin_failure(fabric().failures, instances(), who, FailureCause::died);
+    advance(fabric().failures, who, FailureStage::suspect, FailureStage::fenced);
+    const InstanceId manager = instances().join(6, 0);
+    EXPECT_TRUE(announce_failure(fabric(), instances(), who, manager));
+    EXPECT_EQ(recover(fabric(), instances(), {}, manager, 5), RecoveryResult::done);
+    const auto m = member(5);
+    EXPECT_TRUE(m.who != who || m.state == MemberState::recovered);
+    EXPECT_EQ(count(MemberState::died, who), count(MemberState::joined, who));
   }
 }
 

@@ -26,8 +26,8 @@ struct FabricRow {
 };
 
 struct FabricBenchSettings {
-  u32 pairs = 100;                                 // paired runs for each row
-  double run_ms = 2.0;                             // of one run
+  u32 pairs = 100;      // paired runs for each row
+  double run_ms = 2.0;  // of one run; ten times that with more threads than processors
   std::vector<u32> contenders = {1, 2, 4, 8, 16};  // for a lock, 1 to 16
 };
 
@@ -35,7 +35,8 @@ struct FabricBenchSettings {
 // PoolLock over TATAS and over a robust mutex, QueueLock over MCS.
 std::vector<FabricRow> measure_locks(const FabricBenchSettings& settings);
 // Nanoseconds for one allocate + free of 64-byte objects and of 4 KiB frames, by 1 and 2 threads,
-// beside malloc + free of jemalloc and mimalloc where they are installed.
+// beside malloc + free of glibc, and of jemalloc and mimalloc where they are installed;
+// microseconds to recover what a dead instance held.
 std::vector<FabricRow> measure_allocator(const FabricBenchSettings& settings);
 
 // [{"name":…}, …] in the form that every dvm-bench prints. One line for each row, for people.

@@ -31,7 +31,7 @@ struct World {
 };
 
 struct Times {
-  std::vector<double> detected_us, notified_us, pidfd_us;
+  std::vector<double> detected_us, notified_us, recovered_us, pidfd_us;
 };
 
 class Bench {
@@ -146,12 +146,14 @@ Status Bench::kill_one(u64 bytes, Times& times) {
   const u64 ended = monotonic_ns();
   ::waitpid(pid, nullptr, 0);
   if (!wait_until_over(who)) return error("the death of a process was not announced");
-  const u64 fenced = world_->fabric.failures[kVictim].fenced_ns.load();
+  const FailureRecord& failure = world_->fabric.failures[kVictim];
+  const u64 fenced = failure.fenced_ns.load();
   const auto us = [](u64 from, u64 to) {
     return (static_cast<double>(to) - static_cast<double>(from)) / 1000;
   };
   times.detected_us.push_back(us(killed, fenced));
   times.notified_us.push_back(us(fenced, world_->heard_ns.load()));
+  times.recovered_us.push_back(us(fenced, failure.dead_ns.load()));
   times.pidfd_us.push_back(us(killed, ended));
   return {};
 }
@@ -178,6 +180,7 @@ std::vector<DetectionRow> make_rows(const DetectionSettings& settings,
     rows.back().goal = 120;
     rows.push_back(row("fabric.notification." + size, times[i].notified_us));
     rows.back().goal = 60;
+    rows.push_back(row("fabric.recovery." + size, times[i].recovered_us));
     rows.push_back(row("pidfd.detection." + size, times[i].pidfd_us));
   }
   const std::size_t last = times.size() - 1;

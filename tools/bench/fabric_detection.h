@@ -1,5 +1,6 @@
-// How long it takes from a process's SIGKILL until it is confirmed stopped, and from there until a
-// waiting member of its group has read of its death; beside the kernel's own news by pidfd.
+// How long it takes from a process's SIGKILL until it is confirmed stopped, from there until a
+// waiting member of its group has read of its death, and until its (empty) recovery is over and
+// told; beside the kernel's own news by pidfd.
 #pragma once
 
 #include <optional>
@@ -12,7 +13,7 @@
 namespace dvm::bench {
 
 struct DetectionSettings {
-  std::vector<u64> mapped_bytes = {4 * kMiB, 256 * kMiB,
+  std::vector<u64> mapped_bytes = {4 * kMiB, 64 * kMiB, 512 * kMiB,
                                    2 * kGiB};  // touched, in the dying process
   u32 rounds = 41;                             // deaths for each size, the sizes in turn
 };

@@ -106,4 +106,16 @@ IoApicMessages ioapic_eoi(IoApicState& s, u8 vector) {
   return out;
 }
 
+IoApicMessages ioapic_resend(const IoApicState& s) {
+  IoApicMessages out;
+  IoApicState scratch = s;
+  for (u32 pin = 0; pin < layout::kIoApicPins; ++pin) {
+    const u64 entry = s.redirection[pin];
+    const bool level = (entry & kLevel) != 0;
+    const bool decided = level ? (entry & kRemoteIrr) != 0 : s.asserted[pin] != 0;
+    if ((entry & kMasked) == 0 && decided) send(scratch, pin, out);
+  }
+  return out;
+}
+
 }  // namespace dvm::vmm

@@ -32,5 +32,8 @@ IoApicMessages ioapic_write(IoApicState& s, u64 offset, u32 value);
 IoApicMessages ioapic_set_line(IoApicState& s, u8 pin, u8 source, bool high);
 // A local APIC ended a level-triggered interrupt: pins still asserted are sent again.
 IoApicMessages ioapic_eoi(IoApicState& s, u8 vector);
+// Every message that may have been decided on and not have arrived: of the pins that are asserted,
+// or wait for an end of interrupt. One that had arrived comes twice, as a spurious interrupt may.
+IoApicMessages ioapic_resend(const IoApicState& s);
 
 }  // namespace dvm::vmm

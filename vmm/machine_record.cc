@@ -1,0 +1,118 @@
+// What makes the machine's record one that may be followed (fabric/pool_record.h).
+#include <cstddef>
+#include <span>
+
+#include "fabric/crc32c.h"
+#include "vmm/machine_state.h"
+
+namespace dvm::vmm {
+namespace {
+
+using fabric::RecordPlace;
+
+Status check_pci(const ConfigSpace& pci, const char* name, const RecordPlace& place) {
+  if (pci.writable_count > ConfigSpace::kMaxWritable)
+    return place.wrong(&pci.writable_count, "{}: {} writable words", name, pci.writable_count);
+  if (pci.last_capability > kConfigBytes - virtio::kCapabilityWithWordBytes)
+    return place.wrong(&pci.last_capability, "{}: capability at {}", name, pci.last_capability);
+  return {};
+}
+
+Status check_virtio(const VirtioPciState& s, const char* name, const RecordPlace& place) {
+  DVM_TRY(check_pci(s.pci, name, place));
+  constexpr u32 kLastCapability = kConfigBytes - virtio::kCapabilityWithWordBytes;
+  if (s.queue_count > kMaxVirtioQueues)
+    return place.wrong(&s.queue_count, "{}: {} queues", name, s.queue_count);
+  if (s.msix.vectors > kMsixMaxVectors)
+    return place.wrong(&s.msix.vectors, "{}: {} MSI-X vectors", name, s.msix.vectors);
+  if (s.device_config_bytes > kMaxDeviceConfig || s.config_writable_end > kMaxDeviceConfig)
+    return place.wrong(&s.device_config_bytes, "{}: {} bytes of device configuration", name,
+                       s.device_config_bytes);
+  if (s.msix_capability > kLastCapability || s.access_capability > kLastCapability)
+    return place.wrong(&s.msix_capability, "{}: capabilities at {} and {}", name, s.msix_capability,
+                       s.access_capability);
+  for (const QueueState& q : s.queues) {
+    if (q.max_size > kMaxQueueSize || q.size > q.max_size)
+      return place.wrong(&q.size, "{}: a queue of {}, at most {}", name, q.size, q.max_size);
+  }
+  return {};
+}
+
+Status check_devices(const MachineState& m, const RecordPlace& place) {
+  const SerialState& serial = m.serial.published();
+  if (serial.rx_head >= serial::kFifoBytes || serial.rx_count > serial::kFifoBytes) {
+    return place.wrong(&serial.rx_head, "serial: {} bytes received, the oldest at {}",
+                       serial.rx_count, serial.rx_head);
+  }
+  if (m.rtc.published().phase_ns >= 1'000'000'000)
+    return place.wrong(&m.rtc.published().phase_ns, "rtc: phase {}", m.rtc.published().phase_ns);
+  DVM_TRY(check_pci(m.host_bridge.published(), "host bridge", place));
+  return check_virtio(m.rng.published(), "rng", place);
+}
+
+Status check_control(const MachineState& m, const RecordPlace& place) {
+  const MachineControl& c = m.control;
+  if (c.phase.load() > Phase::stopped)
+    return place.wrong(&c.phase, "phase {}", static_cast<u32>(c.phase.load()));
+  if (c.stop_reason.load() > StopReason::user)
+    return place.wrong(&c.stop_reason, "stop reason {}", static_cast<u32>(c.stop_reason.load()));
+  for (u32 i = 0; i < m.config.vcpus; ++i) {
+    const VcpuRecord& v = m.vcpus[i];
+    if (v.node.load() >= m.config.nodes)
+      return place.wrong(&v.node, "vCPU {} is on node {}", i, v.node.load());
+    if (v.run_state.load() > VcpuRunState::parked) {
+      return place.wrong(&v.run_state, "vCPU {}: run state {}", i,
+                         static_cast<u32>(v.run_state.load()));
+    }
+    if (v.pid.load() < 0 || v.tid.load() < 0)  // kicks go there
+      return place.wrong(&v.pid, "vCPU {}: thread {} of {}", i, v.tid.load(), v.pid.load());
+  }
+  return {};
+}
+
+}  // namespace
+
+u32 config_checksum(const MachineConfig& config) {
+  return fabric::crc32c(
+      std::as_bytes(std::span(&config, 1)).first(offsetof(MachineConfig, checksum)));
+}
+
+u32 cpu_checksum(const CpuBaseline& cpu, u32 count) {
+  return fabric::crc32c(std::as_bytes(std::span(cpu.entries).first(count)));
+}
+
+Status check_config(const MachineConfig& c, std::string_view name) {
+  if (c.vcpus == 0 || c.vcpus > layout::kMaxVcpus || c.nodes == 0 || c.nodes > layout::kMaxNodes ||
+      c.tsc_khz == 0 || c.memory_bytes < layout::kMinMemory ||
+      c.memory_bytes > layout::kMaxMemory || !is_aligned(c.memory_bytes, kPageBytes) ||
+      c.name.back() != '\0') {
+    return error("pool {}: machine record out of range: {} vCPUs, {} nodes, {} bytes", name,
+                 c.vcpus, c.nodes, c.memory_bytes);
+  }
+  return {};
+}
+
+Status check_cpu(const CpuBaseline& cpu, const RecordPlace& place) {
+  const u32 count = cpu.count.load(std::memory_order_acquire);
+  if (count > CpuBaseline::kMaxEntries)
+    return place.wrong(&cpu.count, "CPU model of {} entries", count);
+  if (count != 0 && cpu.checksum != cpu_checksum(cpu, count)) {
+    return place.wrong(&cpu.checksum, "CPU model: checksum {:#010x}, computed {:#010x}",
+                       cpu.checksum, cpu_checksum(cpu, count));
+  }
+  return {};
+}
+
+Status check_record(const MachineState& m, const RecordPlace& place) {
+  const u32 sum = config_checksum(m.config);
+  if (m.config.checksum != sum) {
+    return place.wrong(&m.config, "configuration: checksum {:#010x}, computed {:#010x}",
+                       m.config.checksum, sum);
+  }
+  DVM_TRY(check_config(m.config, place.pool));
+  DVM_TRY(check_cpu(m.cpu, place));
+  DVM_TRY(check_control(m, place));
+  return check_devices(m, place);
+}
+
+}  // namespace dvm::vmm
