@@ -5,6 +5,7 @@
 
 #include <new>
 
+#include "fabric/crc32c.h"
 #include "fabric/fabric_state.h"
 #include "vmm/boot/e820.h"
 
@@ -26,6 +27,22 @@ Status check_config(const MachineConfig& c, const std::string& pool) {
 
 }  // namespace
 
+u32 config_checksum(const MachineConfig& config) {
+  return fabric::crc32c(
+      std::as_bytes(std::span(&config, 1)).first(offsetof(MachineConfig, checksum)));
+}
+
+Status check_machine_record(const fabric::Pool& pool, const MachineConfig& config) {
+  const u32 sum = config_checksum(config);
+  if (config.checksum != sum) {
+    DVM_ASSIGN(const auto region, pool.region_header(RegionKind::machine, kMachineVersion));
+    return error("pool {}: record machine: checksum {:#010x} at offset {:#x}, computed {:#010x}",
+                 pool.name(), config.checksum, region.offset + offsetof(MachineConfig, checksum),
+                 sum);
+  }
+  return check_config(config, pool.name());
+}
+
 Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
   fabric::PoolSpec pool;
   pool.path = spec.pool_path;
@@ -36,6 +53,8 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
       {RegionKind::events, fabric::kEventsVersion, sizeof(fabric::EventLog)},
       {RegionKind::machine, kMachineVersion, sizeof(MachineState)},
       {RegionKind::membership, fabric::kMembershipVersion, sizeof(fabric::FabricState)},
+      {RegionKind::faults, fabric::kFaultsVersion, sizeof(fabric::FaultBoard)},
+      {RegionKind::health, fabric::kHealthVersion, sizeof(fabric::HealthTable)},
       {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
        spec.config.memory_bytes / kPageBytes * sizeof(u64)}};
   return fabric::Pool::create(pool);
@@ -49,6 +68,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   DVM_ASSIGN(auto* state, pool.record<MachineState>(RegionKind::machine, kMachineVersion));
   std::construct_at(state);
   state->config = spec.config;
+  state->config.checksum = config_checksum(state->config);
   for (u32 i = 0; i < spec.config.vcpus; ++i) state->vcpus[i].node.store(spec.placement[i]);
   state->control.phase.store(Phase::resetting, std::memory_order_release);
   return attach(std::move(pool), kLauncherInstance);
@@ -69,7 +89,13 @@ Status Machine::open(fabric::Pool pool) {
   DVM_ASSIGN(instances_,
              pool_.record<fabric::InstanceTable>(RegionKind::instances, fabric::kInstancesVersion));
   DVM_ASSIGN(events_, pool_.record<fabric::EventLog>(RegionKind::events, fabric::kEventsVersion));
-  DVM_TRY(check_config(state_->config, pool_.name()));
+  DVM_ASSIGN(place_.board,
+             pool_.record<fabric::FaultBoard>(RegionKind::faults, fabric::kFaultsVersion));
+  DVM_ASSIGN(place_.health,
+             pool_.record<fabric::HealthTable>(RegionKind::health, fabric::kHealthVersion));
+  place_.events = events_;
+  place_.metadata = pool_.metadata();
+  DVM_TRY(check_machine_record(pool_, state_->config));
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
   DVM_ASSIGN(auto view, hyperkernel::GuestView::map(pool_, directory,
                                                     ram_layout(state_->config.memory_bytes)));

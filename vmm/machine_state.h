@@ -41,9 +41,10 @@ struct MachineConfig {
   u32 vcpus = 0;
   u32 nodes = 0;
   u32 exit_on_panic = 0;
-  u32 reserved = 0;
+  u32 checksum = 0;  // CRC-32C of all bytes before it
 };
 static_assert(sizeof(MachineConfig) == 104);
+u32 config_checksum(const MachineConfig& config);
 
 // The CPU model the guest sees, recorded by the first node; another that offers less is refused.
 struct CpuBaseline {

@@ -33,8 +33,12 @@ Status Node::join() {
   using fabric::RegionKind;
   DVM_ASSIGN(auto* state, machine_->pool().record<fabric::FabricState>(RegionKind::membership,
                                                                        fabric::kMembershipVersion));
+  fabric::ServiceOptions part;
+  part.policy = {fabric::PolicyKind::migrate, 0};
+  part.faults = machine_->fault_place();
+  part.fault_hooks = machine_->fault_hooks();
   DVM_ASSIGN(fabric_, fabric::FabricService::start(*state, machine_->instances(), machine_->self(),
-                                                   {.policy = {fabric::PolicyKind::migrate, 0}}));
+                                                   std::move(part)));
   record_.joined.store(1);
   machine_->log_event(
       EventKind::node_joined,

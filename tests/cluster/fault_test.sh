@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# dvm-fault: each fault, with a real guest over two nodes, does what it says and is an event; what cannot be
+# is refused in one line.
+# shellcheck disable=SC2016,SC2317 # what the guest is to expand; functions that check calls
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+busy='i=0; while :; do i=$((i + 1)); echo alive $i; done'
+inject() { build/bin/dvm-fault --name "$@" > "$dir/fault.out" 2> "$dir/fault.err"; }
+begin() { # NAME OPTION…
+  start "$1" "$busy" --nodes 2 --cpus 2 --memory 256M --events "$dir/$1.events" "${@:2}" &&
+    wait_for "$1" 'alive 9' 60
+}
+# An event of this fault, and exactly N of them (default 1).
+told() { # NAME EVENT REGEX [N]
+  local n
+  n=$(grep -E "\"event\":\"$2\"" "$dir/$1.events" | grep -cE "$3")
+  [ "$n" = "${4:-1}" ] || { echo "      $n events $2 $3"; return 1; }
+}
+told_soon() {
+  local i
+  for ((i = 0; i < 50; ++i)); do told "$@" > /dev/null && return; sleep 0.1; done
+  told "$@"
+}
+# The guest still prints.
+lives() { # NAME
+  local before i
+  before=$(count "$1" alive)
+  for ((i = 0; i < 50; ++i)); do
+    [ "$(count "$1" alive)" -gt "$before" ] && return
+    sleep 0.1
+  done
+  return 1
+}
+refused() { # CODE REGEX WORD…
+  local code=$1 pattern=$2 actual=0
+  shift 2
+  timeout 20 build/bin/dvm-fault "$@" > "$dir/out" 2> "$dir/err" || actual=$?
+  if [ "$actual" = "$code" ] && [ "$(wc -l < "$dir/err")" = 1 ] && grep -qE -- "$pattern" "$dir/err" && [ ! -s "$dir/out" ]; then
+    ok "$(cat "$dir/err")"
+  else
+    fail "exit code $actual (expected $code): dvm-fault $*"
+    sed 's/^/      | /' "$dir/err"
+  fi
+}
+plan() { echo "$3" > "$dir/plan.json"; refused "$1" "$2" plan "$dir/plan.json"; }
+
+refused 64 'no command'
+refused 64 'explode' explode 1
+refused 64 'node' kill
+refused 64 'node: found 16' kill 16
+refused 64 'node' kill one
+refused 64 'too many' kill 0 1
+refused 64 '--for' hang 0 --for 0
+refused 64 '--for|for_ms' kill 0 --for 10
+refused 64 '--share' slow 0 --share 100
+refused 64 'dvm-fault points' kill 0 --at-point no.such.point
+refused 64 'more than one trigger' kill 0 --at 5 --random 1
+refused 64 'KIND' telemetry 0 humidity 5
+refused 64 'poisoned' corrupt page 12
+refused 64 'corrupt: record' corrupt moon
+refused 64 'unknown option' kill 0 --gently
+plan 64 'not valid JSON' '{"faults":['
+plan 64 'faults\[1\]: kill: unknown key' '{"faults":[{"fault":"panic-guest"},{"fault":"kill","node":0,"hard":1}]}'
+refused 64 'No such file' plan "$dir/absent"
+refused 1 'no guest' --name nobody kill 0
+check "points are listed" grep -q '^event_log.written$' <(build/bin/dvm-fault points)
+
+check "boots" begin unharmed
+refused 1 'node: found 5; allowed: 0 to 1' --name unharmed kill 5
+check "telemetry" inject unharmed telemetry 1 temperature 95
+check "is an event" told_soon unharmed fault_injected '"fault":"telemetry".*"value":95'
+check "is a reading" told_soon unharmed node_health '"node":1.*"reading":"temperature".*"value":95'
+check "stands in the status" grep -q 'temperature 95' <(ctl unharmed status)
+check "is a metric" grep -q '^dvm_node_health{.*node="1",reading="temperature"} 95' <(ctl unharmed metrics)
+check "a hang shorter than the deadline" inject unharmed hang 1 --for 150
+check "is an event" told_soon unharmed fault_injected '"fault":"hang".*"target":"node 1"'
+check "and ends" told_soon unharmed fault_ended '"fault":"hang"'
+check "the guest goes on" lives unharmed
+check "a partition" inject unharmed partition 1 --for 400
+check "that heals" told_soon unharmed fault_ended '"fault":"partition"'
+check "the guest goes on" lives unharmed
+check "a slow node" inject unharmed slow 1 --for 1000 --share 40
+check "is an event" told_soon unharmed fault_injected '"fault":"slow"'
+check "and ends" told_soon unharmed fault_ended '"fault":"slow"'
+check "the guest goes on" lives unharmed
+check "the pool is whole" ctl unharmed check
+check "a damaged header" inject unharmed corrupt header
+check "is an event" told_soon unharmed fault_injected '"fault":"corrupt"'
+reports() { ! ctl unharmed check > /dev/null 2> "$dir/check" && grep -qE "$1" "$dir/check" && cat "$dir/check"; }
+check "is reported" reports 'header checksum 0x[0-9a-f]+ at offset 0x[0-9a-f]+'
+for record in machine events instances membership directory; do
+  check "a damaged record: $record" inject unharmed corrupt record "$record"
+  check "is reported" reports "record $record: .* at offset 0x"
+done
+check "the guest goes on" lives unharmed
+check "a fault at a time" inject unharmed kill 1 --at 300
+check "is armed" grep -q 'fault .*: kill node 1: armed' "$dir/fault.out"
+check "and kills" ends "$run_pid" 10 1
+check "is an event" told unharmed fault_injected '"fault":"kill".*"target":"node 1"'
+check "node 1 died" grep -q 'node 1 (pid .*) died: killed by signal 9' "$dir/unharmed.err"
+
+# ends_by WORD…: dvm-fault WORD… ends the guest.
+ends_by() { # NAME WORD…
+  inject "$@" && ends "$run_pid" 10 1 && told "$1" fault_injected "\"fault\":\"$2\""
+}
+check "boots" begin hung
+check "a hang longer than the deadline is a death" ends_by hung hang 1
+check "it was powered off" grep -q 'node 1 (pid .*) hung: it was powered off' "$dir/hung.err"
+check "boots" begin late
+check "a node too slow for the deadline is dead" ends_by late slow 0 --share 1 --period 5000
+check "boots" begin power
+check "power-fail" ends_by power power-fail 0
+check "boots" begin host
+check "kill-host" ends_by host kill-host 0
+check "boots" begin lines
+check "lost-lines" ends_by lines lost-lines 1
+
+check "boots" begin point
+echo '{"faults":[{"fault":"kill","node":1,"at_point":"event_log.written"},
+  {"fault":"telemetry","node":0,"reading":"wear","value":3,"seed":7,"mean_ms":100}]}' > "$dir/plan.json"
+check "a plan is armed" inject point plan "$dir/plan.json"
+check "a random fault comes" told_soon point fault_injected '"fault":"telemetry"'
+check "the other waits for its point" told point fault_injected '"fault":"kill"' 0
+check "reset, at which node 1 logs" ctl point reset
+check "it dies there" ends "$run_pid" 30 1
+check "is an event, once" told point fault_injected '"fault":"kill"'
+
+# The fabric manager dies; whoever takes its place knows the fault that waits, and tells the death once.
+check "boots" begin takeover
+check "a fault that waits" inject takeover kill 1 --at 2000
+check "the manager is killed" inject takeover kill fabric
+check "its death is told" wait_for takeover 'the fabric manager .* died' 5
+check "the fault comes all the same" ends "$run_pid" 15 1
+check "once" told takeover fault_injected '"fault":"kill".*"target":"node 1"'
+check "and the death is told once" told takeover node_died '"node":1'
+
+check "boots" begin panics --on-panic exit
+check "panic-guest" inject panics panic-guest
+check "ends with 3" ends "$run_pid" 60 3
+check "is an event" told panics fault_injected '"fault":"panic-guest"'
+check "the guest says so" grep -qE 'Kernel panic|double fault' "$dir/panics.out"
+check "nothing is left" nothing_left
+done_testing
