@@ -47,6 +47,8 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "manager.suspects",
     "manager.told_all",
     "manager.told_group",
+    "node.serves",
+    "node.starts_vcpus",
     "peer.joined",
     "peer.leaving",
     "peer.registered",
@@ -65,6 +67,7 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "standby.suspects",
     "standby.takes",
     "standby.took",
+    "vcpu.exited",
 });
 static_assert(std::ranges::is_sorted(kPointNames));
 static_assert(std::ranges::all_of(kPointNames,

@@ -1,5 +1,6 @@
 #include "vmm/node.h"
 
+#include "fabric/failpoint.h"
 #include "vmm/boot/command_line.h"
 #include "vmm/cpuid.h"
 
@@ -132,6 +133,7 @@ Status Node::record_cpu_model() {
 }
 
 Status Node::start_vcpus() {
+  fabric::failpoint("node.starts_vcpus");
   const MachineState& s = machine_->state();
   DVM_ASSIGN(Vm vm, Vm::create());
   DVM_ASSIGN(const auto supported, vm.supported_cpuid());
@@ -157,6 +159,7 @@ void Node::stop_vcpus() {
 
 // Device timers are served where vCPU 0 runs; the other nodes only listen.
 void Node::serve(u32 seen) {
+  fabric::failpoint("node.serves");
   fabric_->beat();
   u64 until = fabric::monotonic_ns() + fabric_->tick_ns();
   if (vm_ && machine_->state().vcpus[0].node.load() == index_) {

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "fabric/failpoint.h"
 #include "vmm/cpuid.h"
 
 namespace dvm::vmm {
@@ -293,6 +294,7 @@ void VcpuThread::enter() {
     return;
   }
   ++v_.counters.exits[run.exit_reason % v_.counters.exits.size()];
+  fabric::failpoint("vcpu.exited");
   handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
 }
 

@@ -1,37 +1,11 @@
 #!/usr/bin/env bash
-# dvm-fault: each fault, with a real guest over two nodes, does what it says and is an event; what cannot be
-# is refused in one line.
-# shellcheck disable=SC2016,SC2317 # what the guest is to expand; functions that check calls
+# dvm-fault: what a guest survives, with its events; what cannot be is refused in one line.
+# shellcheck disable=SC2317 # functions that check calls
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cluster/fault_lib.sh
+. tests/cluster/fault_lib.sh
 
-busy='i=0; while :; do i=$((i + 1)); echo alive $i; done'
-inject() { build/bin/dvm-fault --name "$@" > "$dir/fault.out" 2> "$dir/fault.err"; }
-begin() { # NAME OPTION…
-  start "$1" "$busy" --nodes 2 --cpus 2 --memory 256M --events "$dir/$1.events" "${@:2}" &&
-    wait_for "$1" 'alive 9' 60
-}
-# An event of this fault, and exactly N of them (default 1).
-told() { # NAME EVENT REGEX [N]
-  local n
-  n=$(grep -E "\"event\":\"$2\"" "$dir/$1.events" | grep -cE "$3")
-  [ "$n" = "${4:-1}" ] || { echo "      $n events $2 $3"; return 1; }
-}
-told_soon() {
-  local i
-  for ((i = 0; i < 50; ++i)); do told "$@" > /dev/null && return; sleep 0.1; done
-  told "$@"
-}
-# The guest still prints.
-lives() { # NAME
-  local before i
-  before=$(count "$1" alive)
-  for ((i = 0; i < 50; ++i)); do
-    [ "$(count "$1" alive)" -gt "$before" ] && return
-    sleep 0.1
-  done
-  return 1
-}
 refused() { # CODE REGEX WORD…
   local code=$1 pattern=$2 actual=0
   shift 2
@@ -99,46 +73,5 @@ check "is armed" grep -q 'fault .*: kill node 1: armed' "$dir/fault.out"
 check "and kills" ends "$run_pid" 10 1
 check "is an event" told unharmed fault_injected '"fault":"kill".*"target":"node 1"'
 check "node 1 died" grep -q 'node 1 (pid .*) died: killed by signal 9' "$dir/unharmed.err"
-
-# ends_by WORD…: dvm-fault WORD… ends the guest.
-ends_by() { # NAME WORD…
-  inject "$@" && ends "$run_pid" 10 1 && told "$1" fault_injected "\"fault\":\"$2\""
-}
-check "boots" begin hung
-check "a hang longer than the deadline is a death" ends_by hung hang 1
-check "it was powered off" grep -q 'node 1 (pid .*) hung: it was powered off' "$dir/hung.err"
-check "boots" begin late
-check "a node too slow for the deadline is dead" ends_by late slow 0 --share 1 --period 5000
-check "boots" begin power
-check "power-fail" ends_by power power-fail 0
-check "boots" begin host
-check "kill-host" ends_by host kill-host 0
-check "boots" begin lines
-check "lost-lines" ends_by lines lost-lines 1
-
-check "boots" begin point
-echo '{"faults":[{"fault":"kill","node":1,"at_point":"event_log.written"},
-  {"fault":"telemetry","node":0,"reading":"wear","value":3,"seed":7,"mean_ms":100}]}' > "$dir/plan.json"
-check "a plan is armed" inject point plan "$dir/plan.json"
-check "a random fault comes" told_soon point fault_injected '"fault":"telemetry"'
-check "the other waits for its point" told point fault_injected '"fault":"kill"' 0
-check "reset, at which node 1 logs" ctl point reset
-check "it dies there" ends "$run_pid" 30 1
-check "is an event, once" told point fault_injected '"fault":"kill"'
-
-# The fabric manager dies; whoever takes its place knows the fault that waits, and tells the death once.
-check "boots" begin takeover
-check "a fault that waits" inject takeover kill 1 --at 2000
-check "the manager is killed" inject takeover kill fabric
-check "its death is told" wait_for takeover 'the fabric manager .* died' 5
-check "the fault comes all the same" ends "$run_pid" 15 1
-check "once" told takeover fault_injected '"fault":"kill".*"target":"node 1"'
-check "and the death is told once" told takeover node_died '"node":1'
-
-check "boots" begin panics --on-panic exit
-check "panic-guest" inject panics panic-guest
-check "ends with 3" ends "$run_pid" 60 3
-check "is an event" told panics fault_injected '"fault":"panic-guest"'
-check "the guest says so" grep -qE 'Kernel panic|double fault' "$dir/panics.out"
 check "nothing is left" nothing_left
 done_testing
