@@ -1,10 +1,10 @@
 # Sourced after lib.sh by the tests of dvm-fault: busy guests, and the events of what befalls them.
 # shellcheck shell=bash disable=SC2016,SC2154 # what the guest is to expand; dir is lib.sh's
-busy='i=0; while :; do i=$((i + 1)); echo alive $i; done'
+busy='i=0; while :; do i=$((i + 1)); [ $((i % 1000)) != 0 ] || echo alive $i; done'
 inject() { build/bin/dvm-fault --name "$@" > "$dir/fault.out" 2> "$dir/fault.err"; }
 begin() { # NAME OPTION…
   start "$1" "$busy" --nodes 2 --cpus 2 --memory 256M --events "$dir/$1.events" "${@:2}" &&
-    wait_for "$1" 'alive 9' 60
+    wait_for "$1" alive 120
 }
 # An event of this fault, and exactly N of them (default 1).
 told() { # NAME EVENT REGEX [N]
