@@ -4,7 +4,7 @@ busy='i=0; while :; do i=$((i + 1)); [ $((i % 1000)) != 0 ] || echo alive $i; do
 inject() { build/bin/dvm-fault --name "$@" > "$dir/fault.out" 2> "$dir/fault.err"; }
 begin() { # NAME OPTION…
   start "$1" "$busy" --nodes 2 --cpus 2 --memory 256M --events "$dir/$1.events" "${@:2}" &&
-    wait_for "$1" alive 120
+    wait_for "$1" alive 60
 }
 # An event of this fault, and exactly N of them (default 1).
 told() { # NAME EVENT REGEX [N]
