@@ -8,11 +8,13 @@
 #include <cerrno>
 #include <climits>
 
+#include "fabric/partition.h"
+
 namespace dvm::fabric {
 namespace {
 
-void futex_wake(const void* word) {
-  ::syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+void futex_wake(const void* word, u32 whom) {
+  ::syscall(SYS_futex, word, FUTEX_WAKE_BITSET, INT_MAX, nullptr, nullptr, whom);
 }
 
 bool names_a_bell(u64 offset, u64 pool_bytes) {
@@ -22,9 +24,10 @@ bool names_a_bell(u64 offset, u64 pool_bytes) {
 
 }  // namespace
 
-void LocalTransport::wake(const Doorbell& bell) { futex_wake(&bell.rings); }
+void LocalTransport::wake(const Doorbell& bell) { futex_wake(&bell.rings, reach()); }
 
 void SocketTransport::wake(const Doorbell& bell) {
+  if (self_is_cut()) return;
   const auto* at = reinterpret_cast<const std::byte*>(&bell);
   const u64 offset = static_cast<u64>(at - pool_.data());
   while (::send(socket_.get(), &offset, sizeof(offset), MSG_NOSIGNAL) < 0 && errno == EINTR) {
@@ -50,8 +53,8 @@ void BellReceiver::run() {
     const ssize_t got = ::recv(socket_.get(), &offset, sizeof(offset), MSG_TRUNC);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return;  // shut down
-    if (got == sizeof(offset) && names_a_bell(offset, pool_.size()))
-      futex_wake(pool_.data() + offset);
+    if (got == sizeof(offset) && names_a_bell(offset, pool_.size()) && !self_is_cut())
+      futex_wake(pool_.data() + offset, ~cut_mask());
   }
 }
 

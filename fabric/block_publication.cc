@@ -1,18 +1,20 @@
 // How a block becomes reachable from the pool and ceases to be, each as one logged step.
 #include "fabric/block_cache.h"
 #include "fabric/failpoint.h"
+#include "fabric/line_buffer.h"
 
 namespace dvm::fabric {
 
 void BlockCache::write_log(LogOp op, u64 block, u64 state, u32 version, const Publication& p) {
-  constexpr auto relaxed = std::memory_order_relaxed;
-  log_->version.store(version, relaxed);
-  log_->block.store(block, relaxed);
-  log_->state.store(state, relaxed);
-  log_->target.store(p.target, relaxed);
-  log_->mask.store(p.mask, relaxed);
-  log_->expected.store(p.expected, relaxed);
-  log_->desired.store(p.desired, relaxed);
+  LineBuffer lines;
+  lines.store(log_->version, version);
+  lines.store(log_->block, block);
+  lines.store(log_->state, state);
+  lines.store(log_->target, p.target);
+  lines.store(log_->mask, p.mask);
+  lines.store(log_->expected, p.expected);
+  lines.store(log_->desired, p.desired);
+  lines.write_back();
   set_log(op);
 }
 

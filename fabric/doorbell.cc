@@ -8,11 +8,13 @@
 #include <csignal>
 #include <ctime>
 
+#include "fabric/partition.h"
+
 namespace dvm::fabric {
 
 void ring(Doorbell& bell) {
   bell.rings.fetch_add(1, std::memory_order_acq_rel);
-  ::syscall(SYS_futex, &bell.rings, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  ::syscall(SYS_futex, &bell.rings, FUTEX_WAKE_BITSET, INT_MAX, nullptr, nullptr, reach());
 }
 
 void wait(const Doorbell& bell, u32 seen, std::optional<u64> deadline_ns) {
@@ -23,7 +25,7 @@ void wait(const Doorbell& bell, u32 seen, std::optional<u64> deadline_ns) {
   }
   // BITSET takes an absolute CLOCK_MONOTONIC time. The word is shared between processes.
   ::syscall(SYS_futex, &bell.rings, FUTEX_WAIT_BITSET, seen, deadline_ns ? &until : nullptr,
-            nullptr, FUTEX_BITSET_MATCH_ANY);
+            nullptr, own_partition_bit());
 }
 
 int kick_signal() { return SIGRTMIN; }

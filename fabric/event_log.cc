@@ -2,6 +2,9 @@
 
 #include <bit>
 
+#include "fabric/failpoint.h"
+#include "fabric/line_buffer.h"
+
 namespace dvm::fabric {
 namespace {
 
@@ -26,6 +29,10 @@ constexpr KindInfo info(EventKind kind) {
     case EventKind::resumed: return {"resumed", {"", "", ""}};
     case EventKind::power_button: return {"power_button", {"", "", ""}};
     case EventKind::warning: return {"warning", {"code", "", ""}};
+    case EventKind::fault_injected: return {"fault_injected", {"number", "fault", "detail"}};
+    case EventKind::fault_ended: return {"fault_ended", {"number", "fault", ""}};
+    case EventKind::fault_failed: return {"fault_failed", {"number", "fault", "why"}};
+    case EventKind::node_health: return {"node_health", {"node", "reading", "value"}};
   }
   return {"unknown", {"", "", ""}};
 }
@@ -35,9 +42,10 @@ using EventWords = std::array<u64, sizeof(Event) / sizeof(u64)>;
 
 void store_event(Event& to, const Event& from) {
   const auto words = std::bit_cast<EventWords>(from);
-  auto* target = reinterpret_cast<u64*>(&to);
-  for (std::size_t i = 0; i < words.size(); ++i)
-    std::atomic_ref(target[i]).store(words[i], std::memory_order_relaxed);
+  auto* target = reinterpret_cast<std::atomic<u64>*>(&to);
+  LineBuffer lines;
+  for (std::size_t i = 0; i < words.size(); ++i) lines.store(target[i], words[i]);
+  lines.write_back();
 }
 
 Event load_event(const Event& from) {
@@ -61,6 +69,7 @@ void append_event(EventLog& log, InstanceId self, const InstanceTable& instances
     const u64 tail = log.tail.load(std::memory_order_relaxed);
     store_event(log.ring[tail % EventLog::kEvents],
                 {tail + 1, monotonic_ns(), kind, self.id, arguments});
+    failpoint("event_log.written");
     log.tail.store(tail + 1, std::memory_order_release);
   }
   ring(log.written);

@@ -24,7 +24,11 @@ enum class EventKind : u32 {
   paused,
   resumed,
   power_button,
-  warning,  // code of what was refused or missed
+  warning,         // code of what was refused or missed
+  fault_injected,  // number, fault_tag (fault_board.h), its value or duration
+  fault_ended,     // number, fault_tag
+  fault_failed,    // number, fault_tag, FaultFailure
+  node_health,     // stable id, HealthReading, value
 };
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.

@@ -1,5 +1,8 @@
 #include "fabric/fabric_service.h"
 
+#include "fabric/line_buffer.h"
+#include "fabric/partition.h"
+
 namespace dvm::fabric {
 
 FabricService::FabricService(FabricState& fabric, InstanceTable& instances, InstanceId self,
@@ -25,13 +28,33 @@ Result<std::unique_ptr<FabricService>> FabricService::start(FabricState& fabric,
   // Their only error is that no life word is free: there is one for each of them from the start.
   service->managing_ = std::thread([m = service->manager_.get()] { (void)m->run(); });
   service->recovering_ = std::thread([r = service->runner_.get()] { (void)r->run(); });
+  if (o.faults.board != nullptr) service->start_injector();
   return service;
+}
+
+void FabricService::start_injector() {
+  FaultBoard& board = *options_.faults.board;
+  const u32 id = peer_->self().id;
+  watch_partition(&board.cut, id);
+  watch_staging(&board.staged, id);
+  on_fault_fired([&board](const ArmedFault& fault) { fault_fired(board, fault); });
+  watch_faults(&board.points, id);
+  injector_ = std::make_unique<FaultInjector>(options_.faults, fabric_, instances_, *peer_,
+                                              options_.fault_hooks);
+  injecting_ = std::thread([i = injector_.get()] { (void)i->run(); });
 }
 
 FabricService::~FabricService() {
   if (!peer_) return;  // never joined
   if (manager_) manager_->stop();
   if (runner_) runner_->stop();
+  if (injector_) {
+    injector_->stop();
+    injecting_.join();
+    watch_faults(nullptr, ~0u);
+    watch_staging(nullptr, 0);
+    watch_partition(nullptr, 0);
+  }
   if (managing_.joinable()) managing_.join();
   if (recovering_.joinable()) recovering_.join();
   (void)group_.leave();

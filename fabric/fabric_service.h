@@ -5,6 +5,7 @@
 #include <memory>
 #include <thread>
 
+#include "fabric/fault_injector.h"
 #include "fabric/manager.h"
 #include "fabric/recovery.h"
 
@@ -16,6 +17,8 @@ struct ServiceOptions {
   ManagerHooks hooks;
   Policy policy;
   RecoveryTable routines;  // the same in every process
+  FaultPlace faults;       // without a board: none are injected here
+  FaultHooks fault_hooks;
   // Told in beat(), on its thread, of every change in the group of all.
   std::function<void(const Notification&)> heard;
 };
@@ -41,6 +44,7 @@ class FabricService {
  private:
   FabricService(FabricState& fabric, InstanceTable& instances, InstanceId self,
                 ServiceOptions options);
+  void start_injector();
 
   FabricState& fabric_;
   InstanceTable& instances_;
@@ -49,7 +53,8 @@ class FabricService {
   Membership group_;
   std::unique_ptr<Manager> manager_;
   std::unique_ptr<RecoveryRunner> runner_;
-  std::thread managing_, recovering_;
+  std::unique_ptr<FaultInjector> injector_;
+  std::thread managing_, recovering_, injecting_;
 };
 
 }  // namespace dvm::fabric

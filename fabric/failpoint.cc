@@ -35,12 +35,20 @@ void sleep_ms(u64 milliseconds) {
   ::nanosleep(&t, nullptr);
 }
 
+// False for all but one that frees it.
+bool free_slot(FaultTable& table, ArmedFault& fault) {
+  const FaultAction was = fault.state.exchange(FaultAction::none);
+  if (was != FaultAction::none) table.armed.fetch_sub(1);
+  return was != FaultAction::none;
+}
+
 void fire(FaultTable& table, ArmedFault& fault, FaultAction action) {
   if (fired_callback) fired_callback(fault);
-  fault.state.store(FaultAction::none);
-  table.armed.fetch_sub(1);
+  if (!free_slot(table, fault)) return;  // taken back at this moment
   switch (action) {
-    case FaultAction::none: break;
+    case FaultAction::none:
+    case FaultAction::arming:
+    case FaultAction::report: break;
     case FaultAction::kill: ::kill(::getpid(), SIGKILL); break;
     case FaultAction::hang: ::kill(::getpid(), SIGSTOP); break;
     case FaultAction::sleep: sleep_ms(fault.milliseconds); break;
@@ -57,7 +65,8 @@ void hit(std::string_view point) {
   FaultTable& table = *watched.load();
   for (ArmedFault& fault : table.faults) {
     const FaultAction action = fault.state.load(std::memory_order_acquire);
-    if (action == FaultAction::none || point != name_of(fault)) continue;
+    if (action == FaultAction::none || action == FaultAction::arming) continue;
+    if (point != name_of(fault)) continue;
     const u32 only = fault.instance.load();
     if ((only == ~0u || only == own_id.load()) && take_turn(fault)) fire(table, fault, action);
   }
@@ -76,22 +85,33 @@ void on_fault_fired(std::function<void(const ArmedFault&)> callback) {
 }
 
 bool arm_fault(FaultTable& table, std::string_view point, FaultAction action, u32 skip,
-               u32 instance, u64 milliseconds) {
+               u32 instance, u64 milliseconds, u32 request) {
   if (point.empty() || point.size() >= sizeof(ArmedFault::point) || action == FaultAction::none)
     return false;
   for (ArmedFault& fault : table.faults) {
-    if (fault.state.load() != FaultAction::none) continue;
+    FaultAction none = FaultAction::none;
+    if (!fault.state.compare_exchange_strong(none, FaultAction::arming)) continue;
     fault.point.fill('\0');
     std::copy(point.begin(), point.end(), fault.point.begin());
     fault.skip.store(skip);
     fault.fired.store(0);
     fault.instance.store(instance);
     fault.milliseconds = milliseconds;
+    fault.request = request;
+    table.armed.fetch_add(1);  // first: it may fire at once
     fault.state.store(action, std::memory_order_release);
-    table.armed.fetch_add(1);
     return true;
   }
   return false;
+}
+
+void disarm_faults(FaultTable& table, u32 request) {
+  for (ArmedFault& fault : table.faults) {
+    const FaultAction state = fault.state.load();
+    if (state == FaultAction::none || state == FaultAction::arming || fault.request != request)
+      continue;
+    free_slot(table, fault);
+  }
 }
 
 }  // namespace dvm::fabric

@@ -12,7 +12,8 @@
 
 namespace dvm::fabric {
 
-enum class FaultAction : u32 { none, kill, hang, sleep };
+// report: only tells (on_fault_fired), and goes on. arming: a slot that is being written.
+enum class FaultAction : u32 { none, kill, hang, sleep, report, arming };
 
 // One armed fault, in the pool. `state` is stored last when arming, so a half-written one never
 // fires; a hit takes one from `skip` by an atomic step, so over all processes exactly one hit is
@@ -23,7 +24,8 @@ struct ArmedFault {
   std::atomic<u32> fired;
   std::atomic<u32> instance;  // only in the process with this stable id; ~0: in any
   u64 milliseconds;           // of sleep
-  std::array<char, 40> point;
+  std::array<char, 36> point;
+  u32 request;  // whose trigger it is: 1 + the index of its FaultRecord; 0: nobody's
 };
 static_assert(sizeof(ArmedFault) == 64);
 
@@ -34,7 +36,6 @@ struct FaultTable {
   std::array<ArmedFault, kFaults> faults;
 };
 static_assert(sizeof(FaultTable) == 64 * 64);
-inline constexpr u32 kFaultsVersion = 1;
 Status check_record(const FaultTable& table, const RecordPlace& place);
 
 // The table that this process's points look at. Before, and in programs without a pool: an empty
@@ -45,7 +46,9 @@ void watch_faults(FaultTable* table, u32 stable_id);
 void on_fault_fired(std::function<void(const ArmedFault&)> callback);
 // False when the table is full or the name too long.
 bool arm_fault(FaultTable& table, std::string_view point, FaultAction action, u32 skip,
-               u32 instance, u64 milliseconds);
+               u32 instance, u64 milliseconds, u32 request = 0);
+// Takes back what was armed for a request and has not fired.
+void disarm_faults(FaultTable& table, u32 request);
 
 namespace detail {
 extern std::atomic<const std::atomic<u32>*> armed_word;

@@ -44,6 +44,8 @@ class Pool {
   // Removes the file, if `create` made it. The mapping stays.
   void unlink();
 
+  // The metadata from the pool's first byte: offsets in the pool are indices in it.
+  std::span<std::byte> metadata() const { return metadata_.bytes(); }
   // The bytes of a metadata region, whose seal is looked at; the error names what the pool lacks.
   Result<std::span<std::byte>> region(RegionKind kind, u32 version) const;
   Result<RegionHeader> region_header(RegionKind kind, u32 version) const;

@@ -21,7 +21,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::frames:
     case RegionKind::faults:
     case RegionKind::allocator:
-    case RegionKind::membership: return true;
+    case RegionKind::membership:
+    case RegionKind::health: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -79,6 +80,7 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::faults: return "faults";
     case RegionKind::allocator: return "allocator";
     case RegionKind::membership: return "membership";
+    case RegionKind::health: return "health";
     case RegionKind::none: break;
   }
   return "unknown";

@@ -23,9 +23,10 @@ enum class RegionKind : u32 {
   machine = 3,         // vmm::MachineState
   page_directory = 4,  // hyperkernel::DirEntry[]
   frames = 5,          // guest page frames; the only region outside the metadata
-  faults = 6,          // FaultTable
+  faults = 6,          // FaultBoard
   allocator = 7,       // AllocatorHeader and what it describes
   membership = 8,      // FabricState
+  health = 9,          // HealthTable
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.

@@ -1,7 +1,7 @@
 // What makes a record of the fabric one that may be followed (pool_record.h).
 #include "fabric/event_log.h"
 #include "fabric/fabric_state.h"
-#include "fabric/failpoint.h"
+#include "fabric/fault_board.h"
 
 namespace dvm::fabric {
 namespace {
@@ -123,11 +123,25 @@ Status check_record(const EventLog& log, const RecordPlace& place) {
 Status check_record(const FaultTable& table, const RecordPlace& place) {
   for (u32 i = 0; i < FaultTable::kFaults; ++i) {
     const ArmedFault& fault = table.faults[i];
-    if (beyond(fault.state.load(), FaultAction::sleep)) {
+    if (beyond(fault.state.load(), FaultAction::arming)) {
       return place.wrong(&fault.state, "fault {}: action {}", i,
                          static_cast<u32>(fault.state.load()));
     }
     if (fault.point.back() != '\0') return place.wrong(&fault.point, "fault {}: endless name", i);
+  }
+  return {};
+}
+
+Status check_record(const FaultBoard& board, const RecordPlace& place) {
+  DVM_TRY(check_record(board.points, place));
+  for (u32 i = 0; i < FaultBoard::kRecords; ++i) {
+    const FaultWord word = look(board.records[i]);
+    if (beyond(word.stage, FaultStage::failed))
+      return place.wrong(&board.records[i].word, "request {}: stage {}", i,
+                         static_cast<u32>(word.stage));
+    const u32 kind = static_cast<u32>(board.records[i].request.kind);
+    if (kind >= kFaultKinds)
+      return place.wrong(&board.records[i].request, "request {}: kind {}", i, kind);
   }
   return {};
 }

@@ -3,9 +3,11 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "tools/control_fault.h"
 #include "tools/event_text.h"
 #include "tools/metrics.h"
 #include "tools/status.h"
+#include "vmm/pool_check.h"
 
 namespace dvm::tools {
 namespace {
@@ -85,19 +87,27 @@ Result<json> do_stop(const json&, Machine& machine) {
   return json{{"state", "stopped"}};
 }
 
+Result<json> do_check(const json&, Machine& machine) {
+  const auto damaged = vmm::check_pool(machine);
+  if (!damaged.empty()) return error("{}", fmt::join(damaged, "; "));
+  return json{{"state", "the pool's metadata is whole"}};
+}
+
 struct Command {
   std::string_view name;
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 8> kCommands = {{{"status", do_status},
-                                               {"events", do_events},
-                                               {"pause", do_pause},
-                                               {"resume", do_resume},
-                                               {"reset", do_reset},
-                                               {"shutdown", do_shutdown},
-                                               {"stop", do_stop},
-                                               {"metrics", do_metrics}}};
+constexpr std::array<Command, 10> kCommands = {{{"status", do_status},
+                                                {"events", do_events},
+                                                {"pause", do_pause},
+                                                {"resume", do_resume},
+                                                {"reset", do_reset},
+                                                {"shutdown", do_shutdown},
+                                                {"stop", do_stop},
+                                                {"metrics", do_metrics},
+                                                {"check", do_check},
+                                                {"fault", handle_fault_request}}};
 
 std::string command_names() {
   std::string names;
@@ -111,6 +121,7 @@ std::string command_names() {
 Status check_members(const json& request, std::string_view command) {
   for (const auto& [key, value] : request.items()) {
     if (key == "command" || (command == "events" && (key == "follow" || key == "after"))) continue;
+    if (command == "fault") continue;  // its own parser knows
     return error("{}: unknown member '{}'; allowed: command{}", command, key.substr(0, 40),
                  command == "events" ? ", follow, after" : "");
   }

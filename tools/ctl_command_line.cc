@@ -10,8 +10,8 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 9> kCommands = {
-    "status", "events", "pause", "resume", "reset", "shutdown", "stop", "metrics", "list"};
+constexpr std::array<std::string_view, 10> kCommands = {
+    "status", "events", "pause", "resume", "reset", "shutdown", "stop", "metrics", "check", "list"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommands.begin(), kCommands.end(), line.command) == kCommands.end()) {
@@ -68,6 +68,7 @@ COMMANDS
   shutdown         Press the guest's power button; its OS decides what follows.
   stop             End the guest at once, as pulling the plug would. dvm-run exits with code 0.
   metrics          All counters in Prometheus' text format.
+  check            Look over the pool's metadata; what is damaged is named with its offset.
 
 OPTIONS
   --name NAME      Which guest. Default: the only one that is running.

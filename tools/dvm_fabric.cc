@@ -61,6 +61,13 @@ Status manage(int argc, char** argv) {
   service.hooks.overdue = [](fabric::InstanceId who, fabric::FailureCause cause) {
     say(fmt::format("instance {} ({}) does not stop; it is waited for", who.id, cause_text(cause)));
   };
+  DVM_ASSIGN(service.faults.board,
+             pool.record<fabric::FaultBoard>(RegionKind::faults, fabric::kFaultsVersion));
+  DVM_ASSIGN(service.faults.health,
+             pool.record<fabric::HealthTable>(RegionKind::health, fabric::kHealthVersion));
+  DVM_ASSIGN(service.faults.events,
+             pool.record<fabric::EventLog>(RegionKind::events, fabric::kEventsVersion));
+  service.faults.metadata = pool.metadata();
   const auto self = instances->join(fabric::kManagerInstance, ::getpid());
   DVM_ASSIGN(const auto part,
              fabric::FabricService::start(*state, *instances, self, std::move(service)));

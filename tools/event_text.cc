@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fabric/fabric_state.h"
 #include "tools/exit_reason.h"
 
 namespace dvm::tools {
@@ -15,8 +16,31 @@ std::string instance_name(u32 instance) {
   if (instance - vmm::kFirstNodeInstance < vmm::layout::kMaxNodes) {
     return fmt::format("node {}", instance - vmm::kFirstNodeInstance);
   }
+  if (instance == fabric::kManagerInstance) return "fabric";
   return fmt::format("instance {}", instance);
 }
+
+namespace {
+
+void name_fault(json& object, const Event& event) {
+  using fabric::FaultKind;
+  const FaultKind kind = fabric::tagged_kind(event.arguments[1]);
+  const u32 target = fabric::tagged_target(event.arguments[1]);
+  object["fault"] = fabric::fault_name(kind);
+  if (fabric::has_target(kind)) object["target"] = instance_name(target);
+  if (event.kind == EventKind::fault_failed) {
+    object["why"] = fabric::failure_text(static_cast<fabric::FaultFailure>(event.arguments[2]));
+    return;
+  }
+  object.erase("detail");
+  if (event.kind != EventKind::fault_injected) return;
+  const u64 detail = event.arguments[2];
+  if (kind == FaultKind::corrupt) object["offset"] = detail;
+  if (kind == FaultKind::telemetry) object["value"] = detail;
+  if (fabric::lasts(kind) && detail != 0) object["for_ms"] = detail;
+}
+
+}  // namespace
 
 json event_json(const Event& event) {
   json object = {{"seq", event.sequence},
@@ -26,6 +50,14 @@ json event_json(const Event& event) {
   const auto names = fabric::event_arguments(event.kind);
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (!names[i].empty()) object[std::string(names[i])] = event.arguments[i];
+  }
+  if (event.kind == EventKind::fault_injected || event.kind == EventKind::fault_ended ||
+      event.kind == EventKind::fault_failed)
+    name_fault(object, event);
+  if (event.kind == EventKind::node_health) {
+    object["node"] = event.arguments[0] - vmm::kFirstNodeInstance;
+    object["reading"] =
+        fabric::reading_name(static_cast<fabric::HealthReading>(event.arguments[1]));
   }
   return object;
 }

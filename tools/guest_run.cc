@@ -6,6 +6,7 @@
 
 #include <csignal>
 
+#include "fabric/partition.h"
 #include "tools/event_text.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
@@ -69,6 +70,7 @@ Status GuestRun::start(const RunSettings& settings) {
                           guest_->boot, pipe.read};
   DVM_TRY(nodes_->start(launch, settings.nodes));
   start_watchers();
+  fabric::watch_partition(&machine().faults().cut, machine().self().id);
   return {};
 }
 
@@ -95,6 +97,7 @@ void GuestRun::start_watchers() {
 
 // Stops what was started, last first, and lets the guest's last words out.
 void GuestRun::finish() {
+  fabric::watch_partition(nullptr, 0);
   if (machine().state().control.phase.load() != Phase::stopped)
     machine().request_stop(StopReason::error);
   nodes_.reset();

@@ -61,6 +61,19 @@ void node_metrics(Exposition& out, vmm::Machine& machine) {
   }
 }
 
+void health_metrics(Exposition& out, vmm::Machine& machine) {
+  out.metric("dvm_node_health", "gauge", "Health readings of the node's host, as last reported.");
+  for (u32 n = 0; n < machine.config().nodes; ++n) {
+    for (u32 r = 0; r < fabric::kHealthReadings; ++r) {
+      const auto reading = static_cast<fabric::HealthReading>(r);
+      const auto value = fabric::health_of(machine.health(), vmm::kFirstNodeInstance + n, reading);
+      if (value)
+        out.sample(*value,
+                   fmt::format("node=\"{}\",reading=\"{}\"", n, fabric::reading_name(reading)));
+    }
+  }
+}
+
 void vcpu_placement_metrics(Exposition& out, const vmm::MachineState& state) {
   out.metric("dvm_vcpu_node", "gauge", "Node that the vCPU is placed on.");
   for (u32 v = 0; v < state.config.vcpus; ++v) {
@@ -123,6 +136,7 @@ std::string metrics_text(vmm::Machine& machine) {
   Exposition out(machine.config().name.data());
   guest_metrics(out, machine);
   node_metrics(out, machine);
+  health_metrics(out, machine);
   vcpu_placement_metrics(out, machine.state());
   vcpu_exit_metrics(out, machine.state());
   vcpu_counter_metrics(out, machine.state());

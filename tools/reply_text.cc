@@ -45,14 +45,24 @@ std::string top_reasons(const json& exits) {
   return text.empty() ? "-" : text;
 }
 
+// "temperature 95, wear 3"
+std::string health(const json& readings) {
+  std::string text;
+  for (const auto& [name, value] : readings.items())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, value.get<u64>());
+  return text.empty() ? "-" : text;
+}
+
 std::string node_table(const json& nodes) {
-  TextTable table({"NODE", "PID", "STATE", "INSTANCE", "VCPUS", "OWNED", "REPLICATED", "SHARED"});
+  TextTable table(
+      {"NODE", "PID", "STATE", "INSTANCE", "VCPUS", "OWNED", "REPLICATED", "SHARED", "HEALTH"});
   for (const auto& n : nodes) {
     const auto& instance = n.at("instance");
     const auto& pages = n.at("pages");
     table.add({number(n, "id"), number(n, "pid"), word(n, "state"),
                number(instance, "id") + "/" + number(instance, "gen"), numbers(n.at("vcpus")),
-               number(pages, "owned"), number(pages, "replicated"), number(pages, "shared")});
+               number(pages, "owned"), number(pages, "replicated"), number(pages, "shared"),
+               health(n.at("health"))});
   }
   return table.text();
 }

@@ -43,8 +43,15 @@ json node_json(Machine& machine, u32 node, const PageCounts& pages) {
   for (u32 v = 0; v < machine.config().vcpus; ++v) {
     if (machine.state().vcpus[v].node.load() == node) vcpus.push_back(v);
   }
+  json health = json::object();
+  for (u32 r = 0; r < fabric::kHealthReadings; ++r) {
+    const auto reading = static_cast<fabric::HealthReading>(r);
+    if (const auto value = fabric::health_of(machine.health(), id, reading))
+      health[std::string(fabric::reading_name(reading))] = *value;
+  }
   return {
       {"id", node},
+      {"health", std::move(health)},
       {"instance", {{"id", id}, {"gen", slot.generation.load()}}},
       {"pid", slot.pid.load()},
       {"state", instance_state_name(slot.state.load())},

@@ -5,6 +5,7 @@
 
 #include <new>
 
+#include "fabric/crc32c.h"
 #include "fabric/fabric_state.h"
 #include "vmm/boot/e820.h"
 
@@ -21,6 +22,8 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
       {RegionKind::events, fabric::kEventsVersion, sizeof(fabric::EventLog)},
       {RegionKind::machine, kMachineVersion, sizeof(MachineState)},
       {RegionKind::membership, fabric::kMembershipVersion, sizeof(fabric::FabricState)},
+      {RegionKind::faults, fabric::kFaultsVersion, sizeof(fabric::FaultBoard)},
+      {RegionKind::health, fabric::kHealthVersion, sizeof(fabric::HealthTable)},
       {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
        spec.config.memory_bytes / kPageBytes * sizeof(u64)}};
   return fabric::Pool::create(pool);
@@ -58,6 +61,12 @@ Status Machine::open(fabric::Pool pool) {
   const auto fabric =
       pool_.record<fabric::FabricState>(RegionKind::membership, fabric::kMembershipVersion);
   if (!fabric.ok()) return fabric.error();
+  DVM_ASSIGN(place_.board,
+             pool_.record<fabric::FaultBoard>(RegionKind::faults, fabric::kFaultsVersion));
+  DVM_ASSIGN(place_.health,
+             pool_.record<fabric::HealthTable>(RegionKind::health, fabric::kHealthVersion));
+  place_.events = events_;
+  place_.metadata = pool_.metadata();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
   DVM_ASSIGN(auto view, hyperkernel::GuestView::map(pool_, directory,
                                                     ram_layout(state_->config.memory_bytes)));

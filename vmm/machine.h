@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "fabric/event_log.h"
+#include "fabric/fault_effects.h"
 #include "fabric/pool.h"
 #include "hyperkernel/guest_view.h"
 #include "vmm/machine_state.h"
@@ -47,6 +48,11 @@ class Machine {
   fabric::InstanceId self() const { return self_; }
   fabric::InstanceTable& instances() { return *instances_; }
   fabric::EventLog& events() { return *events_; }
+  fabric::FaultBoard& faults() { return *place_.board; }
+  fabric::HealthTable& health() { return *place_.health; }
+  // For this process's part in fault injection (fabric/fault_injector.h).
+  fabric::FaultPlace fault_place() const { return place_; }
+  fabric::FaultHooks fault_hooks();
   void log_event(fabric::EventKind kind, std::array<u64, 3> arguments = {}) {
     fabric::append_event(*events_, self_, *instances_, kind, arguments);
   }
@@ -96,7 +102,10 @@ class Machine {
   bool request_resume();                 // false unless paused
   void press_power_button();
   void guest_panicked(u64 cause);  // resets or stops, as configured
-  bool all_parked() const;         // every vCPU of every node stands still
+  // Makes the guest's OS panic: a vCPU gets a double fault, which no OS goes on after. False: none
+  // runs.
+  bool panic_guest();
+  bool all_parked() const;  // every vCPU of every node stands still
   void ring_everyone();
   // Sets all device state to power-on values. Caller: the one node that carries a reset out.
   void reset_devices();
@@ -148,6 +157,7 @@ class Machine {
   MachineState* state_ = nullptr;
   fabric::InstanceTable* instances_ = nullptr;
   fabric::EventLog* events_ = nullptr;
+  fabric::FaultPlace place_;
   fabric::InstanceId self_;
   std::optional<hyperkernel::GuestView> view_;
 };

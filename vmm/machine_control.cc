@@ -61,6 +61,27 @@ void Machine::guest_panicked(u64 cause) {
   }
 }
 
+bool Machine::panic_guest() {
+  if (state_->control.phase.load() != Phase::running) return false;
+  for (u32 i = 0; i < state_->config.vcpus; ++i) {
+    VcpuRecord& v = state_->vcpus[i];
+    if (v.started.load() == 0 || v.run_state.load() == VcpuRunState::absent) continue;
+    v.inbox.signals.fetch_or(kSignalPanic);
+    kick(i, std::nullopt);
+    return true;
+  }
+  return false;
+}
+
+fabric::FaultHooks Machine::fault_hooks() {
+  return {.panic_guest = [this] { return panic_guest(); },
+          .healed =
+              [this] {
+                ring_everyone();
+                fabric::ring(state_->console.produced);
+              }};
+}
+
 bool Machine::all_parked() const {
   for (u32 i = 0; i < state_->config.vcpus; ++i) {
     const VcpuRunState s = state_->vcpus[i].run_state.load(std::memory_order_acquire);

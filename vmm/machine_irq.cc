@@ -1,6 +1,7 @@
 // Interrupts: from whoever sends them to the inboxes of the vCPUs they are for, on any node.
 #include <bit>
 
+#include "fabric/partition.h"
 #include "vmm/machine_steps.h"
 
 namespace dvm::vmm {
@@ -93,6 +94,8 @@ void Machine::kick(u32 vcpu, Sender sender) {
     case VcpuRunState::wait_sipi:
     case VcpuRunState::parked: fabric::ring(v.bell); break;
     case VcpuRunState::in_guest:
+      // Cut off: late. Whoever heals the partition kicks everyone.
+      if (!fabric::reaches(kFirstNodeInstance + v.node.load(std::memory_order_relaxed))) break;
       fabric::kick_thread(v.pid.load(std::memory_order_relaxed),
                           v.tid.load(std::memory_order_relaxed));
       break;

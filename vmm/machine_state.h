@@ -45,6 +45,7 @@ struct MachineConfig {
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
 static_assert(sizeof(MachineConfig) == 104);
+u32 config_checksum(const MachineConfig& config);
 
 u32 config_checksum(const MachineConfig& config);
 // The one door for a machine's limits; `name` is the pool's.

@@ -1,6 +1,7 @@
 #include "vmm/node.h"
 
 #include "fabric/claim.h"
+#include "fabric/failpoint.h"
 #include "vmm/boot/command_line.h"
 #include "vmm/cpuid.h"
 
@@ -39,6 +40,8 @@ Status Node::join() {
   options.heard = [this](const fabric::Notification& n) {
     if (n.kind == fabric::MemberState::died) machine_->mend_devices();
   };
+  options.faults = machine_->fault_place();
+  options.fault_hooks = machine_->fault_hooks();
   DVM_ASSIGN(fabric_, fabric::FabricService::start(*state, machine_->instances(), machine_->self(),
                                                    std::move(options)));
   record_.joined.store(1);
@@ -136,6 +139,7 @@ Status Node::record_cpu_model() {
 }
 
 Status Node::start_vcpus() {
+  fabric::failpoint("node.starts_vcpus");
   const MachineState& s = machine_->state();
   DVM_ASSIGN(Vm vm, Vm::create());
   DVM_ASSIGN(const auto supported, vm.supported_cpuid());
@@ -161,6 +165,7 @@ void Node::stop_vcpus() {
 
 // Device timers are served where vCPU 0 runs; the other nodes only listen.
 void Node::serve(u32 seen) {
+  fabric::failpoint("node.serves");
   fabric_->beat();
   u64 until = fabric::monotonic_ns() + fabric_->tick_ns();
   if (vm_ && machine_->state().vcpus[0].node.load() == index_) {

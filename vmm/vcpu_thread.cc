@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "fabric/failpoint.h"
 #include "vmm/cpuid.h"
 
 namespace dvm::vmm {
@@ -135,7 +136,7 @@ bool VcpuThread::take_signals() {
   if (v_.started.load() == 0) {
     const u32 now = v_.inbox.signals.load();
     // An NMI means nothing to a processor that waits for SIPI; left there it would look like work.
-    v_.inbox.signals.fetch_and(~kSignalNmi);
+    v_.inbox.signals.fetch_and(~(kSignalNmi | kSignalPanic));
     if ((now & kSignalSipi) == 0) return false;
     v_.inbox.signals.fetch_and(~(kSignalSipi | 0xff00u));
     const u8 vector = static_cast<u8>(now >> 8);
@@ -147,6 +148,10 @@ bool VcpuThread::take_signals() {
   if ((v_.inbox.signals.fetch_and(~kSignalNmi) & kSignalNmi) != 0) {
     halted_ = false;
     if (auto s = vcpu_.inject_nmi(); !s.ok()) fail(s.error().message);
+  }
+  if ((v_.inbox.signals.fetch_and(~kSignalPanic) & kSignalPanic) != 0) {
+    halted_ = false;
+    if (auto s = vcpu_.inject_double_fault(); !s.ok()) fail(s.error().message);
   }
   return true;
 }
@@ -289,6 +294,7 @@ void VcpuThread::enter() {
     return;
   }
   ++v_.counters.exits[run.exit_reason % v_.counters.exits.size()];
+  fabric::failpoint("vcpu.exited");
   handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
 }
 

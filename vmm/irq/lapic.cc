@@ -231,7 +231,7 @@ std::optional<u8> lapic_highest_in_service(const LapicState& s) { return highest
 void lapic_drop_stray_sipi(LapicInbox& inbox) {
   u32 seen = inbox.signals.load();
   while ((seen & kSignalSipi) != 0 && (seen & kSignalInit) == 0) {
-    if (inbox.signals.compare_exchange_weak(seen, seen & kSignalNmi)) return;
+    if (inbox.signals.compare_exchange_weak(seen, seen & (kSignalNmi | kSignalPanic))) return;
   }
 }
 

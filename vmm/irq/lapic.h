@@ -16,7 +16,8 @@ namespace dvm::vmm {
 // Bits of LapicInbox::signals.
 inline constexpr u32 kSignalNmi = 1u << 0;
 inline constexpr u32 kSignalInit = 1u << 1;
-inline constexpr u32 kSignalSipi = 1u << 2;  // vector in bits 8..15
+inline constexpr u32 kSignalSipi = 1u << 2;   // vector in bits 8..15
+inline constexpr u32 kSignalPanic = 1u << 3;  // a double fault, by fault injection
 
 struct LapicInbox {
   std::array<std::atomic<u32>, 8> irr;  // requested vectors

@@ -98,6 +98,18 @@ Status Vcpu::inject_nmi() {
   return {};
 }
 
+Status Vcpu::inject_double_fault() {
+  kvm_vcpu_events events{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
+  events.exception.injected = 1;
+  events.exception.nr = 8;  // #DF, whose error code is always 0 (Intel SDM vol. 3A §6.15)
+  events.exception.has_error_code = 1;
+  events.exception.error_code = 0;
+  events.interrupt.injected = 0;
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
+  return {};
+}
+
 Result<Vm> Vm::create() {
   Vm vm;
   DVM_ASSIGN(vm.kvm_, Fd::open("/dev/kvm", O_RDWR));

@@ -39,6 +39,7 @@ class Vcpu {
   Result<u64> tsc_khz() const;
   Status inject_interrupt(u8 vector);  // precondition: ready_for_interrupt_injection
   Status inject_nmi();
+  Status inject_double_fault();  // in place of whatever was about to be delivered
 
  private:
   friend class Vm;
