@@ -21,7 +21,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::frames:
     case RegionKind::faults:
     case RegionKind::allocator:
-    case RegionKind::membership: return true;
+    case RegionKind::membership:
+    case RegionKind::work: return true;
     case RegionKind::none: break;
   }
   return false;

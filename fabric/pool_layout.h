@@ -26,6 +26,7 @@ enum class RegionKind : u32 {
   faults = 6,          // FaultTable
   allocator = 7,       // AllocatorHeader and what it describes
   membership = 8,      // FabricState
+  work = 9,            // mapreduce::JobRecord, task words and a table
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.
