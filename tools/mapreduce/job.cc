@@ -10,9 +10,9 @@ using namespace fabric;  // NOLINT: the ground that this stands on
 
 namespace {
 
-// Long enough for a worker that waits for its turn on a machine with far more work than cores; a
-// dead one is told of by the kernel, not by its silence.
-constexpr u32 kDeadlineMs = 5000;
+// Long enough for a worker that waits for its turn on a machine with far more work than processors;
+// a dead one is told of by the kernel, not by its silence.
+constexpr u32 kDeadlineMs = 30'000;
 
 constexpr RegionSpec kFabricRegions[] = {
     {RegionKind::instances, kInstancesVersion, sizeof(InstanceTable)},

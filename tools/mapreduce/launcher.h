@@ -39,7 +39,7 @@ struct RunResult {
 // been told to; nothing done for kGiveUpNs.
 //
 // The launcher's own death ends the run: its children get SIGKILL.
-inline constexpr u64 kGiveUpNs = 60'000'000'000;
+inline constexpr u64 kGiveUpNs = 120'000'000'000;
 Result<RunResult> run_job(Job& job, const RunOptions& options);
 
 }  // namespace dvm::mapreduce

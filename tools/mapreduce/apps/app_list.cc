@@ -16,23 +16,23 @@ std::vector<std::string> app_names() {
 std::unique_ptr<App> make_app(std::string_view name, Scale scale) {
   const bool full = scale == Scale::full;
   if (name == "wordcount") {
-    return std::make_unique<WordCount>(full ? WordCount::Size{384 * kMiB, 1536, 256}
+    return std::make_unique<WordCount>(full ? WordCount::Size{256 * kMiB, 2048, 256}
                                             : WordCount::Size{256 * kKiB, 32, 8});
   }
   if (name == "kmeans")
-    return std::make_unique<Kmeans>(full ? Kmeans::Size{1'048'576, 128, 12}
+    return std::make_unique<Kmeans>(full ? Kmeans::Size{1'048'576, 128, 10}
                                          : Kmeans::Size{4096, 16, 3});
   if (name == "matrix-multiply")
-    return std::make_unique<MatrixMultiply>(full ? MatrixMultiply::Size{1536, 48}
+    return std::make_unique<MatrixMultiply>(full ? MatrixMultiply::Size{1536, 32}
                                                  : MatrixMultiply::Size{96, 16});
   if (name == "histogram")
-    return std::make_unique<Histogram>(full ? Histogram::Size{160'000'000, 1600}
+    return std::make_unique<Histogram>(full ? Histogram::Size{288'000'000, 1600}
                                             : Histogram::Size{40'000, 40});
   if (name == "black-scholes")
-    return std::make_unique<BlackScholes>(full ? BlackScholes::Size{393'216, 1536}
+    return std::make_unique<BlackScholes>(full ? BlackScholes::Size{983'040, 1536}
                                                : BlackScholes::Size{640, 40});
   if (name == "dedup")
-    return std::make_unique<Dedup>(full ? Dedup::Size{192 * kMiB, 256 * kKiB}
+    return std::make_unique<Dedup>(full ? Dedup::Size{384 * kMiB, 256 * kKiB}
                                         : Dedup::Size{512 * kKiB, 16 * kKiB});
   return nullptr;
 }

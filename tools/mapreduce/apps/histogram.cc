@@ -46,11 +46,14 @@ std::vector<Phase> Histogram::phases() const {
 // A slope of colours with noise over it.
 void Histogram::make_input(std::span<std::byte> input, u64 seed) const {
   Random random(seed);
-  u64 noise = 0;
+  u64 noise = 0, slope = 0;
   for (u64 i = 0; i < input.size(); ++i) {
-    if (i % 8 == 0) noise = random.next();
-    const u64 slope = (i % 3 + 1) * i * 160 / input.size();
-    input[i] = static_cast<std::byte>((slope + ((noise >> (i % 8 * 8)) & 63)) & 255);
+    if (i % 8 == 0) {
+      noise = random.next();
+      slope = i * 160 / input.size();
+    }
+    const u64 shade = (i % 3 + 1) * slope + ((noise >> (i % 8 * 8)) & 63);
+    input[i] = static_cast<std::byte>(shade & 255);
   }
 }
 
