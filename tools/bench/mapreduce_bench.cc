@@ -18,7 +18,7 @@ using mapreduce::RunOptions;
 using mapreduce::RunResult;
 
 struct Measured {
-  double ms = 0;
+  double ms = 0, processor_ms = 0;
   u64 begun_again = 0;
 };
 
@@ -78,7 +78,7 @@ class Subject {
     if (result.crashes < options.crashes && !small_)
       return error("{}: over after {} of {} crashes", app_->name(), result.crashes,
                    options.crashes);
-    return Measured{ms, result.begun_again};
+    return Measured{ms, static_cast<double>(result.processor_ns) / 1e6, result.begun_again};
   }
 
  private:
@@ -95,6 +95,7 @@ MapReduceSeries empty_series(const std::string& app, u32 workers, std::vector<u3
   crashes.insert(crashes.begin(), 0);
   MapReduceSeries s{.app = app, .workers = workers, .crashes = crashes};
   s.ms.resize(crashes.size());
+  s.processor_ms.resize(crashes.size());
   s.begun_again.resize(crashes.size());
   return s;
 }
@@ -108,6 +109,7 @@ Status run_round(Subject& subject, MapReduceSeries& series, u32 round, u64 seed)
                                                 .crashes = series.crashes[kind],
                                                 .seed = seed * 1'000'003 + round}));
     series.ms[kind].emplace_back(run.ms);
+    series.processor_ms[kind].emplace_back(run.processor_ms);
     series.begun_again[kind] += run.begun_again;
   }
   return {};

@@ -23,9 +23,10 @@ struct MapReduceSettings {
 struct MapReduceSeries {
   std::string app;
   u32 workers = 0;
-  std::vector<u32> crashes;      // 0 first
-  std::vector<Series> ms;        // one for each, a value for each round
-  std::vector<u64> begun_again;  // tasks, in all runs of each
+  std::vector<u32> crashes;          // 0 first
+  std::vector<Series> ms;            // one for each, a value for each round
+  std::vector<Series> processor_ms;  // of all processes of the run
+  std::vector<u64> begun_again;      // tasks, in all runs of each
 };
 
 // Lupin's slowdown with that many crashes, as a part (0.034: 3.4 %); none: it names none.
@@ -36,9 +37,10 @@ std::optional<double> lupin_slowdown(const std::string& app, u32 crashes);
 // Errors: an output that differs; a run with fewer crashes than wanted; those of run_job.
 Result<std::vector<MapReduceSeries>> measure_mapreduce(const MapReduceSettings& settings);
 
-// A row for each. The ratio is the median over the rounds of the time with crashes over that
-// without; the goal is Lupin's, where it has one, and where that is 0.0 % the spread of the runs
-// without crashes: their 95th percentile over their median.
+// A row for each, and one for the processor time, which other work on the machine hardly changes.
+// The ratio is the median over the rounds of the time with crashes over that without; the goal is
+// Lupin's, where it has one, and where that is 0.0 % the spread of the runs without crashes: their
+// 95th percentile over their median.
 std::vector<BenchResult> mapreduce_results(const std::vector<MapReduceSeries>& all);
 // The same as a table, for people.
 std::string mapreduce_text(const std::vector<MapReduceSeries>& all);

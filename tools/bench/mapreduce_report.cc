@@ -38,10 +38,23 @@ BenchResult result_of(const MapReduceSeries& series, std::size_t kind) {
   return result;
 }
 
+BenchResult processor_time(const MapReduceSeries& series, std::size_t kind) {
+  BenchResult result{.name = result_of(series, kind).name + ".processor-time",
+                     .unit = "ms",
+                     .summary = summarize(present(series.processor_ms[kind]))};
+  if (kind == 0) return result;
+  result.peer = "0 crashes";
+  if (const auto without = summarize(present(series.processor_ms[0])))
+    result.peer_median = without->median;
+  result.ratio = paired_ratio(series.processor_ms[kind], series.processor_ms[0]);
+  return result;
+}
+
 std::string percent(double ratio) { return fmt::format("{:+.1f} %", (ratio - 1) * 100); }
 
 std::vector<std::string> text_row(const MapReduceSeries& series, std::size_t kind) {
   const BenchResult r = result_of(series, kind);
+  const BenchResult used = processor_time(series, kind);
   const Summary time = r.summary.value_or(Summary{});
   std::vector<std::string> row = {series.app,
                                   fmt::format("{}", series.workers),
@@ -51,6 +64,7 @@ std::vector<std::string> text_row(const MapReduceSeries& series, std::size_t kin
                                   r.ratio ? percent(*r.ratio) : "",
                                   "",
                                   "",
+                                  used.ratio ? percent(*used.ratio) : "",
                                   fmt::format("{}", series.begun_again[kind])};
   if (const auto lupin = lupin_slowdown(series.app, series.crashes[kind])) {
     row[6] = *lupin > 0 ? percent(1 + *lupin)
@@ -72,15 +86,17 @@ std::optional<double> lupin_slowdown(const std::string& app, u32 crashes) {
 std::vector<BenchResult> mapreduce_results(const std::vector<MapReduceSeries>& all) {
   std::vector<BenchResult> results;
   for (const MapReduceSeries& series : all) {
-    for (std::size_t kind = 0; kind < series.crashes.size(); ++kind)
+    for (std::size_t kind = 0; kind < series.crashes.size(); ++kind) {
       results.push_back(result_of(series, kind));
+      results.push_back(processor_time(series, kind));
+    }
   }
   return results;
 }
 
 std::string mapreduce_text(const std::vector<MapReduceSeries>& all) {
   TextTable table({"application", "workers", "crashes", "median ms", "p5-p95", "slower", "Lupin",
-                   "goal", "begun again"});
+                   "goal", "processor time", "begun again"});
   for (const MapReduceSeries& series : all) {
     for (std::size_t kind = 0; kind < series.crashes.size(); ++kind)
       table.add(text_row(series, kind));

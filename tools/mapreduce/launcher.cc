@@ -1,5 +1,6 @@
 #include "tools/mapreduce/launcher.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,10 @@ constexpr u32 kStandbyId = kManagerInstance - 1, kLauncherId = kManagerInstance 
 constexpr u64 kLookNs = 2'000'000;
 constexpr u64 kLookSoonNs = 200'000;  // while a dead one's successor is due
 constexpr u32 kUnexpectedDeaths = 32;
+
+u64 ns_of(const timeval& t) {
+  return static_cast<u64>(t.tv_sec) * 1'000'000'000 + static_cast<u64>(t.tv_usec) * 1000;
+}
 
 struct Child {
   pid_t pid = 0;  // 0: none runs
@@ -103,7 +108,9 @@ Status Launcher::start(u32 id) {
 Status Launcher::collect(u32 id) {
   Child& child = children_[id];
   int status = 0;
-  if (child.pid <= 0 || ::waitpid(child.pid, &status, WNOHANG) != child.pid) return {};
+  rusage used{};
+  if (child.pid <= 0 || ::wait4(child.pid, &status, WNOHANG, &used) != child.pid) return {};
+  result_.processor_ns += ns_of(used.ru_utime) + ns_of(used.ru_stime);
   append_event(job_.log(), self_, job_.instances(), EventKind::node_died,
                {id, static_cast<u64>(child.pid), static_cast<u64>(status)});
   child.pid = 0;

@@ -26,10 +26,11 @@ struct RunOptions {
 };
 
 struct RunResult {
-  u64 elapsed_ns = 0;   // from the opened gate, all workers waiting at it, to the last task's end
-  u32 crashes = 0;      // that were wanted by number and took place
-  u32 restarts = 0;     // of any process
-  u64 begun_again = 0;  // tasks, see JobRecord
+  u64 elapsed_ns = 0;    // from the opened gate, all workers waiting at it, to the last task's end
+  u64 processor_ns = 0;  // user and system time of all processes but the launcher
+  u32 crashes = 0;       // that were wanted by number and took place
+  u32 restarts = 0;      // of any process
+  u64 begun_again = 0;   // tasks, see JobRecord
   std::vector<std::byte> output;
 };
 
