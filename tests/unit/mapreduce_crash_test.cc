@@ -103,13 +103,19 @@ TEST_P(MapReduceDeathTest, AllWorkersDie) {
   EXPECT_GE(result.restarts, 2u);
 }
 
-// Dying in the steps that join the fabric and its group, and in what others are told by.
-TEST_P(MapReduceDeathTest, WorkersDieWhileTheyJoin) {
-  for (const char* point : {"peer.registered", "peer.joined", "group.written", "group.armed",
-                            "group.stated", "peer.leaving"}) {
-    const RunResult result = run({.workers = 3, .points = {{.name = point, .instance = 1}}});
-    EXPECT_EQ(result.output, expected_) << point;
+// Dying in the steps that join and leave the fabric and its group: when joining at a point's first
+// passing, when leaving at its second, with the group's lock held and others waiting for it.
+TEST_P(MapReduceDeathTest, WorkersDieWhileTheyJoinAndLeave) {
+  for (const char* point :
+       {"peer.registered", "peer.joined", "group.written", "group.armed", "group.stated"}) {
+    for (const u32 passing : {0u, 1u}) {
+      const RunResult result =
+          run({.workers = 3, .points = {{.name = point, .skip = passing, .instance = 1}}});
+      EXPECT_EQ(result.output, expected_) << point;
+    }
   }
+  const RunResult result = run({.workers = 3, .points = {{.name = "peer.leaving"}}});
+  EXPECT_EQ(result.output, expected_);
 }
 
 TEST_P(MapReduceDeathTest, AWorkerDiesBetweenTheTwoStepsOfTheChunkTable) {

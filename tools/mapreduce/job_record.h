@@ -20,9 +20,7 @@ struct JobRecord {
   static constexpr u32 kClosed = 0;  // before the first phase; phase n (from 0) has n + 1
 
   alignas(64) std::atomic<u32> phase;
-  fabric::Doorbell moved;    // the phase went up, or tasks of a dead worker are free again
-  fabric::Doorbell closing;  // the run is over: managers leave
-  std::atomic<u32> closed;   // 1: it is
+  fabric::Doorbell moved;  // the phase went up, or tasks of a dead worker are free again
   std::atomic<u64> started_ns, ended_ns;  // CLOCK_MONOTONIC; ended_ns 0: not yet
   // For people and for the moments of crashes: a death between a step and its count loses the
   // count.

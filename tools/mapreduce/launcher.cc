@@ -54,9 +54,10 @@ class Launcher {
   Status start(u32 id);
   Status look_after();
   Status collect(u32 id);
+  void stop(u32 id);
   bool may_restart(const Child& child);
   bool all_joined();
-  bool none_left() const;
+  bool no_worker_left() const;
   void kill_due();
   Status go_on_until(const std::function<bool()>& reached);
   Status check_progress();
@@ -76,12 +77,8 @@ class Launcher {
 };
 
 Launcher::~Launcher() {
-  for (const Child& child : children_) {
-    if (child.pid > 0) ::kill(child.pid, SIGKILL);
-  }
-  for (const Child& child : children_) {
-    if (child.pid > 0) ::waitpid(child.pid, nullptr, 0);
-  }
+  // The managers first, which would take the others' end for failures.
+  for (u32 id = kMaxInstances; id-- != 0;) stop(id);
   if (peer_) job_.instances().retire(self_, InstanceState::gone);
 }
 
@@ -103,6 +100,16 @@ Status Launcher::start(u32 id) {
   append_event(job_.log(), self_, job_.instances(), EventKind::node_joined,
                {id, static_cast<u64>(pid)});
   return {};
+}
+
+void Launcher::stop(u32 id) {
+  Child& child = children_[id];
+  if (child.pid <= 0) return;
+  ::kill(child.pid, SIGKILL);
+  rusage used{};
+  ::wait4(child.pid, nullptr, 0, &used);
+  result_.processor_ns += ns_of(used.ru_utime) + ns_of(used.ru_stime);
+  child = {};
 }
 
 Status Launcher::collect(u32 id) {
@@ -202,8 +209,8 @@ bool Launcher::all_joined() {
   });
 }
 
-bool Launcher::none_left() const {
-  return std::none_of(children_.begin(), children_.end(),
+bool Launcher::no_worker_left() const {
+  return std::none_of(children_.begin(), children_.begin() + options_.workers,
                       [](const Child& child) { return child.pid > 0; });
 }
 
@@ -228,9 +235,9 @@ Result<RunResult> Launcher::run() {
   }));
   result_.elapsed_ns = record.ended_ns.load() - record.started_ns.load();
   result_.begun_again = record.begun_again.load();
-  record.closed.store(1, std::memory_order_release);
-  ring(record.closing);
-  DVM_TRY(go_on_until([this] { return none_left(); }));
+  // The managers last: a worker may still die with the group's lock, for which others wait.
+  DVM_TRY(go_on_until([this] { return no_worker_left(); }));
+  for (const u32 id : {kManagerInstance, kStandbyId}) stop(id);
   result_.output = job_.app().output(job_.view());
   return std::move(result_);
 }

@@ -7,7 +7,7 @@
 
 namespace dvm::mapreduce {
 
-// From just after the fork, until the job's record is `closed`.
+// From just after the fork until it is killed: it has nothing to finish once all workers are gone.
 [[noreturn]] void run_manager_process(Job& job, fabric::InstanceId self,
                                       fabric::Manager::Eagerness eagerness);
 
