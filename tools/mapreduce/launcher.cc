@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <cstdio>
 
 #include "tools/mapreduce/crash_plan.h"
 #include "tools/mapreduce/manager_process.h"
@@ -89,6 +90,7 @@ Status Launcher::start(u32 id) {
   const bool manager = id == kManagerInstance || id == kStandbyId;
   const auto eagerness =
       id == kManagerInstance ? Manager::Eagerness::first : Manager::Eagerness::stand_by;
+  std::fflush(stdout);  // else a child that flushes as it goes would write it again
   const pid_t pid = ::fork();
   if (pid < 0) return sys_error("fork");
   if (pid == 0) {
@@ -118,12 +120,14 @@ Status Launcher::collect(u32 id) {
   rusage used{};
   if (child.pid <= 0 || ::wait4(child.pid, &status, WNOHANG, &used) != child.pid) return {};
   result_.processor_ns += ns_of(used.ru_utime) + ns_of(used.ru_stime);
-  append_event(job_.log(), self_, job_.instances(), EventKind::node_died,
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  append_event(job_.log(), self_, job_.instances(),
+               code == kExitInOrder ? EventKind::node_left : EventKind::node_died,
                {id, static_cast<u64>(child.pid), static_cast<u64>(status)});
   child.pid = 0;
-  if (WIFEXITED(status) && WEXITSTATUS(status) == kExitMistake)
+  if (code == kExitMistake)
     return error("{}: a task's result is larger than its phase says", job_.app().name());
-  child.wanted = !(WIFEXITED(status) && WEXITSTATUS(status) == kExitInOrder);
+  child.wanted = code != kExitInOrder;
   ring(job_.fabric().peers.changed);  // it may have died between joining and telling
   return {};
 }
