@@ -22,7 +22,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::faults:
     case RegionKind::allocator:
     case RegionKind::membership:
-    case RegionKind::health: return true;
+    case RegionKind::health:
+    case RegionKind::work: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -81,6 +82,7 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::allocator: return "allocator";
     case RegionKind::membership: return "membership";
     case RegionKind::health: return "health";
+    case RegionKind::work: return "work";
     case RegionKind::none: break;
   }
   return "unknown";

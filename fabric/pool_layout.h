@@ -27,6 +27,7 @@ enum class RegionKind : u32 {
   allocator = 7,       // AllocatorHeader and what it describes
   membership = 8,      // FabricState
   health = 9,          // HealthTable
+  work = 10,           // mapreduce::JobRecord, task words and a table
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.

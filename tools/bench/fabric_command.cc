@@ -7,6 +7,7 @@
 #include "tools/bench/bench_report.h"
 #include "tools/bench/fabric_bench.h"
 #include "tools/bench/fabric_detection.h"
+#include "tools/bench/mapreduce_command.h"
 
 namespace dvm::tools {
 namespace {
@@ -15,9 +16,10 @@ using nlohmann::json;
 
 constexpr const char* kHelp =
     "usage: dvm-bench fabric [locks|allocator|detection]... [--json] [--pairs N]\n"
+    "       dvm-bench fabric mapreduce [OPTION...]   (--help tells more)\n"
     "Measures the fabric's locks beside TATAS, MCS and robust mutexes, its allocator beside "
     "malloc,\n"
-    "and how fast a death is detected and announced. Without a name: all of them.\n"
+    "and how fast a death is detected and announced. Without a name: all three.\n"
     "  --json     machine-readable, on stdout\n"
     "  --few      locks at 1 and 2 contenders only\n"
     "  --pairs N  paired runs for each row (100)\n";
@@ -66,6 +68,8 @@ Status print(const std::string& text) {
 }  // namespace
 
 Status bench_fabric(const std::vector<std::string>& words) {
+  if (!words.empty() && words.front() == "mapreduce")
+    return bench_mapreduce({words.begin() + 1, words.end()});
   DVM_ASSIGN(const FabricOptions options, parse(words));
   if (options.help) return print(kHelp);
   json results = json::array();
