@@ -38,6 +38,10 @@ void FaultEffects::tell_health(const FaultRequest& request) const {
                {request.target, request.reading, request.value});
 }
 
+u32 FaultEffects::index_of(const FaultRecord& record) const {
+  return static_cast<u32>(&record - place_.board->records.data());
+}
+
 FaultFailure FaultEffects::begin(const FaultRecord& record) {
   const FaultRequest& request = record.request;
   const auto sent = [](bool ok) { return ok ? FaultFailure::none : FaultFailure::no_process; };
@@ -56,7 +60,8 @@ FaultFailure FaultEffects::begin(const FaultRecord& record) {
       return FaultFailure::none;
     case FaultKind::lost_lines:
       place_.board->staged.fetch_or(u64{1} << request.target);
-      arm_fault(place_.board->points, kLinesStaged, FaultAction::kill, 0, request.target, 0);
+      arm_fault(place_.board->points, kLinesStaged, FaultAction::kill, 0, request.target, 0,
+                index_of(record) + 1);
       return FaultFailure::none;
     case FaultKind::telemetry: tell_health(request); return FaultFailure::none;
     case FaultKind::panic_guest:
@@ -74,7 +79,7 @@ u64 FaultEffects::keep_up(const FaultRecord& record, u64 now_ns) {
   const u64 runs = period / 100 * request.share;
   const u64 at = (now_ns - std::min(now_ns, record.began_ns.load())) % period;
   const bool stop = at >= runs;
-  u32& last = stopped_[static_cast<std::size_t>(&record - place_.board->records.data())];
+  u32& last = stopped_[index_of(record)];
   const u32 wanted = 1 + (stop ? 1u : 0u);
   if (last != wanted) signal(record, stop ? SIGSTOP : SIGCONT);
   last = wanted;
@@ -93,11 +98,12 @@ void FaultEffects::heal(const FaultRequest& request) const {
 
 void FaultEffects::end(const FaultRecord& record) {
   const FaultRequest& request = record.request;
-  stopped_[static_cast<std::size_t>(&record - place_.board->records.data())] = 0;
+  stopped_[index_of(record)] = 0;
   if (request.kind == FaultKind::hang || request.kind == FaultKind::slow) signal(record, SIGCONT);
   if (request.kind == FaultKind::partition) heal(request);
   if (request.kind == FaultKind::lost_lines) {
     signal(record, SIGKILL);
+    disarm_faults(place_.board->points, index_of(record) + 1);  // not for a successor
     place_.board->staged.fetch_and(~(u64{1} << request.target));
   }
 }

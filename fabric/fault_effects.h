@@ -44,6 +44,7 @@ class FaultEffects {
   static u64 until_ns(const FaultRequest& request, u64 began_ns);
 
  private:
+  u32 index_of(const FaultRecord& record) const;
   bool signal(const FaultRecord& record, int number) const;
   FaultFailure corrupt(const FaultRequest& request) const;
   void tell_health(const FaultRequest& request) const;

@@ -50,8 +50,7 @@ bool has_begun(const FaultRecord* record) {
   return stage == FaultStage::done || stage == FaultStage::failed;
 }
 
-void await(FaultBoard& board, u32 number) {
-  const u64 limit = fabric::monotonic_ns() + kWaitNs;
+void await(FaultBoard& board, u32 number, u64 limit) {
   for (;;) {
     const u32 seen = fabric::listen(board.changed);
     const FaultRecord* record = fabric::find_fault(board, number);
@@ -85,10 +84,11 @@ Result<json> handle_fault_request(const json& request, Machine& machine) {
     DVM_ASSIGN(const u32 number, fabric::post_fault(board, fault.request));
     numbers.push_back(number);
   }
+  const u64 limit = fabric::monotonic_ns() + kWaitNs;  // for all of them together
   json results = json::array();
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const FaultRequest& r = (*faults)[i].request;
-    if (r.trigger == fabric::TriggerKind::now) await(board, numbers[i]);
+    if (r.trigger == fabric::TriggerKind::now) await(board, numbers[i], limit);
     results.push_back(describe(board, numbers[i], r));
   }
   return json{{"faults", std::move(results)}};

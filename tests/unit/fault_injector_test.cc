@@ -127,6 +127,17 @@ TEST_F(FaultInjectorTest, ReadingsAndFlippedBits) {
   EXPECT_EQ(told(EventKind::fault_failed, outside), 1u);
 }
 
+TEST_F(FaultInjectorTest, LostLinesKillOnlyTheProcessTheyWereMeantFor) {
+  start_both();
+  const pid_t victim = fork_member(kVictim);  // writes nothing: it is killed when its time is over
+  const u32 fault = post({.kind = FaultKind::lost_lines, .target = kVictim});
+  const int status = reap(victim);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  ASSERT_TRUE(eventually([&] { return is_over(fault); }));
+  EXPECT_EQ(board().points.armed.load(), 0u);
+  EXPECT_EQ(board().staged.load(), 0u);
+}
+
 TEST_F(FaultInjectorTest, OneThatWaitsForADeadTargetIsDropped) {
   start_both();
   const pid_t victim = fork_member(kVictim);
