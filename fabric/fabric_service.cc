@@ -21,13 +21,14 @@ Result<std::unique_ptr<FabricService>> FabricService::start(FabricState& fabric,
   const ServiceOptions& o = service->options_;
   DVM_TRY(o.routines.agree(fabric));
   DVM_ASSIGN(service->peer_, Peer::join(fabric, self, o.host));
-  DVM_TRY(service->group_.join(o.policy));
   Peer& peer = *service->peer_;
   service->manager_ = std::make_unique<Manager>(fabric, instances, peer, o.hooks, o.eagerness);
   service->runner_ = std::make_unique<RecoveryRunner>(fabric, instances, o.routines, peer);
   // Their only error is that no life word is free: there is one for each of them from the start.
   service->managing_ = std::thread([m = service->manager_.get()] { (void)m->run(); });
   service->recovering_ = std::thread([r = service->runner_.get()] { (void)r->run(); });
+  // Under a manager: the group's lock may be held by one who dies with it, and is to be buried.
+  DVM_TRY(service->group_.join(o.policy));
   if (o.faults.board != nullptr) service->start_injector();
   return service;
 }
@@ -46,6 +47,7 @@ void FabricService::start_injector() {
 
 FabricService::~FabricService() {
   if (!peer_) return;  // never joined
+  (void)group_.leave();  // an error when it was never joined
   if (manager_) manager_->stop();
   if (runner_) runner_->stop();
   if (injector_) {
@@ -57,7 +59,6 @@ FabricService::~FabricService() {
   }
   if (managing_.joinable()) managing_.join();
   if (recovering_.joinable()) recovering_.join();
-  (void)group_.leave();
   instances_.retire(peer_->self(), InstanceState::gone);
 }
 

@@ -28,7 +28,7 @@ class FabricService {
   // Joins as `self`; the calling thread is the one that beats and leaves.
   static Result<std::unique_ptr<FabricService>> start(FabricState& fabric, InstanceTable& instances,
                                                       InstanceId self, ServiceOptions options);
-  // Leaves in order: gives the role back, leaves the group, retires the instance. What it owned in
+  // Leaves in order: leaves the group, gives the role back, retires the instance. What it owned in
   // the pool has been released before, and its other registered threads are gone.
   ~FabricService();
   FabricService(const FabricService&) = delete;
