@@ -107,7 +107,7 @@ Result<Opened> open_and_measure(const Fd& found, const DiskSpec& spec, int flags
   g.bytes = bytes;
   g.physical_bytes = std::max(can.physical_bytes, g.block_bytes);
   g.discard = can.discard && spec.discard;
-  g.write_zeroes = can.write_zeroes;
+  g.write_zeroes = !spec.read_only;
   return std::move(*opened);
 }
 

@@ -21,7 +21,7 @@ struct DiskGeometry {
   u32 memory_alignment = 1;  // of buffers; others are copied
   bool direct = false;
   bool discard = false;       // asked for, and the file or device can
-  bool write_zeroes = false;  // without sending them; the queue can always write them out
+  bool write_zeroes = false;  // the queue can: of a raw disk always, if need be by writing them out
 };
 
 class Disk {

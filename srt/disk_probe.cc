@@ -50,12 +50,13 @@ u64 queue_limit(const Fd& file, const char* name) {
   return 0;
 }
 
-// On a hole behind the end of the file: nothing is there to be changed.
-bool can_fallocate(const Fd& file, int mode) {
+// On a hole behind the end of the file: nothing is there to be changed, or is made.
+bool can_punch(const Fd& file) {
   struct stat st {};
   if (::fstat(file.get(), &st) < 0) return false;
   const auto behind = static_cast<off_t>(align_up(static_cast<u64>(st.st_size), kPageBytes));
-  return ::fallocate(file.get(), mode | FALLOC_FL_KEEP_SIZE, behind, kPageBytes) == 0;
+  constexpr int kMode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  return ::fallocate(file.get(), kMode, behind, kPageBytes) == 0;
 }
 
 BlockAbilities probe_device(const Fd& file, bool writable) {
@@ -67,7 +68,7 @@ BlockAbilities probe_device(const Fd& file, bool writable) {
   }
   if (::ioctl(file.get(), BLKPBSZGET, &physical) == 0) a.physical_bytes = physical;
   // fallocate() on a device deallocates only where it can promise zeroes afterwards.
-  a.discard = a.write_zeroes = writable && queue_limit(file, "write_zeroes_max_bytes") > 0;
+  a.discard = writable && queue_limit(file, "write_zeroes_max_bytes") > 0;
   return a;
 }
 
@@ -77,10 +78,7 @@ BlockAbilities probe_file(const Fd& file, bool writable) {
   if (::fstat(file.get(), &st) == 0 && st.st_blksize > 0) {
     a.physical_bytes = static_cast<u32>(std::min<blksize_t>(st.st_blksize, 64 * kKiB));
   }
-  a.discard = writable && can_fallocate(file, FALLOC_FL_PUNCH_HOLE);
-  // Deallocating what this may have allocated behind the end is punching's.
-  a.write_zeroes = a.discard && can_fallocate(file, FALLOC_FL_ZERO_RANGE) &&
-                   can_fallocate(file, FALLOC_FL_PUNCH_HOLE);
+  a.discard = writable && can_punch(file);
   return a;
 }
 

@@ -19,12 +19,11 @@ struct DirectAlignment {
 // trying to read.
 std::optional<DirectAlignment> probe_direct(const Fd& file);
 
-// The block sizes in which the file is best used, and whether blocks can be deallocated and zeroed.
+// The block sizes in which the file is best used, and whether blocks can be deallocated.
 struct BlockAbilities {
   u32 logical_bytes = 512;
   u32 physical_bytes = 512;
   bool discard = false;
-  bool write_zeroes = false;
 };
 BlockAbilities probe_abilities(const Fd& file, bool writable);
 

@@ -123,7 +123,6 @@ TEST_F(DiskQueueTest, ZeroesAreWrittenWhereTheFileCannotMakeThem) {
   const ImageFile image(8 * kMiB, "/dev/shm");
   QueueUnderTest q({.path = image.path()});
   ASSERT_TRUE(q.queue);
-  ASSERT_FALSE(q.disk->geometry().write_zeroes);
   const Pages pages(8 * kMiB);
   std::fill_n(pages.data(), 8 * kMiB, std::byte{7});
   ASSERT_EQ(q.run(DiskOp::write, 0, pages.span()), 0);
