@@ -123,8 +123,9 @@ void Machine::serve_notified(u32 function, u16 queue, bool again) {
   if (!again)
     state_->functions[function].counters.notifications.fetch_add(1, std::memory_order_relaxed);
   if (config().functions[function].kind == FunctionKind::rng) {
-    serve_queue(function, queue, again,
-                [this](QueueState& q) { return rng_process(q, memory(), system_random); });
+    serve_queue(function, queue, again, [this](QueueState& q, const LiveQueue&) {
+      return rng_process(q, memory(), system_random);
+    });
   } else if (QueueServer* server = servers_[function]) {
     server->serve(queue, again);
   }
@@ -154,8 +155,7 @@ VcpuSet Machine::raise_queue_interrupt(u32 function, u16 queue) {
   });
 }
 
-bool Machine::serve_queue(u32 function, u16 queue, bool again,
-                          const std::function<Status(QueueState&)>& process) {
+bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& process) {
   if (function >= kMaxFunctions || queue >= kMaxVirtioQueues) return false;
   DeviceCell<QueueState>& cell = state_->functions[function].queues[queue];
   VcpuSet changed = 0;
@@ -167,7 +167,7 @@ bool Machine::serve_queue(u32 function, u16 queue, bool again,
     Status good = publish_step(cell, [&](QueueState& q) -> Status {
       virtio_adopt(q, *live);
       if (repeat) DVM_TRY(queue_republish_used(q, memory()));
-      return process(q);
+      return process(q, *live);
     });
     fabric::failpoint("device.queue_served");
     bool wanted = repeat;
@@ -187,7 +187,7 @@ bool Machine::serve_queue(u32 function, u16 queue, bool again,
 
 void Machine::finish_chains(u32 function, u16 queue, u32 generation,
                             std::span<const FinishedChain> done) {
-  const auto give_back = [&](QueueState& q) -> Status {
+  const auto give_back = [&](QueueState& q, const LiveQueue&) -> Status {
     if (q.generation != generation) return {};  // of before a machine's reset
     for (const FinishedChain& chain : done) {
       if (q.holder[chain.head % kMaxQueueSize] == 0) continue;
