@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "vmm/machine_steps.h"
+#include "vmm/disk_server.h"
 #include "vmm/virtio/common_config.h"
 #include "vmm/virtio/rng.h"
 
@@ -32,9 +33,10 @@ void follow_bar(VirtioFunction& f) {
   f.bar.store(window ? window->base : 0, std::memory_order_release);
 }
 
-VirtioPciState make_function(const FunctionConfig& config) {
+VirtioPciState make_function(const FunctionConfig& config, u64 capacity) {
   switch (config.kind) {
     case FunctionKind::rng: return make_virtio_rng();
+    case FunctionKind::block: return make_virtio_blk(block_geometry(config, capacity));
     default: return {};
   }
 }
@@ -230,7 +232,7 @@ void Machine::reset_function(u32 function) {
     const AllQueues held(state_->functions[function], self_, *instances_);
     changed = step_function(function, [&](VirtioPciState& s, Effects&) {
       const u32 generation = s.generation + 1;
-      s = make_function(config);
+      s = make_function(config, state_->functions[function].capacity.load());
       s.generation = generation;
       virtio_assign_bars(s, layout::kPciMmioBase + function * kVirtioBarBytes);
     });
