@@ -152,10 +152,58 @@ TEST(Disk, CacheIsAsAskedOrRefused) {
   EXPECT_NE(::fcntl(direct->fd().get(), F_GETFL) & O_DIRECT, 0);
 }
 
+// A loop device stands for all: needs root, and the module (the lab has both).
+TEST(Disk, BlockDevices) {
+  DVM_NEEDS_URING();
+  const ImageFile image(8 * kMiB);
+  const std::string name = image.path() + ".name";
+  const int made =
+      std::system(("losetup -f --show " + image.path() + " > " + name + " 2>&1").c_str());
+  std::string device;
+  std::ifstream(name) >> device;
+  ::unlink(name.c_str());
+  if (made != 0) GTEST_SKIP() << "no loop devices here";
+  {
+    QueueUnderTest q({.path = device});
+    ASSERT_TRUE(q.queue);
+    EXPECT_EQ(q.disk->geometry().bytes, 8 * kMiB);
+    EXPECT_EQ(q.disk->geometry().block_bytes, 512u);
+    EXPECT_TRUE(q.disk->geometry().direct);
+    EXPECT_TRUE(q.disk->geometry().discard);
+    auto node = Disk::adopt(q.disk->fd().duplicate().take(), q.disk->spec(), q.disk->geometry(), 1);
+    EXPECT_TRUE(node.ok()) << node.error().message;
+    const Pages pages(kMiB);
+    std::fill_n(pages.data(), kMiB, std::byte{9});
+    EXPECT_EQ(q.run(DiskOp::write, kMiB, pages.span()), 0);
+    EXPECT_EQ(q.run({.op = DiskOp::write_zeroes, .offset = kMiB, .bytes = 512 * kKiB}), 0);
+    EXPECT_EQ(q.run({.op = DiskOp::discard, .offset = kMiB + 512 * kKiB, .bytes = 256 * kKiB}), 0);
+    EXPECT_EQ(q.run({.op = DiskOp::flush}), 0);
+    EXPECT_EQ(q.run(DiskOp::read, kMiB, pages.span()), 0);
+    EXPECT_EQ(pages.data()[0], std::byte{0});
+    EXPECT_EQ(pages.data()[512 * kKiB], std::byte{0});
+    EXPECT_EQ(pages.data()[768 * kKiB], std::byte{9});
+    EXPECT_TRUE(says(refusal({.path = device}), "in use"));
+    EXPECT_EQ(::truncate(image.path().c_str(), 9 * kMiB), 0);
+    EXPECT_FALSE(q.disk->grow(9 * kMiB).ok()) << "the device has to be grown first";
+    EXPECT_EQ(shell("losetup -c " + device), 0);
+    EXPECT_EQ(q.disk->read_size().value(), 9 * kMiB);
+    EXPECT_TRUE(q.disk->grow(9 * kMiB).ok());
+  }
+  const std::string folder = image.path() + ".mounted";
+  EXPECT_EQ(::mkdir(folder.c_str(), 0700), 0);
+  if (shell("mkfs.ext4 -q " + device + " && mount " + device + " " + folder) == 0) {
+    EXPECT_TRUE(says(refusal({.path = device}), "mounted"));
+    EXPECT_EQ(shell("umount " + folder), 0);
+  }
+  ::rmdir(folder.c_str());
+  EXPECT_EQ(shell("losetup -d " + device), 0);
+}
+
 // --- a process killed with I/O in flight
 // ----------------------------------------------------------
 
-constexpr u64 kKillBytes = 64 * kMiB;
+constexpr u64 kKillBytes = 16 * kMiB;
+constexpr u64 kKillWrite = 256 * kKiB;
 
 // Writes for ever, each round with another byte. Says on `ready` when it has begun.
 [[noreturn]] void write_until_killed(const Disk& launcher, int ready) {
@@ -163,13 +211,13 @@ constexpr u64 kKillBytes = 64 * kMiB;
   const auto disk = Disk::adopt(inherited.take(), launcher.spec(), launcher.geometry(), 42);
   const auto queue = DiskQueue::open(
       *disk, [](auto) {}, 64);
-  const Pages pages(kMiB);
+  const Pages pages(kKillWrite);
   for (u64 n = 0;; ++n) {
-    const iovec one{pages.data(), kMiB};
+    const iovec one{pages.data(), kKillWrite};
     pages.data()[0] = static_cast<std::byte>(n);
     const DiskRequest r{.op = DiskOp::write,
-                        .offset = (n * kMiB) % kKillBytes,
-                        .bytes = kMiB,
+                        .offset = (n * kKillWrite) % kKillBytes,
+                        .bytes = kKillWrite,
                         .buffers = {&one, 1},
                         .cookie = n};
     while ((*queue)->submit({&r, 1}) == 0) std::this_thread::yield();
