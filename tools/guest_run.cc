@@ -66,8 +66,13 @@ Status GuestRun::start(const RunSettings& settings) {
   DVM_ASSIGN(Pipe pipe, make_pipe());
   lifeline_ = std::move(pipe.write);
   nodes_.emplace(io_, machine(), [this] { io_.stop(); });
-  const NodeLaunch launch{guest_->node_program, machine().pool().fd(), machine().pool().name(),
-                          guest_->boot, pipe.read};
+  const NodeLaunch launch{guest_->node_program,
+                          machine().pool().fd(),
+                          machine().pool().name(),
+                          guest_->boot,
+                          pipe.read,
+                          guest_->disks.node_arguments(kFirstDiskFunction),
+                          guest_->disks.node_descriptors()};
   DVM_TRY(nodes_->start(launch, settings.nodes));
   start_watchers();
   fabric::watch_partition(&machine().faults().cut, machine().self().id);

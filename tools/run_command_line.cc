@@ -13,6 +13,7 @@ const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
                    "--placement", "--name", "--pool", "--on-panic", "--config", "--events"},
     .flags = {"--help", "--version"},
+    .repeatable = {"--disk"},
 };
 
 Result<u64> parse_memory(const std::string& text) {
@@ -46,6 +47,11 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--pool", r.pool, check_path));
   DVM_TRY(take(words, "--on-panic", r.on_panic, parse_panic_policy));
   DVM_TRY(take(words, "--events", r.events, check_path));
+  for (const std::string& text : words.list("--disk")) {
+    auto disk = parse_disk_option(text);
+    if (!disk.ok()) return usage_error("--disk: {}", disk.error().message);
+    r.disks.push_back(disk.take());
+  }
   return r;
 }
 

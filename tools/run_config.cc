@@ -94,6 +94,13 @@ Status store(std::optional<T>& to, Result<T> value) {
   return {};
 }
 
+template <typename T>
+Status store_all(std::vector<T>& to, Result<std::vector<T>> values) {
+  if (!values.ok()) return values.error();
+  to = values.take();
+  return {};
+}
+
 struct Key {
   std::string_view name;
   Status (*read)(const json& value, RunRequest& request);
@@ -101,7 +108,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 11> kKeys = {{
+constexpr std::array<Key, 12> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -113,6 +120,7 @@ constexpr std::array<Key, 11> kKeys = {{
     {"pool", [](J v, R r) { return store(r.pool, path_of(v)); }},
     {"on_panic", [](J v, R r) { return store(r.on_panic, panic_policy_of(v)); }},
     {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
+    {"disks", [](J v, R r) { return store_all(r.disks, disk_options_of(v)); }},
 }};
 
 std::string key_names() {

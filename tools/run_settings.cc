@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "tools/disk_launch.h"
 #include "tools/placement.h"
 #include "tools/size_text.h"
 #include "vmm/layout.h"
@@ -38,6 +39,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.memory, over.memory);
   take_over(base.placement, over.placement);
   take_over(base.on_panic, over.on_panic);
+  std::move(over.disks.begin(), over.disks.end(), std::back_inserter(base.disks));
   return base;
 }
 
@@ -59,6 +61,11 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   settings.pool = request.pool.value_or("");
   settings.on_panic = request.on_panic.value_or(settings.on_panic);
   settings.events = std::move(request.events);
+  if (request.disks.size() > GuestDisks::kMax) {
+    return usage_error("disks: found {}; allowed: at most {}", request.disks.size(),
+                       GuestDisks::kMax);
+  }
+  settings.disks = std::move(request.disks);
   return settings;
 }
 

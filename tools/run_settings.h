@@ -9,6 +9,7 @@
 
 #include "fabric/result.h"
 #include "fabric/types.h"
+#include "tools/disk_option.h"
 
 namespace dvm::tools {
 
@@ -21,6 +22,7 @@ struct RunRequest {
   std::optional<u64> memory;
   std::optional<std::vector<u16>> placement;
   std::optional<PanicPolicy> on_panic;
+  std::vector<DiskOption> disks;  // those of the command line come after those of the file
 };
 
 struct RunSettings {
@@ -35,6 +37,7 @@ struct RunSettings {
   std::string pool;  // empty: anonymous memory
   PanicPolicy on_panic = PanicPolicy::reboot;
   std::optional<std::string> events;
+  std::vector<DiskOption> disks;
 };
 
 // `over` wins wherever it says something.

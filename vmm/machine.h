@@ -22,6 +22,7 @@ namespace dvm::vmm {
 struct MachineSpec {
   MachineConfig config;
   std::array<u16, layout::kMaxVcpus> placement{};  // vCPU -> node
+  std::array<u64, kMaxFunctions> capacity{};       // of block functions, in bytes
   std::string pool_path;                           // empty: memfd
 };
 

@@ -163,7 +163,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"--kernel", "k", "--config", "/nonexistent/x.json"},
                  {"--config", "/nonexistent/x.json"}},
         // Parts that are not built are unknown, not accepted and ignored.
-        BadInput{{"--kernel", "k", "--disk", "d"}, {"unknown option --disk"}},
+        BadInput{{"--kernel", "k", "--share", "d"}, {"unknown option --share"}},
         BadInput{{"--kernel", "k", "--net=user"}, {"unknown option --net"}},
         BadInput{{"--kernel", "k", "--protect", "epoch"}, {"unknown option --protect"}},
         BadInput{{"--kernel", "k", "--detach"}, {"unknown option --detach"}},
