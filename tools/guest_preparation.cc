@@ -7,6 +7,7 @@
 #include "tools/guest_clock.h"
 #include "tools/node_process.h"
 #include "tools/size_text.h"
+#include "vmm/boot/firmware.h"
 #include "vmm/kvm_probe.h"
 
 namespace dvm::tools {
@@ -24,7 +25,8 @@ Status check_kvm() {
   return error("/dev/kvm: not usable: {} (tools/lab runs dvm where KVM is emulated)", why);
 }
 
-Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) {
+Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
+                                                   const vmm::BootSource& boot) {
   DVM_ASSIGN(const GuestClock clock, measure_guest_clock());
   vmm::MachineSpec spec;
   std::copy(settings.name.begin(), settings.name.end(), spec.config.name.begin());
@@ -33,6 +35,11 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) 
   spec.config.tsc_khz = clock.tsc_khz;
   spec.config.vcpus = settings.cpus;
   spec.config.nodes = settings.nodes;
+  if (boot.firmware) {
+    DVM_ASSIGN(const u64 bytes, vmm::check_firmware(*boot.firmware, boot.firmware_name));
+    spec.config.firmware_bytes = static_cast<u32>(bytes);
+  }
+  spec.config.firmware_log = settings.firmware_log ? 1 : 0;
   spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
@@ -47,6 +54,12 @@ std::string plural(u32 count, std::string_view noun) {
 
 Result<vmm::BootSource> open_boot_source(const RunSettings& settings) {
   vmm::BootSource boot;
+  if (settings.firmware) {
+    DVM_ASSIGN(boot.firmware, open_file("--firmware", *settings.firmware));
+    boot.firmware_name = *settings.firmware;
+    DVM_TRY(vmm::check_boot_source(boot, settings.memory));
+    return boot;
+  }
   DVM_ASSIGN(boot.kernel, open_file("--kernel", settings.kernel));
   boot.kernel_name = settings.kernel;
   if (settings.initrd) {
@@ -67,13 +80,19 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   if (settings.events) {
     DVM_ASSIGN(events, EventFile::open(*settings.events));
   }
-  auto machine = make_machine(settings);
+  std::optional<Fd> firmware_log;
+  if (settings.firmware_log) {
+    auto file = Fd::open(*settings.firmware_log, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644);
+    if (!file) return usage_error("--firmware-log: {}", file.error().message);
+    firmware_log = file.take();
+  }
+  auto machine = make_machine(settings, boot);
   if (!machine) {
     if (events) events->discard();
     return machine.error();
   }
   return PreparedGuest{std::move(node_program), std::move(boot), std::move(folder),
-                       std::move(events), machine.take()};
+                       std::move(events), std::move(firmware_log), machine.take()};
 }
 
 std::string describe_guest(const RunSettings& settings) {

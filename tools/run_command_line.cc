@@ -11,7 +11,8 @@ namespace {
 
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events"},
+                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
+                   "--firmware", "--firmware-log"},
     .flags = {"--help", "--version"},
 };
 
@@ -46,6 +47,8 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--pool", r.pool, check_path));
   DVM_TRY(take(words, "--on-panic", r.on_panic, parse_panic_policy));
   DVM_TRY(take(words, "--events", r.events, check_path));
+  DVM_TRY(take(words, "--firmware", r.firmware, check_path));
+  DVM_TRY(take(words, "--firmware-log", r.firmware_log, check_path));
   return r;
 }
 

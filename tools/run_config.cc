@@ -101,7 +101,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 11> kKeys = {{
+constexpr std::array<Key, 13> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -113,6 +113,8 @@ constexpr std::array<Key, 11> kKeys = {{
     {"pool", [](J v, R r) { return store(r.pool, path_of(v)); }},
     {"on_panic", [](J v, R r) { return store(r.on_panic, panic_policy_of(v)); }},
     {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
+    {"firmware", [](J v, R r) { return store(r.firmware, path_of(v)); }},
+    {"firmware_log", [](J v, R r) { return store(r.firmware_log, path_of(v)); }},
 }};
 
 std::string key_names() {

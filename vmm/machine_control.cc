@@ -105,17 +105,21 @@ void Machine::reset_devices() {
     rtc_set_memory_size(rtc, low, s.config.memory_bytes - low);
   });
   step(s.pm, kSciLine, acpi_irq, [](AcpiPmState& pm) { pm = {}; });
-  step(s.rng, kRngLine, rng_irq, [](VirtioPciState& rng) {
+  step(s.rng, kRngLine, rng_irq, [&](VirtioPciState& rng) {
     rng = make_virtio_rng();
-    virtio_assign_bars(rng, layout::kPciMmioBase);
+    // Else by the firmware.
+    if (!has_firmware()) virtio_assign_bars(rng, layout::kPciMmioBase);
   });
   step(s.pit, [](PitState& pit) { pit = {}; });
   step(s.i8042, [](I8042State& i8042) { i8042 = {}; });
   step(s.reset_port, [](ResetPortState& port) { port = {}; });
   step(s.pci_address, [](PciConfigAddress& address) { address = {}; });
   step(s.host_bridge, [](ConfigSpace& bridge) { bridge = make_host_bridge(); });
+  reset_firmware_devices();
   for (u32 i = 0; i < s.config.vcpus; ++i) {
-    lapic_reset(s.vcpus[i].lapic, s.vcpus[i].inbox, i, i == 0, true);
+    // A kernel that is booted directly is given x2APIC mode, as firmware might have; firmware itself
+    // starts with what a processor has after reset.
+    lapic_reset(s.vcpus[i].lapic, s.vcpus[i].inbox, i, i == 0, !has_firmware());
     s.vcpus[i].started.store(i == 0 ? 1 : 0);
     s.vcpus[i].run_state.store(VcpuRunState::absent);
   }
