@@ -83,7 +83,10 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   std::optional<Fd> firmware_log;
   if (settings.firmware_log) {
     auto file = Fd::open(*settings.firmware_log, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644);
-    if (!file) return usage_error("--firmware-log: {}", file.error().message);
+    if (!file) {
+      if (events) events->discard();
+      return usage_error("--firmware-log: {}", file.error().message);
+    }
     firmware_log = file.take();
   }
   auto machine = make_machine(settings, boot);

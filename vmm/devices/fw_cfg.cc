@@ -63,11 +63,12 @@ std::span<const u8> rest(const FwCfgState& state, const FwCfgContents& contents)
 
 Status read_to_memory(const FwCfgState& state, const FwCfgContents& contents,
                       const GuestMemory& memory, u64 address, u32 length) {
-  DVM_TRY(memory.span(address, length));  // all of it or nothing
+  DVM_ASSIGN(const auto to, memory.span(address, length));
   const auto from = rest(state, contents);
   const auto present = std::as_bytes(from.first(std::min<std::size_t>(length, from.size())));
-  DVM_TRY(memory.write(address, present));
-  return memory.fill(address + present.size(), length - present.size(), std::byte{0});
+  const auto zeros = std::ranges::copy(present, to.begin()).out;
+  std::fill(zeros, to.end(), std::byte{0});
+  return {};
 }
 
 bool transfer(FwCfgState& state, const FwCfgContents& contents, const GuestMemory& memory,
