@@ -25,7 +25,7 @@
 #include "vmm/kvm/kvm_api.h"
 #include "vmm/layout.h"
 #include "vmm/pci/host_bridge.h"
-#include "vmm/virtio/rng.h"
+#include "vmm/virtio/function.h"
 
 namespace dvm::vmm {
 
@@ -45,12 +45,13 @@ struct MachineConfig {
   u32 vcpus = 0;
   u32 nodes = 0;
   u32 exit_on_panic = 0;
+  std::array<FunctionConfig, kMaxFunctions> functions = only_rng();
   u32 firmware_bytes = 0;  // of its image; 0: a kernel is booted directly
   u32 firmware_log = 0;    // somebody listens to the debug port
-  u32 checksum = 0;        // CRC-32C of all bytes before it
+  u32 reserved = 0;
+  u32 checksum = 0;  // CRC-32C of all bytes before it
 };
-static_assert(sizeof(MachineConfig) == 112);
-u32 config_checksum(const MachineConfig& config);
+static_assert(sizeof(MachineConfig) == 120 + 64 * kMaxFunctions);
 
 u32 config_checksum(const MachineConfig& config);
 // The one door for a machine's limits; `name` is the pool's.
@@ -157,7 +158,7 @@ struct MachineState {
   DeviceCell<ResetPortState> reset_port;
   DeviceCell<PciConfigAddress> pci_address;
   DeviceCell<ConfigSpace> host_bridge;
-  DeviceCell<VirtioPciState> rng;
+  std::array<VirtioFunction, kMaxFunctions> functions;
   ConsoleOut console;
 
   // With firmware only (machine_firmware.cc).
