@@ -94,8 +94,8 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
     if (events) events->discard();
     return machine.error();
   }
-  return PreparedGuest{std::move(node_program), std::move(boot), std::move(folder),
-                       std::move(events), std::move(firmware_log), machine.take()};
+  return PreparedGuest{std::move(node_program), std::move(boot),         std::move(folder),
+                       std::move(events),       std::move(firmware_log), machine.take()};
 }
 
 std::string describe_guest(const RunSettings& settings) {

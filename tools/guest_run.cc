@@ -166,7 +166,8 @@ void GuestRun::drain_firmware_log() {
   std::array<char, 4096> part{};
   while (const std::size_t n = machine().firmware_log_output(part)) {
     // A file that takes no more ends the log, never the guest.
-    if (::write(guest_->firmware_log->get(), part.data(), n) < 0) return guest_->firmware_log.reset();
+    if (::write(guest_->firmware_log->get(), part.data(), n) < 0)
+      return guest_->firmware_log.reset();
   }
 }
 

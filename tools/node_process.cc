@@ -16,23 +16,17 @@ namespace {
 
 std::vector<std::string> node_arguments(const NodeLaunch& launch, u32 index) {
   const auto number = [](const Fd& fd) { return fmt::to_string(fd.get()); };
-  std::vector<std::string> words = {launch.program,
-                                    "--node",
-                                    fmt::to_string(index),
-                                    "--pool-fd",
-                                    number(launch.pool),
-                                    "--pool-name",
-                                    launch.pool_name,
-                                    "--lifeline-fd",
-                                    number(launch.lifeline)};
+  std::vector<std::string> words = {
+      launch.program,         "--node",      fmt::to_string(index), "--pool-fd",
+      number(launch.pool),    "--pool-name", launch.pool_name,      "--lifeline-fd",
+      number(launch.lifeline)};
   if (launch.boot.firmware) {
     words.insert(words.end(), {"--firmware-fd", number(*launch.boot.firmware), "--firmware-name",
                                launch.boot.firmware_name});
     return words;
   }
-  words.insert(words.end(),
-               {"--kernel-fd", number(launch.boot.kernel), "--kernel-name",
-                launch.boot.kernel_name, "--append", launch.boot.command_line});
+  words.insert(words.end(), {"--kernel-fd", number(launch.boot.kernel), "--kernel-name",
+                             launch.boot.kernel_name, "--append", launch.boot.command_line});
   if (launch.boot.initrd) {
     words.insert(words.end(), {"--initrd-fd", number(*launch.boot.initrd), "--initrd-name",
                                launch.boot.initrd_name});

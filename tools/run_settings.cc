@@ -24,11 +24,12 @@ Error count_error(std::string_view found, u32 max) {
   return usage_error("found '{}'; allowed: a whole number from 1 to {}", found, max);
 }
 
-// A kernel is booted directly, or firmware finds what to boot: what belongs to the one means nothing
-// to the other.
+// A kernel is booted directly, or firmware finds what to boot: what belongs to the one means
+// nothing to the other.
 Status check_boot(const RunRequest& r) {
   if (!r.kernel && !r.firmware)
-    return usage_error("nothing to boot: --kernel FILE or --firmware FILE is needed (dvm-run --help)");
+    return usage_error(
+        "nothing to boot: --kernel FILE or --firmware FILE is needed (dvm-run --help)");
   if (r.kernel && r.firmware)
     return usage_error("found --kernel and --firmware; allowed: one of them");
   if (!r.kernel && (r.initrd || r.append)) {

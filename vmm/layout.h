@@ -43,12 +43,12 @@ inline constexpr u64 kAcpiTablesEnd = 0x100000;
 inline constexpr u64 kKernelLoad = 0x100'0000;  // 16 MiB: x86's default physical load address
 
 // --- I/O ports ---------------------------------------------------------------------------------
-inline constexpr u16 kPitPort = 0x40;  // 8254, 4 ports
-inline constexpr u16 kPicPort = 0x20;    // 8259 master, 2 ports; with firmware only
-inline constexpr u16 kPic2Port = 0xa0;   // and slave
-inline constexpr u16 kElcrPort = 0x4d0;  // edge or level of the 8259s' inputs, 2 ports
-inline constexpr u16 kPortB = 0x61;    // PIT channel 2 gate and output
-inline constexpr u16 kPortA = 0x92;      // A20 gate and fast reset; with firmware only
+inline constexpr u16 kPitPort = 0x40;     // 8254, 4 ports
+inline constexpr u16 kPicPort = 0x20;     // 8259 master, 2 ports; with firmware only
+inline constexpr u16 kPic2Port = 0xa0;    // and slave
+inline constexpr u16 kElcrPort = 0x4d0;   // edge or level of the 8259s' inputs, 2 ports
+inline constexpr u16 kPortB = 0x61;       // PIT channel 2 gate and output
+inline constexpr u16 kPortA = 0x92;       // A20 gate and fast reset; with firmware only
 inline constexpr u16 kDebugPort = 0x402;  // SeaBIOS's log
 inline constexpr u16 kFwCfgPort = 0x510;  // QEMU's firmware configuration, 12 ports
 inline constexpr u16 kI8042Data = 0x60;

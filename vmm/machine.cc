@@ -79,10 +79,15 @@ Status Machine::open(fabric::Pool pool) {
 
 Status Machine::open_firmware(const hyperkernel::PageDirectory& directory) {
   const MachineConfig& config = state_->config;
-  DVM_ASSIGN(auto rom, hyperkernel::GuestView::map(pool_, directory,
-                                                   {firmware_part(config.memory_bytes)}));
+  DVM_ASSIGN(auto rom,
+             hyperkernel::GuestView::map(pool_, directory, {firmware_part(config.memory_bytes)}));
   rom_view_ = std::move(rom);
-  DVM_ASSIGN(fw_cfg_, make_fw_cfg({.vcpus = config.vcpus, .memory_bytes = config.memory_bytes}));
+  FirmwareMachine machine{.vcpus = config.vcpus, .memory_bytes = config.memory_bytes};
+  for (u32 i = 0; i < kMaxFunctions; ++i) {
+    if (config.functions[i].kind == FunctionKind::block)  // in the order in which they were given
+      machine.boot_order.push_back(disk_path(function_slot(i)));
+  }
+  DVM_ASSIGN(fw_cfg_, make_fw_cfg(machine));
   return {};
 }
 

@@ -10,13 +10,12 @@ namespace {
 constexpr u8 kPortA20 = 0x02, kPortAReset = 0x01;  // ICH9 datasheet, PORT92
 constexpr u32 kBootstrap = 0;                      // the vCPU that the 8259s are wired to
 
-constexpr bool in(u16 port, u16 first, u16 count) {
-  return port >= first && port - first < count;
-}
+constexpr bool in(u16 port, u16 first, u16 count) { return port >= first && port - first < count; }
 
 }  // namespace
 
-// --- 8259 ------------------------------------------------------------------------------------------
+// --- 8259
+// ------------------------------------------------------------------------------------------
 
 // A step of the 8259s, and its output on the bootstrap vCPU's LINT0. Returns who is to be kicked.
 // Comes after a device's lock, like the IOAPIC's, and never together with that.
@@ -47,11 +46,11 @@ Status Machine::acknowledge_pic(const std::function<Status(u8)>& inject) {
 }
 
 bool Machine::pic_hears_timer() {
-  return has_firmware() &&
-         look(state_->pic, [](const PicState& s) { return pic_hears(s, 0); });
+  return has_firmware() && look(state_->pic, [](const PicState& s) { return pic_hears(s, 0); });
 }
 
-// --- ports -----------------------------------------------------------------------------------------
+// --- ports
+// -----------------------------------------------------------------------------------------
 
 std::optional<u32> Machine::firmware_port_read(u16 port, u8 size) {
   if (!has_firmware() || !in(port, layout::kFwCfgPort, fw_cfg::kPorts)) return std::nullopt;
@@ -112,7 +111,8 @@ void Machine::firmware_port_write_byte(u16 port, u8 value) {
   }
 }
 
-// --- the firmware's log ------------------------------------------------------------------------------
+// --- the firmware's log
+// ------------------------------------------------------------------------------
 
 void Machine::debug_port_write(u8 value) {
   FirmwareLog& log = state_->firmware_log;
@@ -131,22 +131,21 @@ void Machine::debug_port_write(u8 value) {
 std::size_t Machine::firmware_log_output(std::span<char> to) {
   FirmwareLog& log = state_->firmware_log;
   const u64 first = log.consumed.load();
-  const u64 written =
-      look(state_->debug_port, [](const DebugPortState& s) { return s.written; });
+  const u64 written = look(state_->debug_port, [](const DebugPortState& s) { return s.written; });
   const std::size_t n = std::min<u64>(to.size(), written > first ? written - first : 0);
   for (std::size_t i = 0; i < n; ++i) to[i] = log.data[(first + i) % FirmwareLog::kBytes];
   log.consumed.store(first + n);
   return n;
 }
 
-// --- reset -----------------------------------------------------------------------------------------
+// --- reset
+// -----------------------------------------------------------------------------------------
 
 void Machine::reset_firmware_devices() {
   step_pic([](PicState& s) { s = {}; });
   step(state_->fw_cfg, [](FwCfgState& s) { s = {}; });
   if (!has_firmware()) return;
-  step(state_->rtc, kRtcLine, rtc_irq,
-       [&](RtcState& s) { rtc_set_boot(s, state_->config.vcpus); });
+  step(state_->rtc, kRtcLine, rtc_irq, [&](RtcState& s) { rtc_set_boot(s, state_->config.vcpus); });
 }
 
 }  // namespace dvm::vmm

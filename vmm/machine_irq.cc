@@ -39,7 +39,8 @@ bool post(VcpuRecord& v, const InterruptMessage& m) {
       return true;
     case DeliveryMode::sipi: post_sipi(v.inbox, v, m.vector); return true;
     case DeliveryMode::smi:
-    case DeliveryMode::ext_int: return false;  // no SMM; an 8259 is wired to LINT0, not to the IOAPIC
+    case DeliveryMode::ext_int:
+      return false;  // no SMM; an 8259 is wired to LINT0, not to the IOAPIC
   }
   return false;
 }

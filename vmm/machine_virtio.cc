@@ -233,8 +233,7 @@ void Machine::reset_function(u32 function) {
       s = make_function(config);
       s.generation = generation;
       // Else by the firmware.
-      if (!has_firmware())
-        virtio_assign_bars(s, layout::kPciMmioBase + function * kVirtioBarBytes);
+      if (!has_firmware()) virtio_assign_bars(s, layout::kPciMmioBase + function * kVirtioBarBytes);
     });
   }
   kick_all(changed, std::nullopt);

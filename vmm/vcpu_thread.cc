@@ -289,8 +289,7 @@ void VcpuThread::enter() {
   // A kick from here on finds in_guest and sends the signal; one from before is seen by the look
   // that follows.
   v_.run_state.store(VcpuRunState::in_guest, std::memory_order_seq_cst);
-  const bool overtaken =
-      has_work() || (run.request_interrupt_window == 0 && interrupt_waits());
+  const bool overtaken = has_work() || (run.request_interrupt_window == 0 && interrupt_waits());
   Result<int> entered = overtaken ? Result<int>(EINTR) : vcpu_.enter();
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
   pv_eoi_after_exit();

@@ -39,7 +39,7 @@ class VcpuThread {
   void pv_eoi_after_exit();
   void arm_timer();
   bool interrupt_waits() const;  // one that would be taken now, were interrupts on
-  bool has_work() const;  // something to look at before sleeping or entering the guest
+  bool has_work() const;         // something to look at before sleeping or entering the guest
   void sleep(VcpuRunState as);
   void park();
   void enter();

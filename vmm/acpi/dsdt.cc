@@ -101,13 +101,12 @@ Code panic_device() {
 
 // QEMU's docs/specs/fw_cfg: how an OS finds it once the firmware has gone.
 Code firmware_configuration() {
-  return aml::device(
-      "FWCF", aml::join({
-                  aml::name("_HID", aml::string("QEMU0002")),
-                  aml::name("_CRS", aml::resource_template(
-                                        {aml::io_ports(layout::kFwCfgPort, fw_cfg::kPorts)})),
-                  aml::name("_STA", aml::integer(0xb)),
-              }));
+  return aml::device("FWCF", aml::join({
+                                 aml::name("_HID", aml::string("QEMU0002")),
+                                 aml::name("_CRS", aml::resource_template({aml::io_ports(
+                                                       layout::kFwCfgPort, fw_cfg::kPorts)})),
+                                 aml::name("_STA", aml::integer(0xb)),
+                             }));
 }
 
 // _UID is the processor UID of the MADT (ACPI 6.5 §8.4).

@@ -61,8 +61,9 @@ inline constexpr u8 kMemoryAbove16M = 0x34;   // 2 bytes, 64 KiB units, below 4 
 inline constexpr u8 kMemoryAbove4G = 0x5b;    // 3 bytes, 64 KiB units
 
 // Where SeaBIOS looks (src/hw/rtc.h).
-inline constexpr u8 kBootFlag1 = 0x38;   // bits 7:4: the third device to try; bit 0: floppy unchecked
-inline constexpr u8 kBootFlag2 = 0x3d;   // the first and the second; 2 is the hard disk
+inline constexpr u8 kBootFlag1 =
+    0x38;  // bits 7:4: the third device to try; bit 0: floppy unchecked
+inline constexpr u8 kBootFlag2 = 0x3d;    // the first and the second; 2 is the hard disk
 inline constexpr u8 kStartedCpus = 0x5f;  // those beside the first
 
 }  // namespace rtc

@@ -1,5 +1,7 @@
 #include "vmm/firmware/fw_cfg_files.h"
 
+#include <fmt/format.h>
+
 #include "vmm/acpi/table_loader.h"
 #include "vmm/boot/e820.h"
 #include "vmm/firmware/smbios.h"
@@ -64,6 +66,10 @@ std::vector<FwCfgFile> small_files() {
 }
 
 }  // namespace
+
+std::string disk_path(u8 pci_slot) {
+  return fmt::format("/pci@i0cf8/scsi@{:x}/disk@0,0", pci_slot);
+}
 
 Result<FwCfgContents> make_fw_cfg(const FirmwareMachine& machine) {
   DVM_ASSIGN(auto acpi, make_loader_files({.vcpus = machine.vcpus, .firmware = true}));

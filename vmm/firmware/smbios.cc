@@ -101,7 +101,7 @@ Structure processor(u32 index) {  // §7.5: each vCPU a socket of its own, as th
   s.text(socket).add(kCentral).add(kOther).text(kMaker).zeros(8).text(kVersion);
   s.add(u8{0}).add(u16{0}).add(u16{0}).add(u16{0});  // voltage, clocks: unknown
   s.add(kEnabledAndPopulated).add(kOther);
-  s.add(kNoHandle).add(kNoHandle).add(kNoHandle);  // caches
+  s.add(kNoHandle).add(kNoHandle).add(kNoHandle);                       // caches
   s.add(u8{0}).add(u8{0}).add(u8{0}).add(u8{1}).add(u8{1}).add(u8{1});  // cores, enabled, threads
   s.add(k64Bit).add(u16{kOther});
   return s;
@@ -192,8 +192,7 @@ SmbiosTables make_smbios(const SmbiosMachine& machine) {
     add(array_address(handle++, part.gpa, part.bytes));
   add(system_boot());
   add(Structure(kEndOfTable, kEndHandle));
-  tables.entry_point =
-      entry_point(count, tables.structures.size(), static_cast<u16>(largest));
+  tables.entry_point = entry_point(count, tables.structures.size(), static_cast<u16>(largest));
   return tables;
 }
 

@@ -19,14 +19,14 @@ inline constexpr u8 kPicCascade = 2;  // the master's input that the slave drive
 
 // One 8259A. Member initialisers are the power-on state: every input masked.
 struct PicChip {
-  u8 irr = 0;    // requests; of a level-triggered input: its level
-  u8 isr = 0;    // in service
+  u8 irr = 0;  // requests; of a level-triggered input: its level
+  u8 isr = 0;  // in service
   u8 imr = 0xff;
-  u8 lines = 0;  // levels of the inputs
-  u8 elcr = 0;   // inputs that are level triggered
-  u8 base = 0;   // vector of input 0; the low three bits are 0
-  u8 lowest = 7;     // the input with the lowest priority
-  u8 next_icw = 0;   // the initialisation word that port 1 expects, 2 to 4; 0: none
+  u8 lines = 0;     // levels of the inputs
+  u8 elcr = 0;      // inputs that are level triggered
+  u8 base = 0;      // vector of input 0; the low three bits are 0
+  u8 lowest = 7;    // the input with the lowest priority
+  u8 next_icw = 0;  // the initialisation word that port 1 expects, 2 to 4; 0: none
   bool wants_icw4 = false;
   bool single = false;  // ICW1: no ICW3 comes
   bool auto_eoi = false;
