@@ -17,19 +17,22 @@ namespace {
 
 struct NodeOptions {
   u32 node = 0;
-  int pool_fd = -1, kernel_fd = -1, initrd_fd = -1, lifeline_fd = -1;
   std::vector<std::string> disks;
+  int pool_fd = -1, kernel_fd = -1, initrd_fd = -1, firmware_fd = -1, lifeline_fd = -1;
   std::string pool_name = "pool", kernel_name = "kernel", initrd_name = "initrd", append;
+  std::string firmware_name = "firmware";
 };
 
 void add_options(CLI::App& app, NodeOptions& o) {
   app.add_option("--node", o.node, "index of this node")->required();
   app.add_option("--pool-fd", o.pool_fd, "descriptor of the pool")->required();
   app.add_option("--pool-name", o.pool_name, "its name, for messages");
-  app.add_option("--kernel-fd", o.kernel_fd, "descriptor of the kernel")->required();
+  app.add_option("--kernel-fd", o.kernel_fd, "descriptor of the kernel");
   app.add_option("--kernel-name", o.kernel_name, "its name, for messages");
   app.add_option("--initrd-fd", o.initrd_fd, "descriptor of the initrd");
   app.add_option("--initrd-name", o.initrd_name, "its name, for messages");
+  app.add_option("--firmware-fd", o.firmware_fd, "descriptor of the firmware");
+  app.add_option("--firmware-name", o.firmware_name, "its name, for messages");
   app.add_option("--append", o.append, "the kernel's command line");
   app.add_option("--disk", o.disks, "a disk, as dvm-run describes it")->allow_extra_args(false);
   app.add_option("--lifeline-fd", o.lifeline_fd, "a pipe that ends when the launcher does")
@@ -43,7 +46,11 @@ Status run_node(NodeOptions& o) {
     return usage_error("--node {}: at most {}", o.node, vmm::layout::kMaxNodes - 1);
   DVM_ASSIGN(auto machine, vmm::Machine::attach(std::move(pool), vmm::kFirstNodeInstance + o.node));
   vmm::BootSource boot;
-  boot.kernel = Fd(o.kernel_fd);
+  if ((o.kernel_fd >= 0) == (o.firmware_fd >= 0))
+    return usage_error("either --kernel-fd or --firmware-fd");
+  if (o.kernel_fd >= 0) boot.kernel = Fd(o.kernel_fd);
+  if (o.firmware_fd >= 0) boot.firmware = Fd(o.firmware_fd);
+  boot.firmware_name = o.firmware_name;
   boot.kernel_name = o.kernel_name;
   if (o.initrd_fd >= 0) boot.initrd = Fd(o.initrd_fd);
   boot.initrd_name = o.initrd_name;

@@ -7,6 +7,7 @@
 #include "tools/guest_clock.h"
 #include "tools/node_process.h"
 #include "tools/size_text.h"
+#include "vmm/boot/firmware.h"
 #include "vmm/kvm_probe.h"
 
 namespace dvm::tools {
@@ -25,6 +26,7 @@ Status check_kvm() {
 }
 
 Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
+                                                   const vmm::BootSource& boot,
                                                    const GuestDisks& disks) {
   DVM_ASSIGN(const GuestClock clock, measure_guest_clock());
   vmm::MachineSpec spec;
@@ -34,6 +36,11 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
   spec.config.tsc_khz = clock.tsc_khz;
   spec.config.vcpus = settings.cpus;
   spec.config.nodes = settings.nodes;
+  if (boot.firmware) {
+    DVM_ASSIGN(const u64 bytes, vmm::check_firmware(*boot.firmware, boot.firmware_name));
+    spec.config.firmware_bytes = static_cast<u32>(bytes);
+  }
+  spec.config.firmware_log = settings.firmware_log ? 1 : 0;
   spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
@@ -53,6 +60,12 @@ std::string plural(u32 count, std::string_view noun) {
 
 Result<vmm::BootSource> open_boot_source(const RunSettings& settings) {
   vmm::BootSource boot;
+  if (settings.firmware) {
+    DVM_ASSIGN(boot.firmware, open_file("--firmware", *settings.firmware));
+    boot.firmware_name = *settings.firmware;
+    DVM_TRY(vmm::check_boot_source(boot, settings.memory));
+    return boot;
+  }
   DVM_ASSIGN(boot.kernel, open_file("--kernel", settings.kernel));
   boot.kernel_name = settings.kernel;
   if (settings.initrd) {
@@ -75,13 +88,23 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   if (settings.events) {
     DVM_ASSIGN(events, EventFile::open(*settings.events));
   }
-  auto machine = make_machine(settings, disks);
+  std::optional<Fd> firmware_log;
+  if (settings.firmware_log) {
+    auto file = Fd::open(*settings.firmware_log, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644);
+    if (!file) {
+      if (events) events->discard();
+      return usage_error("--firmware-log: {}", file.error().message);
+    }
+    firmware_log = file.take();
+  }
+  auto machine = make_machine(settings, boot, disks);
   if (!machine) {
     if (events) events->discard();
     return machine.error();
   }
-  return PreparedGuest{std::move(node_program), std::move(boot),  std::move(folder),
-                       std::move(events),       std::move(disks), machine.take()};
+  return PreparedGuest{std::move(node_program), std::move(boot),         std::move(folder),
+                       std::move(events),       std::move(firmware_log), std::move(disks),
+                       machine.take()};
 }
 
 std::string describe_guest(const RunSettings& settings) {

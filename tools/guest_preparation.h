@@ -19,13 +19,14 @@ struct PreparedGuest {
   vmm::BootSource boot;
   GuestFolder folder;
   std::optional<EventFile> events;
+  std::optional<Fd> firmware_log;
   GuestDisks disks;
   std::unique_ptr<vmm::Machine> machine;
 };
 
 // After an error nothing is left behind.
 Result<PreparedGuest> prepare_guest(const RunSettings& settings);
-// The kernel and initrd, opened and found fit for this guest.
+// The kernel and initrd, or the firmware, opened and found fit for this guest.
 Result<vmm::BootSource> open_boot_source(const RunSettings& settings);
 // Function 0 is the entropy device.
 inline constexpr u32 kFirstDiskFunction = 1;

@@ -109,6 +109,7 @@ void GuestRun::finish() {
   lifeline_.reset();
   if (output_) output_->give_up();
   console_watcher_.reset();
+  drain_firmware_log();
   input_.reset();
   event_watcher_.reset();
   phase_watcher_.reset();
@@ -165,10 +166,21 @@ std::optional<u64> GuestRun::look_at_events() {
   return std::nullopt;
 }
 
+void GuestRun::drain_firmware_log() {
+  if (!guest_->firmware_log) return;
+  std::array<char, 4096> part{};
+  while (const std::size_t n = machine().firmware_log_output(part)) {
+    // A file that takes no more ends the log, never the guest.
+    if (::write(guest_->firmware_log->get(), part.data(), n) < 0)
+      return guest_->firmware_log.reset();
+  }
+}
+
 // The first byte goes out at once; those that follow within a millisecond go together, so that a
 // guest that prints a lot does not wake us for each.
 std::optional<u64> GuestRun::look_at_console() {
   const bool any = output_->drain();
+  drain_firmware_log();
   const auto retry = input_ ? input_->push() : std::nullopt;
   if (any) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   return retry;

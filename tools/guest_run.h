@@ -33,6 +33,7 @@ class GuestRun {
   std::optional<u64> look_at_phase();
   std::optional<u64> look_at_events();
   std::optional<u64> look_at_console();
+  void drain_firmware_log();
 
   vmm::Machine& machine() { return *guest_->machine; }
 

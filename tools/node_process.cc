@@ -16,21 +16,17 @@ namespace {
 
 std::vector<std::string> node_arguments(const NodeLaunch& launch, u32 index) {
   const auto number = [](const Fd& fd) { return fmt::to_string(fd.get()); };
-  std::vector<std::string> words = {launch.program,
-                                    "--node",
-                                    fmt::to_string(index),
-                                    "--pool-fd",
-                                    number(launch.pool),
-                                    "--pool-name",
-                                    launch.pool_name,
-                                    "--kernel-fd",
-                                    number(launch.boot.kernel),
-                                    "--kernel-name",
-                                    launch.boot.kernel_name,
-                                    "--append",
-                                    launch.boot.command_line,
-                                    "--lifeline-fd",
-                                    number(launch.lifeline)};
+  std::vector<std::string> words = {
+      launch.program,         "--node",      fmt::to_string(index), "--pool-fd",
+      number(launch.pool),    "--pool-name", launch.pool_name,      "--lifeline-fd",
+      number(launch.lifeline)};
+  if (launch.boot.firmware) {
+    words.insert(words.end(), {"--firmware-fd", number(*launch.boot.firmware), "--firmware-name",
+                               launch.boot.firmware_name});
+    return words;
+  }
+  words.insert(words.end(), {"--kernel-fd", number(launch.boot.kernel), "--kernel-name",
+                             launch.boot.kernel_name, "--append", launch.boot.command_line});
   if (launch.boot.initrd) {
     words.insert(words.end(), {"--initrd-fd", number(*launch.boot.initrd), "--initrd-name",
                                launch.boot.initrd_name});
@@ -48,7 +44,8 @@ class SpawnPlan {
     ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     ::posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO, STDOUT_FILENO);
     keep(launch.pool.get());
-    keep(launch.boot.kernel.get());
+    if (launch.boot.kernel.valid()) keep(launch.boot.kernel.get());
+    if (launch.boot.firmware) keep(launch.boot.firmware->get());
     if (launch.boot.initrd) keep(launch.boot.initrd->get());
     keep(launch.lifeline.get());
     for (const int fd : launch.more_descriptors) keep(fd);

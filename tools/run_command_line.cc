@@ -11,7 +11,8 @@ namespace {
 
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events"},
+                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
+                   "--firmware", "--firmware-log"},
     .flags = {"--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -52,6 +53,8 @@ Result<RunRequest> read_request(const CommandWords& words) {
     if (!disk.ok()) return usage_error("--disk: {}", disk.error().message);
     r.disks.push_back(disk.take());
   }
+  DVM_TRY(take(words, "--firmware", r.firmware, check_path));
+  DVM_TRY(take(words, "--firmware-log", r.firmware_log, check_path));
   return r;
 }
 

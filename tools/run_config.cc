@@ -108,7 +108,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 12> kKeys = {{
+constexpr std::array<Key, 14> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -121,6 +121,8 @@ constexpr std::array<Key, 12> kKeys = {{
     {"on_panic", [](J v, R r) { return store(r.on_panic, panic_policy_of(v)); }},
     {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
     {"disks", [](J v, R r) { return store_all(r.disks, disk_options_of(v)); }},
+    {"firmware", [](J v, R r) { return store(r.firmware, path_of(v)); }},
+    {"firmware_log", [](J v, R r) { return store(r.firmware_log, path_of(v)); }},
 }};
 
 std::string key_names() {

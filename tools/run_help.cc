@@ -12,6 +12,7 @@ std::string run_help() {
 
 SYNOPSIS
   dvm-run --kernel FILE [--initrd FILE] [--append TEXT] [--nodes N] [--cpus M] [--memory SIZE] ...
+  dvm-run --firmware FILE [--firmware-log FILE] [--nodes N] [--cpus M] [--memory SIZE] ...
   dvm-run --config FILE.json [OPTION...]
 
 DESCRIPTION
@@ -21,7 +22,13 @@ DESCRIPTION
   emulated).
 
 OPTIONS
-  --kernel FILE       Linux kernel image, bzImage. Needed, here or in the configuration.
+  --kernel FILE       Linux kernel image, bzImage, booted directly. This or firmware is needed, here
+                      or in the configuration.
+  --firmware FILE     A PC BIOS that finds what to boot, in place of a kernel: a multiple of 64 KiB,
+                      up to 1 MiB. Debian's SeaBIOS is {firmware}.
+                      Its screen is the serial port.
+  --firmware-log FILE Write what SeaBIOS logs to this file. Default: SeaBIOS logs nothing, which is
+                      faster.
   --initrd FILE       Initial RAM disk. Default: none.
   --append TEXT       Kernel command line. Default: empty. For text that starts with '-' write
                       --append=TEXT.
@@ -45,7 +52,8 @@ OPTIONS
   --config FILE.json  Read options from a JSON object with the keys kernel, initrd, append, nodes,
                       cpus, memory ("512M" or bytes), placement ([0,0,1,1]), name, pool, on_panic,
                       events, disks (an array of objects with path, readonly, format, cache,
-                      discard, serial). The command line wins over the file. Paths are relative to the
+                      discard, serial), firmware, firmware_log. The command line wins over the
+                      file. Paths are relative to the
                       current folder.
   --version           Print the version.
   --help              Print this.
@@ -76,6 +84,8 @@ EXAMPLES
 )",
                      fmt::arg("nodes", kMaxNodes), fmt::arg("disks", GuestDisks::kMax),
                      fmt::arg("cpus", kMaxVcpus), fmt::arg("min_memory", format_size(kMinMemory)),
+                     fmt::arg("firmware", kDefaultFirmware),
+                     fmt::arg("min_memory", format_size(kMinMemory)),
                      fmt::arg("max_memory", format_size(kMaxMemory)));
 }
 

@@ -25,6 +25,24 @@ Error count_error(std::string_view found, u32 max) {
   return usage_error("found '{}'; allowed: a whole number from 1 to {}", found, max);
 }
 
+// A kernel is booted directly, or firmware finds what to boot: what belongs to the one means
+// nothing to the other.
+Status check_boot(const RunRequest& r) {
+  if (!r.kernel && !r.firmware && r.disks.empty()) {
+    return usage_error(
+        "nothing to boot: --kernel FILE, --disk IMG or --firmware FILE is needed (dvm-run --help)");
+  }
+  if (r.kernel && r.firmware)
+    return usage_error("found --kernel and --firmware; allowed: one of them");
+  if (!r.kernel && (r.initrd || r.append)) {
+    return usage_error("found {} without --kernel; allowed: with a kernel that is booted directly",
+                       r.initrd ? "--initrd" : "--append");
+  }
+  if (r.kernel && r.firmware_log)
+    return usage_error("found --firmware-log with --kernel; allowed: with firmware");
+  return {};
+}
+
 }  // namespace
 
 RunRequest override_with(RunRequest base, RunRequest over) {
@@ -34,6 +52,8 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.name, over.name);
   take_over(base.pool, over.pool);
   take_over(base.events, over.events);
+  take_over(base.firmware, over.firmware);
+  take_over(base.firmware_log, over.firmware_log);
   take_over(base.nodes, over.nodes);
   take_over(base.cpus, over.cpus);
   take_over(base.memory, over.memory);
@@ -44,9 +64,11 @@ RunRequest override_with(RunRequest base, RunRequest over) {
 }
 
 Result<RunSettings> settle(RunRequest request, std::string default_name) {
-  if (!request.kernel) return usage_error("no kernel: --kernel FILE is needed (dvm-run --help)");
+  DVM_TRY(check_boot(request));
   RunSettings settings;
-  settings.kernel = std::move(*request.kernel);
+  settings.kernel = request.kernel.value_or("");
+  if (!request.kernel) settings.firmware = request.firmware.value_or(std::string(kDefaultFirmware));
+  settings.firmware_log = std::move(request.firmware_log);
   settings.initrd = std::move(request.initrd);
   settings.append = request.append.value_or("");
   settings.nodes = request.nodes.value_or(settings.nodes);

@@ -17,7 +17,7 @@ enum class PanicPolicy { reboot, exit };
 
 // One source's words; what it does not mention is absent. Each value is in its own range already.
 struct RunRequest {
-  std::optional<std::string> kernel, initrd, append, name, pool, events;
+  std::optional<std::string> kernel, initrd, append, name, pool, events, firmware, firmware_log;
   std::optional<u32> nodes, cpus;
   std::optional<u64> memory;
   std::optional<std::vector<u16>> placement;
@@ -25,8 +25,13 @@ struct RunRequest {
   std::vector<DiskOption> disks;  // those of the command line come after those of the file
 };
 
+// SeaBIOS, as Debian's package `seabios` installs it.
+inline constexpr std::string_view kDefaultFirmware = "/usr/share/seabios/bios-256k.bin";
+
 struct RunSettings {
-  std::string kernel;
+  std::string kernel;                   // empty: there is firmware
+  std::optional<std::string> firmware;  // when no kernel is booted directly
+  std::optional<std::string> firmware_log;
   std::optional<std::string> initrd;
   std::string append;
   u32 nodes = 1;

@@ -15,9 +15,19 @@ inline constexpr u64 kPciMmioBase = 0xc000'0000;  // window for BARs, up to the 
 inline constexpr u64 kPciMmioEnd = 0xfec0'0000;
 inline constexpr u64 kIoApicBase = 0xfec0'0000;     // the address every PC chipset uses
 inline constexpr u64 kLocalApicBase = 0xfee0'0000;  // Intel SDM vol. 3A §11.4.1
-// Three pages that VMX needs for real mode; below the firmware window, as in QEMU.
-inline constexpr u64 kKvmIdentityMap = 0xfffb'c000;
-inline constexpr u64 kKvmTss = 0xfffb'd000;
+// Four pages that VMX needs for real mode; below the largest firmware, where QEMU has them, too.
+inline constexpr u64 kKvmIdentityMap = 0xfeff'c000;
+inline constexpr u64 kKvmTss = 0xfeff'd000;
+// The firmware's image ends at 4 GiB. The frames behind it are a huge page, so that a pool on
+// hugetlbfs can hold them; only as much of it as the image is long is shown to the guest.
+inline constexpr u64 kFirmwareWindow = 0xffe0'0000;
+inline constexpr u64 kFirmwareWindowBytes = 2 * kMiB;
+inline constexpr u64 kMaxFirmware = 1 * kMiB;
+inline constexpr u64 kResetVector = 0xffff'fff0;  // Intel SDM vol. 3A §9.1.4
+// Below 1 MiB a PC has adapters' ROMs, then the firmware's last 128 KiB. All of it is RAM here.
+inline constexpr u64 kAdapterRoms = 0xc0000;
+inline constexpr u64 kLowFirmwareMax = 128 * kKiB;
+inline constexpr u64 kLowFirmwareEnd = 1 * kMiB;
 
 // --- boot structures below 1 MiB (usable RAM that the kernel releases, but for the ACPI area) ----
 inline constexpr u64 kBootGdt = 0x500;
@@ -33,8 +43,14 @@ inline constexpr u64 kAcpiTablesEnd = 0x100000;
 inline constexpr u64 kKernelLoad = 0x100'0000;  // 16 MiB: x86's default physical load address
 
 // --- I/O ports ---------------------------------------------------------------------------------
-inline constexpr u16 kPitPort = 0x40;  // 8254, 4 ports
-inline constexpr u16 kPortB = 0x61;    // PIT channel 2 gate and output
+inline constexpr u16 kPitPort = 0x40;     // 8254, 4 ports
+inline constexpr u16 kPicPort = 0x20;     // 8259 master, 2 ports; with firmware only
+inline constexpr u16 kPic2Port = 0xa0;    // and slave
+inline constexpr u16 kElcrPort = 0x4d0;   // edge or level of the 8259s' inputs, 2 ports
+inline constexpr u16 kPortB = 0x61;       // PIT channel 2 gate and output
+inline constexpr u16 kPortA = 0x92;       // A20 gate and fast reset; with firmware only
+inline constexpr u16 kDebugPort = 0x402;  // SeaBIOS's log
+inline constexpr u16 kFwCfgPort = 0x510;  // QEMU's firmware configuration, 12 ports
 inline constexpr u16 kI8042Data = 0x60;
 inline constexpr u16 kI8042Command = 0x64;    // 0xfe pulses the reset line
 inline constexpr u16 kRtcPort = 0x70;         // index and data

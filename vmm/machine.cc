@@ -8,15 +8,18 @@
 #include "fabric/crc32c.h"
 #include "fabric/fabric_state.h"
 #include "vmm/boot/e820.h"
+#include "vmm/firmware/fw_cfg_files.h"
 
 namespace dvm::vmm {
 using fabric::RegionKind;
 
 Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
   fabric::PoolSpec pool;
+  const u64 frames_bytes = spec.config.memory_bytes +
+                           (spec.config.firmware_bytes == 0 ? 0 : layout::kFirmwareWindowBytes);
   pool.path = spec.pool_path;
   pool.name = spec.config.name.data();
-  pool.frames_bytes = spec.config.memory_bytes;
+  pool.frames_bytes = frames_bytes;
   pool.metadata = {
       {RegionKind::instances, fabric::kInstancesVersion, sizeof(fabric::InstanceTable)},
       {RegionKind::events, fabric::kEventsVersion, sizeof(fabric::EventLog)},
@@ -25,7 +28,7 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
       {RegionKind::faults, fabric::kFaultsVersion, sizeof(fabric::FaultBoard)},
       {RegionKind::health, fabric::kHealthVersion, sizeof(fabric::HealthTable)},
       {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
-       spec.config.memory_bytes / kPageBytes * sizeof(u64)}};
+       frames_bytes / kPageBytes * sizeof(u64)}};
   return fabric::Pool::create(pool);
 }
 
@@ -72,6 +75,20 @@ Status Machine::open(fabric::Pool pool) {
   DVM_ASSIGN(auto view, hyperkernel::GuestView::map(pool_, directory,
                                                     ram_layout(state_->config.memory_bytes)));
   view_ = std::move(view);
+  return has_firmware() ? open_firmware(directory) : Status();
+}
+
+Status Machine::open_firmware(const hyperkernel::PageDirectory& directory) {
+  const MachineConfig& config = state_->config;
+  DVM_ASSIGN(auto rom,
+             hyperkernel::GuestView::map(pool_, directory, {firmware_part(config.memory_bytes)}));
+  rom_view_ = std::move(rom);
+  FirmwareMachine machine{.vcpus = config.vcpus, .memory_bytes = config.memory_bytes};
+  for (u32 i = 0; i < kMaxFunctions; ++i) {
+    if (config.functions[i].kind == FunctionKind::block)  // in the order in which they were given
+      machine.boot_order.push_back(disk_path(function_slot(i)));
+  }
+  DVM_ASSIGN(fw_cfg_, make_fw_cfg(machine));
   return {};
 }
 

@@ -54,6 +54,9 @@ class Machine {
   const MachineConfig& config() const { return state_->config; }
   Status check_cpu_model() const;  // recorded, and as it was recorded
   const hyperkernel::GuestMemory& memory() const { return view_->memory(); }
+  bool has_firmware() const { return state_->config.firmware_bytes != 0; }
+  // The frames behind the firmware's image (layout::kFirmwareWindow); no device reaches them.
+  const hyperkernel::GuestMemory& rom() const { return rom_view_.memory(); }
   fabric::InstanceId self() const { return self_; }
   fabric::InstanceTable& instances() { return *instances_; }
   fabric::EventLog& events() { return *events_; }
@@ -104,6 +107,8 @@ class Machine {
   void set_line(u8 pin, u8 source, bool high);
   void end_of_interrupt(u8 vector);  // a level-triggered vector ended at some local APIC
   void carry_out(const LapicAction& action, u32 vcpu);
+  // The processor's answer to the 8259s: gives the vector to `inject`, if one still waits.
+  Status acknowledge_pic(const std::function<Status(u8)>& inject);
   // Makes the vCPU look at its inbox, wherever it is.
   void kick(u32 vcpu, Sender sender);
 
@@ -121,6 +126,9 @@ class Machine {
   std::size_t console_output(std::span<char> to);
   // Types `from` into the serial port; returns how many bytes it had room for.
   std::size_t console_input(std::span<const char> from);
+
+  // Moves up to to.size() bytes of the firmware's log out; 0 when none. By the console's owner.
+  std::size_t firmware_log_output(std::span<char> to);
 
   // --- control (machine_control.cc)
   // ----------------------------------------------------------------
@@ -141,6 +149,7 @@ class Machine {
  private:
   Machine() = default;
   Status open(fabric::Pool pool);
+  Status open_firmware(const hyperkernel::PageDirectory& directory);
   static Result<fabric::Pool> make_pool(const MachineSpec& spec);
 
   template <typename T, typename Step>
@@ -157,6 +166,15 @@ class Machine {
   auto step_pit(Step&& fn);
   template <typename Read>
   auto read_function(u32 function, Read&& fn);
+  VcpuSet step_pic(const std::function<void(PicState&)>& fn);
+  VcpuSet drive_pic(u8 pin, bool high);
+  bool pic_hears_timer();
+  std::optional<u32> firmware_port_read(u16 port, u8 size);
+  bool firmware_port_write(u16 port, u8 size, u32 value);
+  u8 firmware_port_read_byte(u16 port);
+  void firmware_port_write_byte(u16 port, u8 value);
+  void debug_port_write(u8 value);
+  void reset_firmware_devices();
   void write_function(u32 function,
                       const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write);
   VcpuSet post_msi(const Msi& message);
@@ -198,6 +216,8 @@ class Machine {
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
   std::optional<hyperkernel::GuestView> view_;
+  hyperkernel::GuestView rom_view_;  // of nothing without firmware
+  FwCfgContents fw_cfg_;
   std::array<QueueServer*, kMaxFunctions> servers_{};
 };
 

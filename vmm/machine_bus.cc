@@ -58,6 +58,7 @@ u32 Machine::port_read(u16 port, u8 size) {
     return step(state_->pm, kSciLine, acpi_irq,
                 [&](AcpiPmState& s) { return acpi_pm_read(s, offset, size); });
   }
+  if (const auto value = firmware_port_read(port, size)) return *value;
   u32 value = 0;  // every other device has 8-bit registers: wider accesses are split, as on ISA
   for (u8 i = 0; i < size; ++i) value |= port_read_byte(static_cast<u16>(port + i)) << (8 * i);
   return value;
@@ -83,6 +84,7 @@ void Machine::port_write(u16 port, u8 size, u32 value) {
          [&](AcpiPmState& s) { acpi_pm_write(s, offset, size, value, effects); });
     return apply(effects);
   }
+  if (firmware_port_write(port, size, value)) return;
   for (u8 i = 0; i < size; ++i)
     port_write_byte(static_cast<u16>(port + i), static_cast<u8>(value >> (8 * i)));
 }
@@ -108,7 +110,7 @@ u32 Machine::port_read_byte(u16 port) {
       });
     case layout::kPvpanicPort: return pvpanic_read();
     case layout::kResetPort: return look(state_->reset_port, reset_port_read);
-    default: return 0xff;
+    default: return firmware_port_read_byte(port);
   }
 }
 
@@ -140,7 +142,7 @@ void Machine::port_write_byte(u16 port, u8 value) {
     case layout::kResetPort:
       step(state_->reset_port, [&](ResetPortState& s) { reset_port_write(s, value, effects); });
       break;
-    default: break;
+    default: return firmware_port_write_byte(port, value);
   }
   apply(effects);
 }

@@ -135,6 +135,9 @@ void Machine::mend_devices() {
   step(state_->reset_port, nothing);
   step(state_->pci_address, nothing);
   step(state_->host_bridge, nothing);
+  step(state_->fw_cfg, nothing);
+  step(state_->debug_port, nothing);
+  kick_all(step_pic(nothing), std::nullopt);
   kick_all(step_ioapic([](auto&) { return IoApicMessages{}; }), std::nullopt);
   ring_everyone();
   fabric::ring(state_->console.produced);
@@ -147,7 +150,7 @@ std::optional<u64> Machine::next_device_deadline() {
   // Nobody hears a pulse on a masked pin, so no need to wake for it.
   const bool pit_masked = read_ioapic(
       [](const IoApicState& s) { return (s.redirection[layout::kPitGsi] & (1u << 16)) != 0; });
-  if (pit_masked) return rtc;
+  if (pit_masked && !pic_hears_timer()) return rtc;
   const auto pit = step_pit([&](const PitState& s) { return pit_next_deadline(s, now); });
   return pit && (!rtc || *pit < *rtc) ? pit : rtc;
 }

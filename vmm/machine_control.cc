@@ -111,8 +111,11 @@ void Machine::reset_devices() {
   step(s.reset_port, [](ResetPortState& port) { port = {}; });
   step(s.pci_address, [](PciConfigAddress& address) { address = {}; });
   step(s.host_bridge, [](ConfigSpace& bridge) { bridge = make_host_bridge(); });
+  reset_firmware_devices();
   for (u32 i = 0; i < s.config.vcpus; ++i) {
-    lapic_reset(s.vcpus[i].lapic, s.vcpus[i].inbox, i, i == 0, true);
+    // A kernel that is booted directly is given x2APIC mode, as firmware might have; firmware
+    // itself starts with what a processor has after reset.
+    lapic_reset(s.vcpus[i].lapic, s.vcpus[i].inbox, i, i == 0, !has_firmware());
     s.vcpus[i].started.store(i == 0 ? 1 : 0);
     s.vcpus[i].run_state.store(VcpuRunState::absent);
   }

@@ -39,7 +39,8 @@ bool post(VcpuRecord& v, const InterruptMessage& m) {
       return true;
     case DeliveryMode::sipi: post_sipi(v.inbox, v, m.vector); return true;
     case DeliveryMode::smi:
-    case DeliveryMode::ext_int: return false;  // no SMM, no 8259
+    case DeliveryMode::ext_int:
+      return false;  // no SMM; an 8259 is wired to LINT0, not to the IOAPIC
   }
   return false;
 }
@@ -106,7 +107,9 @@ void Machine::kick(u32 vcpu, Sender sender) {
 }
 
 VcpuSet Machine::drive_line(u8 pin, u8 source, bool high) {
-  return step_ioapic([&](IoApicState& s) { return ioapic_set_line(s, pin, source, high); });
+  const VcpuSet changed =
+      step_ioapic([&](IoApicState& s) { return ioapic_set_line(s, pin, source, high); });
+  return has_firmware() ? changed | drive_pic(pin, high) : changed;
 }
 
 void Machine::set_line(u8 pin, u8 source, bool high) {

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "fabric/crc32c.h"
+#include "vmm/boot/firmware.h"
 #include "vmm/machine_state.h"
 #include "vmm/virtio/registers.h"
 
@@ -105,6 +106,7 @@ Status check_config(const MachineConfig& c, std::string_view name) {
   if (c.vcpus == 0 || c.vcpus > layout::kMaxVcpus || c.nodes == 0 || c.nodes > layout::kMaxNodes ||
       c.tsc_khz == 0 || c.memory_bytes < layout::kMinMemory ||
       c.memory_bytes > layout::kMaxMemory || !is_aligned(c.memory_bytes, kPageBytes) ||
+      c.firmware_bytes > layout::kMaxFirmware || !is_aligned(c.firmware_bytes, kFirmwareUnit) ||
       c.name.back() != '\0') {
     return error("pool {}: machine record out of range: {} vCPUs, {} nodes, {} bytes", name,
                  c.vcpus, c.nodes, c.memory_bytes);

@@ -12,6 +12,8 @@
 #include "vmm/boot/entry_state.h"
 #include "vmm/device_cell.h"
 #include "vmm/devices/acpi_pm.h"
+#include "vmm/devices/debug_port.h"
+#include "vmm/devices/fw_cfg.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/pit.h"
 #include "vmm/devices/reset_port.h"
@@ -19,6 +21,7 @@
 #include "vmm/devices/serial.h"
 #include "vmm/irq/ioapic.h"
 #include "vmm/irq/lapic.h"
+#include "vmm/irq/pic.h"
 #include "vmm/kvm/kvm_api.h"
 #include "vmm/layout.h"
 #include "vmm/pci/host_bridge.h"
@@ -43,10 +46,12 @@ struct MachineConfig {
   u32 nodes = 0;
   u32 exit_on_panic = 0;
   std::array<FunctionConfig, kMaxFunctions> functions = only_rng();
+  u32 firmware_bytes = 0;  // of its image; 0: a kernel is booted directly
+  u32 firmware_log = 0;    // somebody listens to the debug port
   u32 reserved = 0;
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
-static_assert(sizeof(MachineConfig) == 112 + 64 * kMaxFunctions);
+static_assert(sizeof(MachineConfig) == 120 + 64 * kMaxFunctions);
 
 u32 config_checksum(const MachineConfig& config);
 // The one door for a machine's limits; `name` is the pool's.
@@ -125,6 +130,13 @@ struct ConsoleOut {
   std::array<char, kBytes> data;
 };
 
+// The firmware's log on its way out: byte n is in data[n % kBytes].
+struct FirmwareLog {
+  static constexpr u64 kBytes = 64 * kKiB;
+  std::atomic<u64> consumed;  // moved on by the console's owner only
+  std::array<char, kBytes> data;
+};
+
 struct PciConfigAddress {
   u32 value = 0;  // port 0xcf8
 };
@@ -148,6 +160,12 @@ struct MachineState {
   DeviceCell<ConfigSpace> host_bridge;
   std::array<VirtioFunction, kMaxFunctions> functions;
   ConsoleOut console;
+
+  // With firmware only (machine_firmware.cc).
+  DeviceCell<PicState> pic;
+  DeviceCell<FwCfgState> fw_cfg;
+  DeviceCell<DebugPortState> debug_port;
+  FirmwareLog firmware_log;
 };
 
 // What never changes again by its checksum, what does by its range.

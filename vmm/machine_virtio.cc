@@ -234,7 +234,8 @@ void Machine::reset_function(u32 function) {
       const u32 generation = s.generation + 1;
       s = make_function(config, state_->functions[function].capacity.load());
       s.generation = generation;
-      virtio_assign_bars(s, layout::kPciMmioBase + function * kVirtioBarBytes);
+      // Else by the firmware.
+      if (!has_firmware()) virtio_assign_bars(s, layout::kPciMmioBase + function * kVirtioBarBytes);
     });
   }
   kick_all(changed, std::nullopt);

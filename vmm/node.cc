@@ -115,7 +115,8 @@ Status Node::carry_out_reset() {
   machine_->reset_devices();
   if (s.cpu.count.load() == 0) DVM_TRY(record_cpu_model());
   const MachineConfig& config = machine_->config();
-  DVM_ASSIGN(s.entry, load_guest(boot_, machine_->memory(), config.memory_bytes, config.vcpus));
+  DVM_ASSIGN(s.entry, load_guest(boot_, machine_->memory(), config.memory_bytes, config.vcpus,
+                                 machine_->rom()));
   machine_->log_event(next == 1 ? EventKind::machine_started : EventKind::guest_reset,
                       next == 1
                           ? std::array<u64, 3>{machine_->config().nodes, machine_->config().vcpus,
@@ -152,6 +153,8 @@ Status Node::start_vcpus() {
   DVM_TRY(machine_->check_cpu_model());
   DVM_TRY(check_cpu_offers(supported, {s.cpu.entries.data(), s.cpu.count.load()}));
   DVM_TRY(vm.map_memory(machine_->memory()));
+  if (machine_->has_firmware())
+    DVM_TRY(vm.map_rom(machine_->rom(), machine_->config().firmware_bytes));
   vm_ = std::make_unique<Vm>(std::move(vm));
   for (u32 i = 0; i < machine_->config().vcpus; ++i) {
     if (s.vcpus[i].node.load() != index_) continue;

@@ -186,19 +186,23 @@ Status VcpuThread::start_at(u8 sipi_vector) {
 void VcpuThread::deliver_interrupt() {
   kvm_run& run = vcpu_.run();
   run.request_interrupt_window = 0;
-  auto vector = lapic_pending(v_.lapic, v_.inbox);
-  if (!vector) return;
+  if (!interrupt_waits()) return;
   if (halted_ && v_.interruptible_halt.load(std::memory_order_relaxed) == 0) return;
   halted_ = false;
   if (run.ready_for_interrupt_injection == 0) {
     run.request_interrupt_window = 1;
     return;
   }
-  if (auto s = vcpu_.inject_interrupt(*vector); !s.ok()) return fail(s.error().message);
-  lapic_accept(v_.lapic, v_.inbox, *vector);
+  if (lapic_takes_ext_int(v_.lapic, v_.inbox)) {
+    const auto s = machine_.acknowledge_pic([&](u8 v) { return vcpu_.inject_interrupt(v); });
+    if (!s.ok()) return fail(s.error().message);
+  } else if (const auto vector = lapic_pending(v_.lapic, v_.inbox)) {
+    if (auto s = vcpu_.inject_interrupt(*vector); !s.ok()) return fail(s.error().message);
+    lapic_accept(v_.lapic, v_.inbox, *vector);
+  }
   ++v_.counters.injected;
   run.ready_for_interrupt_injection = 0;  // KVM's answer is older than this injection
-  run.request_interrupt_window = lapic_pending(v_.lapic, v_.inbox) ? 1 : 0;
+  run.request_interrupt_window = interrupt_waits() ? 1 : 0;
 }
 
 // PV EOI (Linux Documentation/virt/kvm/x86/msr.rst, MSR_KVM_PV_EOI_EN), run by us because the
@@ -241,6 +245,10 @@ void VcpuThread::arm_timer() {
   ::timer_settime(timer_, TIMER_ABSTIME, &when, nullptr);
 }
 
+bool VcpuThread::interrupt_waits() const {
+  return lapic_takes_ext_int(v_.lapic, v_.inbox) || lapic_pending(v_.lapic, v_.inbox).has_value();
+}
+
 bool VcpuThread::has_work() const {
   if (machine_.state().control.phase.load() != Phase::running || v_.inbox.signals.load() != 0)
     return true;
@@ -253,7 +261,7 @@ void VcpuThread::sleep(VcpuRunState as) {
   v_.run_state.store(as, std::memory_order_seq_cst);
   const bool interrupted = as == VcpuRunState::halted &&
                            v_.interruptible_halt.load(std::memory_order_relaxed) != 0 &&
-                           lapic_pending(v_.lapic, v_.inbox).has_value();
+                           interrupt_waits();
   if (!interrupted && !has_work()) {
     std::optional<u64> until;
     if (v_.lapic.deadline_tsc != 0) until = machine_.tsc_to_monotonic_ns(v_.lapic.deadline_tsc);
@@ -281,8 +289,7 @@ void VcpuThread::enter() {
   // A kick from here on finds in_guest and sends the signal; one from before is seen by the look
   // that follows.
   v_.run_state.store(VcpuRunState::in_guest, std::memory_order_seq_cst);
-  const bool overtaken =
-      has_work() || (run.request_interrupt_window == 0 && lapic_pending(v_.lapic, v_.inbox));
+  const bool overtaken = has_work() || (run.request_interrupt_window == 0 && interrupt_waits());
   Result<int> entered = overtaken ? Result<int>(EINTR) : vcpu_.enter();
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
   pv_eoi_after_exit();

@@ -38,7 +38,8 @@ class VcpuThread {
   void pv_eoi_before_entry();
   void pv_eoi_after_exit();
   void arm_timer();
-  bool has_work() const;  // something to look at before sleeping or entering the guest
+  bool interrupt_waits() const;  // one that would be taken now, were interrupts on
+  bool has_work() const;         // something to look at before sleeping or entering the guest
   void sleep(VcpuRunState as);
   void park();
   void enter();

@@ -20,12 +20,14 @@ std::span<std::byte> region(Machine& machine, RegionKind kind, u32 version) {
 
 }  // namespace
 
-MachineHarness::MachineHarness(u32 vcpus) {
+MachineHarness::MachineHarness(u32 vcpus, u32 firmware_bytes) {
   vmm::MachineSpec spec;
   std::strcpy(spec.config.name.data(), "fuzz");
   spec.config.memory_bytes = vmm::layout::kMinMemory;
   spec.config.tsc_khz = 2'000'000;
   spec.config.vcpus = vcpus;
+  spec.config.firmware_bytes = firmware_bytes;
+  spec.config.firmware_log = firmware_bytes == 0 ? 0 : 1;
   spec.config.nodes = 1;
   auto made = Machine::create(spec);
   FUZZ_CHECK(made.ok());
@@ -85,8 +87,8 @@ void MachineHarness::check() {
   const MachineState& s = machine_->state();
   for (const fabric::PoolLock* lock :
        {&s.ioapic.lock, &s.serial.lock, &s.rtc.lock, &s.pit.lock, &s.pm.lock, &s.i8042.lock,
-        &s.reset_port.lock, &s.pci_address.lock, &s.host_bridge.lock, &s.functions[0].device.lock,
-        &s.functions[0].queues[0].lock})
+        &s.reset_port.lock, &s.pci_address.lock, &s.host_bridge.lock, &s.pic.lock, &s.fw_cfg.lock,
+        &s.debug_port.lock, &s.functions[0].device.lock, &s.functions[0].queues[0].lock})
     FUZZ_CHECK(lock->owner.load() == 0);
   FUZZ_CHECK(s.control.phase.load() <= vmm::Phase::stopped);
   FUZZ_CHECK(s.console.consumed.load() <= s.serial.published().tx_count);

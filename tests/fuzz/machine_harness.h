@@ -12,7 +12,7 @@ namespace dvm::fuzz {
 
 class MachineHarness {
  public:
-  explicit MachineHarness(u32 vcpus);
+  explicit MachineHarness(u32 vcpus, u32 firmware_bytes = 0);
   void reset();  // before each input
   void check();  // after it
   vmm::Machine& machine() { return *machine_; }

@@ -132,7 +132,12 @@ TEST_P(RunOptionsRefused, WithOneClearLine) {
 INSTANTIATE_TEST_SUITE_P(
     All, RunOptionsRefused,
     ::testing::Values(
-        BadInput{{}, {"--kernel"}}, BadInput{{"--nodes", "2"}, {"no kernel"}},
+        BadInput{{}, {"--kernel"}}, BadInput{{"--nodes", "2"}, {"nothing to boot"}},
+        BadInput{{"--kernel", "k", "--firmware", "f"}, {"--firmware", "one of them"}},
+        BadInput{{"--firmware", "f", "--initrd", "i"}, {"--initrd", "without --kernel"}},
+        BadInput{{"--firmware", "f", "--append", "a"}, {"--append", "without --kernel"}},
+        BadInput{{"--kernel", "k", "--firmware-log", "l"}, {"--firmware-log", "with firmware"}},
+        BadInput{{"--firmware", ""}, {"--firmware", "empty path"}},
         BadInput{{"--kernel"}, {"--kernel", "no value"}},
         BadInput{{"--kernel="}, {"--kernel", "no value"}},
         BadInput{{"--kernel", ""}, {"--kernel", "empty"}},

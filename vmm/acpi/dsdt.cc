@@ -5,6 +5,7 @@
 #include "vmm/acpi/aml.h"
 #include "vmm/acpi/resource.h"
 #include "vmm/acpi/table.h"
+#include "vmm/devices/fw_cfg.h"
 #include "vmm/layout.h"
 #include "vmm/pci/host_bridge.h"
 
@@ -98,6 +99,16 @@ Code panic_device() {
       }));
 }
 
+// QEMU's docs/specs/fw_cfg: how an OS finds it once the firmware has gone.
+Code firmware_configuration() {
+  return aml::device("FWCF", aml::join({
+                                 aml::name("_HID", aml::string("QEMU0002")),
+                                 aml::name("_CRS", aml::resource_template({aml::io_ports(
+                                                       layout::kFwCfgPort, fw_cfg::kPorts)})),
+                                 aml::name("_STA", aml::integer(0xb)),
+                             }));
+}
+
 // _UID is the processor UID of the MADT (ACPI 6.5 §8.4).
 Code processors(u32 vcpus) {
   std::vector<Code> devices;
@@ -118,10 +129,11 @@ Code soft_off() {
 
 }  // namespace
 
-std::vector<u8> make_dsdt(u32 vcpus) {
+std::vector<u8> make_dsdt(u32 vcpus, bool has_fw_cfg) {
   constexpr u8 kRevision = 2;  // integers are 64 bits wide
-  const Code devices = aml::join({pci_root(), motherboard(), serial_port(), real_time_clock(),
-                                  panic_device(), processors(vcpus)});
+  const Code devices =
+      aml::join({pci_root(), motherboard(), serial_port(), real_time_clock(), panic_device(),
+                 has_fw_cfg ? firmware_configuration() : Code(), processors(vcpus)});
   return TableBuilder("DSDT", kRevision)
       .add_bytes(aml::scope("\\_SB", devices))
       .add_bytes(soft_off())

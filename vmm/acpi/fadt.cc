@@ -15,8 +15,6 @@ constexpr std::size_t kFadtBytes = 276;
 // Offsets, ACPI 6.5 table 5.9. What is not named here is 0: no SMI command port (ACPI is always on,
 // §5.2.9 "SMI_CMD"), no PM timer, no GPE blocks, no PM1b and PM2.
 enum Offset : std::size_t {
-  kFirmwareCtrl = 36,
-  kDsdt = 40,
   kProfile = 45,
   kSciInt = 46,
   kPm1aEvent = 56,
@@ -30,7 +28,6 @@ enum Offset : std::size_t {
   kResetRegister = 116,
   kResetValue = 128,
   kMinorVersion = 131,
-  kXDsdt = 140,
   kXPm1aEvent = 148,
   kXPm1aControl = 172,
   kHypervisor = 268,
@@ -69,8 +66,8 @@ std::vector<u8> make_fadt(u64 facs, u64 dsdt) {
   TableBuilder fadt("FACP", kMajor);
   fadt.pad_to(kFadtBytes);
   // Either FIRMWARE_CTRL or its 64-bit form; of the DSDT's two addresses the OS takes the second.
-  fadt.put(kFirmwareCtrl, static_cast<u32>(facs));
-  fadt.put(kDsdt, static_cast<u32>(dsdt)).put(kXDsdt, dsdt);
+  fadt.put(kFadtFirmwareCtrl, static_cast<u32>(facs));
+  fadt.put(kFadtDsdt, static_cast<u32>(dsdt)).put(kFadtXDsdt, dsdt);
   fadt.put(kProfile, kEnterpriseServer);
   fadt.put(kSciInt, u16{layout::kSciGsi});
   fadt.put(kPm1aEvent, u32{layout::kPmEventPort}).put(kPm1EventLength, kPm1EventBytes);

@@ -8,6 +8,11 @@
 
 namespace dvm::vmm {
 
+// Where the FADT holds addresses (ACPI 6.5 table 5.9).
+inline constexpr u32 kFadtFirmwareCtrl = 36;  // 4 bytes
+inline constexpr u32 kFadtDsdt = 40;          // 4
+inline constexpr u32 kFadtXDsdt = 140;        // 8
+
 std::vector<u8> make_fadt(u64 facs, u64 dsdt);
 std::vector<u8> make_facs();
 

@@ -13,7 +13,7 @@ constexpr u8 kSourceOverride = 2, kSourceOverrideBytes = 10;
 constexpr u8 kLocalApicNmi = 4, kLocalApicNmiBytes = 6;
 
 constexpr u32 kEnabled = 1;
-constexpr u32 kNoPic = 0;  // MADT flags: PCAT_COMPAT clear, there is no 8259
+constexpr u32 kPcatCompat = 1;  // MADT flags: there is a pair of 8259s, to be masked
 constexpr u8 kIsaBus = 0;
 constexpr u16 kConforms = 0;  // MPS INTI flags (table 5.26): as the bus has it
 constexpr u16 kLevelActiveHigh = 3 << 2 | 1 << 0;
@@ -27,9 +27,9 @@ void add_override(TableBuilder& madt, u8 isa_irq, u32 gsi, u16 flags) {
 
 }  // namespace
 
-std::vector<u8> make_madt(u32 vcpus) {
+std::vector<u8> make_madt(u32 vcpus, bool has_pic) {
   TableBuilder madt("APIC", 5);
-  madt.add(static_cast<u32>(layout::kLocalApicBase)).add(kNoPic);
+  madt.add(static_cast<u32>(layout::kLocalApicBase)).add(has_pic ? kPcatCompat : u32{0});
   for (u32 i = 0; i < vcpus; ++i) {
     const u8 id = static_cast<u8>(i);
     madt.add(kLocalApic).add(kLocalApicBytes).add(id).add(id).add(kEnabled);

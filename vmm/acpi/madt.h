@@ -7,6 +7,6 @@
 
 namespace dvm::vmm {
 
-std::vector<u8> make_madt(u32 vcpus);
+std::vector<u8> make_madt(u32 vcpus, bool has_pic);
 
 }  // namespace dvm::vmm

@@ -6,7 +6,7 @@
 namespace dvm::vmm {
 namespace {
 
-constexpr std::size_t kLengthOffset = 4, kChecksumOffset = 9;
+constexpr std::size_t kLengthOffset = 4;
 constexpr std::string_view kOemTableId = "DVMTABLE";  // eight characters
 constexpr std::string_view kCreatorId = "DVM ";       // four
 constexpr u32 kRevision = 1;                          // of our tables, and of their builder
@@ -47,8 +47,8 @@ TableBuilder& TableBuilder::pad_to(std::size_t end) {
 
 std::vector<u8> TableBuilder::finish() {
   put(kLengthOffset, static_cast<u32>(bytes_.size()));
-  put(kChecksumOffset, u8{0});
-  put(kChecksumOffset, acpi_checksum(bytes_.data(), bytes_.size()));
+  put(kTableChecksum, u8{0});
+  put(kTableChecksum, acpi_checksum(bytes_.data(), bytes_.size()));
   return std::move(bytes_);
 }
 

@@ -11,6 +11,12 @@ namespace dvm::vmm {
 
 inline constexpr std::string_view kOemId = "DVM   ";  // six characters
 inline constexpr std::size_t kTableHeaderBytes = 36;
+inline constexpr u32 kTableChecksum = 9;  // its offset in the header
+
+// The RSDP (ACPI 6.5 §5.2.5.3). The first checksum covers what ACPI 1.0 knew.
+inline constexpr u32 kRsdpChecksum = 8, kRsdpExtendedChecksum = 32;
+inline constexpr u32 kRsdpRsdt = 16, kRsdpXsdt = 24;
+inline constexpr u32 kRsdpAcpi1Bytes = 20, kRsdpBytes = 36;
 
 // So that all bytes sum to 0 modulo 256.
 u8 acpi_checksum(const u8* bytes, std::size_t count);

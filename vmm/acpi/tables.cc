@@ -1,5 +1,6 @@
 #include "vmm/acpi/tables.h"
 
+#include <algorithm>
 #include <span>
 
 #include "vmm/acpi/dsdt.h"
@@ -12,13 +13,8 @@
 namespace dvm::vmm {
 namespace {
 
-constexpr u64 kTableAlignment = 64;  // the FACS's (ACPI 6.5 §5.2.10), enough for all
-constexpr std::size_t kRsdpBytes = 36;
-
-// ACPI 6.5 §5.2.5.3. The first checksum covers what ACPI 1.0 knew.
 std::vector<u8> make_rsdp(u64 rsdt, u64 xsdt) {
   constexpr std::string_view kSignature = "RSD PTR ";
-  constexpr std::size_t kAcpi1Bytes = 20, kChecksum = 8, kExtendedChecksum = 32;
   std::vector<u8> bytes(kRsdpBytes);
   const auto put = [&bytes](std::size_t offset, u64 value, unsigned count) {
     for (unsigned i = 0; i < count; ++i) bytes[offset + i] = static_cast<u8>(value >> (8 * i));
@@ -26,27 +22,28 @@ std::vector<u8> make_rsdp(u64 rsdt, u64 xsdt) {
   std::copy(kSignature.begin(), kSignature.end(), bytes.begin());
   std::copy(kOemId.begin(), kOemId.end(), bytes.begin() + 9);
   bytes[15] = 2;  // revision
-  put(16, rsdt, 4);
+  put(kRsdpRsdt, rsdt, 4);
   put(20, kRsdpBytes, 4);
-  put(24, xsdt, 8);
-  bytes[kChecksum] = acpi_checksum(bytes.data(), kAcpi1Bytes);
-  bytes[kExtendedChecksum] = acpi_checksum(bytes.data(), kRsdpBytes);
+  put(kRsdpXsdt, xsdt, 8);
+  bytes[kRsdpChecksum] = acpi_checksum(bytes.data(), kRsdpAcpi1Bytes);
+  bytes[kRsdpExtendedChecksum] = acpi_checksum(bytes.data(), kRsdpBytes);
   return bytes;
 }
 
 // Gives out addresses one after the other.
 class Area {
  public:
+  explicit Area(u64 base) : next_(base) {}
   u64 place(std::vector<AcpiTable>& tables, std::string signature, std::vector<u8> bytes) {
     const u64 gpa = next_;
-    next_ = align_up(gpa + bytes.size(), kTableAlignment);
+    next_ = align_up(gpa + bytes.size(), kAcpiAlignment);
     tables.push_back({std::move(signature), gpa, std::move(bytes)});
     return gpa;
   }
   u64 end() const { return next_; }
 
  private:
-  u64 next_ = layout::kAcpiTables;
+  u64 next_;
 };
 
 }  // namespace
@@ -56,13 +53,12 @@ Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config) {
     return usage_error("{} vCPUs; the ACPI tables describe 1 to {}", config.vcpus, kMaxAcpiVcpus);
   }
   std::vector<AcpiTable> tables;
-  Area area;
-  area.place(tables, "RSD PTR ", std::vector<u8>(kRsdpBytes));  // filled in last
+  Area area(config.base);
   const u64 facs = area.place(tables, "FACS", make_facs());
-  const u64 dsdt = area.place(tables, "DSDT", make_dsdt(config.vcpus));
+  const u64 dsdt = area.place(tables, "DSDT", make_dsdt(config.vcpus, config.firmware));
   std::vector<u64> roots;  // what RSDT and XSDT point to
   roots.push_back(area.place(tables, "FACP", make_fadt(facs, dsdt)));
-  roots.push_back(area.place(tables, "APIC", make_madt(config.vcpus)));
+  roots.push_back(area.place(tables, "APIC", make_madt(config.vcpus, config.firmware)));
   roots.push_back(area.place(tables, "MCFG", make_mcfg()));
 
   TableBuilder rsdt("RSDT", 1);
@@ -73,10 +69,12 @@ Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config) {
   }
   const u64 rsdt_gpa = area.place(tables, "RSDT", rsdt.finish());
   const u64 xsdt_gpa = area.place(tables, "XSDT", xsdt.finish());
-  tables.front().bytes = make_rsdp(rsdt_gpa, xsdt_gpa);
-  if (area.end() > layout::kAcpiTablesEnd) {
+  area.place(tables, "RSD PTR ", make_rsdp(rsdt_gpa, xsdt_gpa));
+  std::ranges::rotate(tables, tables.end() - 1);
+  constexpr u64 kRoom = layout::kAcpiTablesEnd - layout::kAcpiTables;
+  if (area.end() - config.base > kRoom) {
     return error("the ACPI tables take {:#x} bytes; there is room for {:#x}",
-                 area.end() - layout::kAcpiTables, layout::kAcpiTablesEnd - layout::kAcpiTables);
+                 area.end() - config.base, kRoom);
   }
   return tables;
 }

@@ -16,6 +16,21 @@ std::vector<RamPart> ram_layout(u64 ram_bytes) {
   return parts;
 }
 
+RamPart firmware_part(u64 ram_bytes) {
+  return {layout::kFirmwareWindow, layout::kFirmwareWindowBytes, ram_bytes};
+}
+
+std::vector<E820Entry> firmware_memory_map(u64 ram_bytes) {
+  using enum E820Type;
+  std::vector<E820Entry> map;
+  for (const RamPart& part : ram_layout(ram_bytes)) map.push_back({part.gpa, part.bytes, ram});
+  map.push_back({layout::kEcamBase, layout::kEcamBytes, reserved});
+  map.push_back(
+      {layout::kKvmIdentityMap, layout::kHighRamStart - layout::kKvmIdentityMap, reserved});
+  std::ranges::sort(map, {}, &E820Entry::gpa);
+  return map;
+}
+
 std::vector<E820Entry> memory_map(u64 ram_bytes) {
   using enum E820Type;
   std::vector<E820Entry> map;

@@ -25,7 +25,13 @@ u64 low_ram_end(u64 ram_bytes);
 // RAM without holes from 0 up to the PCI hole, the rest from 4 GiB. `ram_bytes` is whole pages.
 std::vector<RamPart> ram_layout(u64 ram_bytes);
 
+// The frames behind the firmware's image, which follow those of RAM.
+RamPart firmware_part(u64 ram_bytes);
+
 // What the guest may use and what it must leave alone: sorted, no overlaps, every ram entry is RAM.
 std::vector<E820Entry> memory_map(u64 ram_bytes);
+// The same for firmware, which itself sets apart what it uses: all RAM, and what is none but looks
+// free. Sorted.
+std::vector<E820Entry> firmware_memory_map(u64 ram_bytes);
 
 }  // namespace dvm::vmm

@@ -11,6 +11,7 @@ namespace {
 
 constexpr u64 kCr0Pe = 1u << 0, kCr0Mp = 1u << 1, kCr0Et = 1u << 4, kCr0Ne = 1u << 5;
 constexpr u64 kCr0Wp = 1u << 16, kCr0Pg = 1u << 31;
+constexpr u64 kCr0CacheOff = 3u << 29;  // CD and NW
 constexpr u64 kCr4Pae = 1u << 5;
 constexpr u64 kEferLme = 1u << 8, kEferLma = 1u << 10;
 constexpr u64 kRflagsReserved = 1u << 1;  // always one
@@ -83,9 +84,32 @@ Status write_page_tables(const hyperkernel::GuestMemory& memory) {
   return {};
 }
 
+// SDM vol. 3A table 9-1. The code segment's base is what its selector would not give: the first
+// far jump takes it away.
+void fill_reset_sregs(const EntryState& entry, kvm_sregs& sregs) {
+  constexpr u16 kLimit = 0xffff;
+  kvm_segment data{};
+  data.limit = kLimit;
+  data.type = kTypeData;
+  data.present = data.s = 1;
+  sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+  sregs.cs = data;
+  sregs.cs.type = kTypeCode;
+  sregs.cs.selector = 0xf000;
+  sregs.cs.base = entry.rip & ~u64{kLimit};
+  sregs.tr = system_segment(kTypeTssBusy, kLimit);
+  sregs.ldt = system_segment(kTypeLdt, kLimit);
+  sregs.gdt = {};
+  sregs.idt = {};
+  sregs.gdt.limit = sregs.idt.limit = kLimit;
+  sregs.cr0 = kCr0CacheOff | kCr0Et;
+  sregs.cr2 = sregs.cr3 = sregs.cr4 = sregs.cr8 = sregs.efer = 0;
+}
+
 }  // namespace
 
 Status write_boot_structures(const hyperkernel::GuestMemory& memory, EntryMode mode) {
+  if (mode == EntryMode::reset) return {};
   std::array<u64, kGdtEntries> gdt{};
   gdt[kCodeSelector / 8] = descriptor(code_segment(mode));
   gdt[kDataSelector / 8] = descriptor(data_segment());
@@ -95,6 +119,7 @@ Status write_boot_structures(const hyperkernel::GuestMemory& memory, EntryMode m
 }
 
 void fill_entry_sregs(const EntryState& entry, kvm_sregs& sregs) {
+  if (entry.mode == EntryMode::reset) return fill_reset_sregs(entry, sregs);
   const bool long_mode = entry.mode == EntryMode::long64;
   sregs.cs = code_segment(entry.mode);
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data_segment();
@@ -118,7 +143,9 @@ void fill_entry_regs(const EntryState& entry, kvm_regs& regs) {
   regs = {};
   regs.rip = entry.rip;
   regs.rflags = kRflagsReserved;
-  if (entry.mode == EntryMode::long64) {
+  if (entry.mode == EntryMode::reset) {
+    regs.rip = entry.rip & 0xffff;  // the rest is in the code segment's base
+  } else if (entry.mode == EntryMode::long64) {
     regs.rsi = entry.boot_data;
     regs.rsp = layout::kBootStackTop;
   } else {

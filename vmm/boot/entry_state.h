@@ -12,6 +12,7 @@ namespace dvm::vmm {
 enum class EntryMode {
   long64,       // Linux's 64-bit boot protocol: paging on, the first 4 GiB mapped one to one
   protected32,  // PVH: flat 32-bit protected mode, no paging
+  reset,        // firmware: real mode at the reset vector
 };
 
 struct EntryState {
@@ -22,7 +23,7 @@ struct EntryState {
   bool operator==(const EntryState&) const = default;
 };
 
-// The GDT and, for long64, the page tables.
+// The GDT and, for long64, the page tables. Nothing for reset: the firmware has its own.
 Status write_boot_structures(const hyperkernel::GuestMemory& memory, EntryMode mode);
 
 // Sets all that decides how the CPU runs, whatever was there before; keeps apic_base (the local

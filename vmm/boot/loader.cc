@@ -7,6 +7,7 @@
 #include "vmm/boot/bzimage.h"
 #include "vmm/boot/command_line.h"
 #include "vmm/boot/e820.h"
+#include "vmm/boot/firmware.h"
 #include "vmm/boot/initrd.h"
 #include "vmm/boot/pvh.h"
 #include "vmm/boot/zero_page.h"
@@ -85,12 +86,17 @@ Result<EntryState> load_kernel(const Plan& plan, const GuestMemory& memory, u64 
 }  // namespace
 
 Status check_boot_source(const BootSource& source, u64 ram_bytes) {
+  if (source.firmware) {
+    DVM_TRY(check_firmware(*source.firmware, source.firmware_name));
+    return {};
+  }
   DVM_ASSIGN(const auto plan, make_plan(source, ram_bytes));
   return {};
 }
 
 Result<EntryState> load_guest(const BootSource& source, const GuestMemory& memory, u64 ram_bytes,
-                              u32 vcpus) {
+                              u32 vcpus, const GuestMemory& rom) {
+  if (source.firmware) return load_firmware(*source.firmware, source.firmware_name, memory, rom);
   DVM_ASSIGN(const auto plan, make_plan(source, ram_bytes));
   DVM_ASSIGN(const u64 rsdp, write_acpi_tables(memory, {.vcpus = vcpus}));
   DVM_ASSIGN(const EntryState entry, load_kernel(plan, memory, ram_bytes, rsdp));

@@ -12,19 +12,23 @@
 namespace dvm::vmm {
 
 // The names are what the user called the files, for messages.
+// A kernel, or firmware: then `firmware` is there, and nothing else is used.
 struct BootSource {
   Fd kernel;  // a bzImage, or an ELF with a PVH entry point
   std::string kernel_name;
   std::optional<Fd> initrd;
   std::string initrd_name;
   std::string command_line;
+  std::optional<Fd> firmware;  // a BIOS image
+  std::string firmware_name;
 };
 
 // All that can be wrong with the user's words and files, found without guest memory.
 Status check_boot_source(const BootSource& source, u64 ram_bytes);
 
-// `ram_bytes` is what ram_layout() (e820.h) was given to make `memory`.
+// `ram_bytes` is what ram_layout() (e820.h) was given to make `memory`; `rom` is where a firmware's
+// image goes.
 Result<EntryState> load_guest(const BootSource& source, const hyperkernel::GuestMemory& memory,
-                              u64 ram_bytes, u32 vcpus);
+                              u64 ram_bytes, u32 vcpus, const hyperkernel::GuestMemory& rom = {});
 
 }  // namespace dvm::vmm

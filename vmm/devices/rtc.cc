@@ -262,6 +262,12 @@ void rtc_reset(RtcState& state) {
   state.reg_c = 0;
 }
 
+void rtc_set_boot(RtcState& state, u32 vcpus) {
+  state.ram[kBootFlag1] = 0;
+  state.ram[kBootFlag2] = 2;
+  state.ram[kStartedCpus] = static_cast<u8>(vcpus - 1);
+}
+
 void rtc_set_memory_size(RtcState& state, u64 bytes_below_4g, u64 bytes_above_4g) {
   const auto above = [&](u64 start) { return bytes_below_4g > start ? bytes_below_4g - start : 0; };
   store_le(state, kBaseMemory, 2, std::min<u64>(bytes_below_4g / kKiB, 640));

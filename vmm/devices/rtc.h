@@ -60,6 +60,12 @@ inline constexpr u8 kExtendedMemory2 = 0x30;  // the same
 inline constexpr u8 kMemoryAbove16M = 0x34;   // 2 bytes, 64 KiB units, below 4 GiB
 inline constexpr u8 kMemoryAbove4G = 0x5b;    // 3 bytes, 64 KiB units
 
+// Where SeaBIOS looks (src/hw/rtc.h).
+inline constexpr u8 kBootFlag1 =
+    0x38;  // bits 7:4: the third device to try; bit 0: floppy unchecked
+inline constexpr u8 kBootFlag2 = 0x3d;    // the first and the second; 2 is the hard disk
+inline constexpr u8 kStartedCpus = 0x5f;  // those beside the first
+
 }  // namespace rtc
 
 // The clock's second is  base + guest_offset + (now_ns + phase_ns) / 10^9.  `base` follows the
@@ -97,6 +103,7 @@ bool rtc_irq(const RtcState& state);
 
 // The machine's reset line: interrupts are off, the battery keeps the rest ("RESET").
 void rtc_reset(RtcState& state);
+void rtc_set_boot(RtcState& state, u32 vcpus);  // for firmware: CPUs, and hard disks only
 void rtc_set_memory_size(RtcState& state, u64 bytes_below_4g, u64 bytes_above_4g);
 
 }  // namespace dvm::vmm

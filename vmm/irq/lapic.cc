@@ -250,6 +250,13 @@ std::optional<u8> lapic_pending(const LapicState& s, const LapicInbox& inbox) {
   return vector;
 }
 
+bool lapic_takes_ext_int(const LapicState& s, const LapicInbox& inbox) {
+  if (inbox.ext_int.load() == 0) return false;
+  constexpr u32 kMode = 7u << 8;
+  return s.mode.load(std::memory_order_relaxed) == 0 ||
+         (s.lvt[kLvtLint0] & (kLvtMasked | kMode)) == kMode;
+}
+
 void lapic_accept(LapicState& s, LapicInbox& inbox, u8 vector) {
   inbox.irr[vector / 32].fetch_and(~bit_of(vector), std::memory_order_acq_rel);
   s.isr[vector / 32] |= bit_of(vector);

@@ -23,6 +23,7 @@ struct LapicInbox {
   std::array<std::atomic<u32>, 8> irr;  // requested vectors
   std::array<std::atomic<u32>, 8> tmr;  // set: the vector's last request was level triggered
   std::atomic<u32> signals;
+  std::atomic<u32> ext_int;  // the level of LINT0, which the 8259s drive (vCPU 0's only)
 };
 
 enum LvtIndex : u8 {
@@ -97,6 +98,9 @@ std::optional<u8> lapic_pending(const LapicState& s, const LapicInbox& inbox);
 // Any requested vector, masked by priority or not.
 bool lapic_any_requested(const LapicInbox& inbox);
 // IRR to ISR: the vector is being delivered to the vCPU.
+// The 8259s' interrupt is the processor's: LINT0 passes it on, or there is no local APIC in the way
+// (§11.5.1, delivery mode ExtINT; §11.4.3).
+bool lapic_takes_ext_int(const LapicState& s, const LapicInbox& inbox);
 void lapic_accept(LapicState& s, LapicInbox& inbox, u8 vector);
 std::optional<u8> lapic_highest_in_service(const LapicState& s);
 

@@ -150,15 +150,24 @@ Status Vm::enable_msr_exits() {
 }
 
 Status Vm::map_memory(const hyperkernel::GuestMemory& memory) {
-  u32 slot = 0;
-  for (const auto& range : memory.ranges()) {
-    kvm_userspace_memory_region region{};
-    region.slot = slot++;
-    region.guest_phys_addr = range.gpa;
-    region.memory_size = range.bytes;
-    region.userspace_addr = reinterpret_cast<u64>(range.host);
-    DVM_TRY(kvm_ioctl(vm_, KVM_SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION", &region));
-  }
+  for (const auto& range : memory.ranges()) DVM_TRY(map(range, 0));
+  return {};
+}
+
+Status Vm::map_rom(const hyperkernel::GuestMemory& rom, u64 bytes) {
+  const u64 gpa = layout::kHighRamStart - bytes;
+  DVM_ASSIGN(const auto image, rom.span(gpa, bytes));
+  return map({gpa, bytes, image.data()}, KVM_MEM_READONLY);
+}
+
+Status Vm::map(const hyperkernel::RamRange& range, u32 flags) {
+  kvm_userspace_memory_region region{};
+  region.slot = slots_++;
+  region.flags = flags;
+  region.guest_phys_addr = range.gpa;
+  region.memory_size = range.bytes;
+  region.userspace_addr = reinterpret_cast<u64>(range.host);
+  DVM_TRY(kvm_ioctl(vm_, KVM_SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION", &region));
   return {};
 }
 

@@ -52,14 +52,18 @@ class Vm {
  public:
   static Result<Vm> create();
   Status map_memory(const hyperkernel::GuestMemory& memory);
+  // The last `bytes` before 4 GiB, read-only: a write there comes as an MMIO exit.
+  Status map_rom(const hyperkernel::GuestMemory& rom, u64 bytes);
   Result<Vcpu> create_vcpu(u32 id);
   // What KVM of this host can offer a guest.
   Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
 
  private:
   Status enable_msr_exits();
+  Status map(const hyperkernel::RamRange& range, u32 flags);
   Fd kvm_;
   Fd vm_;
+  u32 slots_ = 0;
 };
 
 }  // namespace dvm::vmm
