@@ -35,16 +35,16 @@ write_grub() { # DISK
   dd if="$core" of="$1" bs=512 seek="$boot_at" conv=notrunc status=none
   rm "$core"
   dd if="$grub_files/boot.img" of="$1" bs=440 count=1 conv=notrunc status=none
-  le64 "$boot_at" | poke "$1" $((0x5c))
-  le64 $((boot_at + 1)) | poke "$1" $((boot_at * 512 + 0x1f4))
-  printf "\\x$(printf %02x $(((sectors - 1) & 255)))\\x$(printf %02x $(((sectors - 1) >> 8)))" |
-    poke "$1" $((boot_at * 512 + 0x1fc))
+  little_endian 8 "$boot_at" | poke "$1" $((0x5c))
+  little_endian 8 $((boot_at + 1)) | poke "$1" $((boot_at * 512 + 0x1f4))
+  little_endian 2 $((sectors - 1)) | poke "$1" $((boot_at * 512 + 0x1fc))
 }
 
-le64() { # NUMBER, below 2^32
-  local shift
-  for shift in 0 8 16 24; do printf "\\x$(printf %02x $((($1 >> shift) & 255)))"; done
-  printf '\0\0\0\0'
+little_endian() { # BYTES NUMBER
+  local byte
+  for ((byte = 0; byte < $1; byte++)); do
+    printf '%b' "\\x$(printf %02x $((($2 >> (8 * byte)) & 255)))"
+  done
 }
 
 poke() { dd of="$1" bs=1 seek="$2" conv=notrunc status=none; } # FILE OFFSET
