@@ -63,6 +63,25 @@ check "a lab in the lab runs natively" "$(cat "$work/shared/inner" 2>/dev/null)"
 code signal
 check "killed by a signal" "$code" 137
 
+# A disk in one: readable, writable, and as it was when the lab has ended.
+head -c 2097152 "$work/input" > "$work/disk"
+truncate -s 3M "$work/disk"
+before=$(sum "$work/disk")
+in_disk=$(cat <<'INSIDE'
+sha256sum < "$DVM_LAB_DISK" | cut -c1-16
+head -c 4096 /dev/zero | tr '\0' x | dd of="$DVM_LAB_DISK" bs=4096 seek=700 conv=notrunc,fsync status=none
+dd if="$DVM_LAB_DISK" bs=4096 skip=700 count=1 status=none | tr -d x | wc -c
+INSIDE
+)
+begin disk --disk "$work/disk" -- bash -c "$in_disk"
+code disk
+check "a disk's contents, and what is written to it" "$(tr '\n' ' ' < "$work/disk.out")" "$before 0 "
+check "a disk's image stays as it was" "$(sum "$work/disk")" "$before"
+begin nodisk --disk "$work/none" -- true
+code nodisk
+check "no such disk" "$code" 64
+check "no such disk is said" "$(grep -c -- '--disk .*none: not a file' "$work/nodisk.err")" 1
+
 # The time limit in one, Ctrl-C in another.
 begin limit --timeout 2 -- sh -c 'echo started; exec sleep 1000'
 begin interrupt -- sh -c 'echo started; exec sleep 1000'
