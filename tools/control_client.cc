@@ -7,8 +7,12 @@
 
 namespace dvm::tools {
 
-ControlClient::ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed)
-    : socket_(std::move(socket)), machine_(machine), on_closed_(std::move(on_closed)) {}
+ControlClient::ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed,
+                             OnConsole on_console)
+    : socket_(std::move(socket)),
+      machine_(machine),
+      on_closed_(std::move(on_closed)),
+      on_console_(std::move(on_console)) {}
 
 void ControlClient::read_request() {
   asio::async_read_until(
@@ -26,6 +30,7 @@ void ControlClient::read_request() {
 void ControlClient::answer(const std::string& line) {
   const nlohmann::json reply = handle_request_line(line, machine_);
   if (reply.contains("follow")) follows_ = reply["after"].get<u64>();
+  if (reply.contains("console")) console_ = reply["history"].get<std::size_t>();
   send(to_line(reply) + "\n");
 }
 
@@ -50,6 +55,10 @@ void ControlClient::sent() {
   if (follows_) {
     send_events();
     if (busy_) return;
+  }
+  if (console_) {
+    on_console_(std::move(socket_), *console_, std::move(received_));
+    return close();
   }
   if (closing_) return close();
   if (!follows_) return read_request();

@@ -1,8 +1,10 @@
 #include "tools/control_protocol.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "tools/console_feed.h"
 #include "tools/control_fault.h"
 #include "tools/event_text.h"
 #include "tools/metrics.h"
@@ -44,6 +46,17 @@ Result<json> do_events(const json& request, Machine& machine) {
   fabric::read_events(machine.events(), after,
                       [&](const fabric::Event& event) { events.push_back(event_json(event)); });
   return json{{"events", std::move(events)}};
+}
+
+// The last `history` bytes of what was printed before come first.
+Result<json> do_console(const json& request, Machine&) {
+  u64 history = kDefaultHistory;
+  if (const auto it = request.find("history"); it != request.end()) {
+    if (!it->is_number_unsigned() || it->get<u64>() > ConsoleFeed::kBytes)
+      return error("console: history: allowed: 0 to {} bytes", ConsoleFeed::kBytes);
+    history = it->get<u64>();
+  }
+  return json{{"console", true}, {"history", history}};
 }
 
 Result<json> do_pause(const json&, Machine& machine) {
@@ -98,7 +111,8 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 10> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 11> kCommands = {{{"status", do_status},
+                                                {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
                                                 {"resume", do_resume},
@@ -117,13 +131,20 @@ std::string command_names() {
   return names;
 }
 
+std::vector<std::string_view> members_of(std::string_view command) {
+  if (command == "events") return {"command", "follow", "after"};
+  if (command == "console") return {"command", "history"};
+  return {"command"};
+}
+
 // A member nobody reads is a mistake of the caller's that must not pass in silence.
 Status check_members(const json& request, std::string_view command) {
   for (const auto& [key, value] : request.items()) {
-    if (key == "command" || (command == "events" && (key == "follow" || key == "after"))) continue;
     if (command == "fault") continue;  // its own parser knows
-    return error("{}: unknown member '{}'; allowed: command{}", command, key.substr(0, 40),
-                 command == "events" ? ", follow, after" : "");
+    const auto allowed = members_of(command);
+    if (std::find(allowed.begin(), allowed.end(), key) != allowed.end()) continue;
+    return error("{}: unknown member '{}'; allowed: {}", command, key.substr(0, 40),
+                 fmt::join(allowed, ", "));
   }
   return {};
 }

@@ -5,13 +5,16 @@
 #include <string_view>
 
 #include "tools/command_words.h"
+#include "tools/console_feed.h"
 #include "tools/run_settings.h"
+#include "tools/size_text.h"
 
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 10> kCommands = {
-    "status", "events", "pause", "resume", "reset", "shutdown", "stop", "metrics", "check", "list"};
+constexpr std::array<std::string_view, 11> kCommands = {"status",  "console", "events",   "pause",
+                                                        "resume",  "reset",   "shutdown", "stop",
+                                                        "metrics", "check",   "list"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommands.begin(), kCommands.end(), line.command) == kCommands.end()) {
@@ -20,6 +23,10 @@ Status check_command(const CtlCommandLine& line) {
   }
   if (line.follow && line.command != "events")
     return usage_error("--follow: allowed with events only");
+  if (line.history && line.command != "console")
+    return usage_error("--history: allowed with console only");
+  if (line.json && line.command == "console")
+    return usage_error("--json: not allowed with console");
   if (line.name && line.command == "list") return usage_error("--name: not allowed with list");
   return {};
 }
@@ -28,7 +35,7 @@ Status check_command(const CtlCommandLine& line) {
 
 Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords found,
-             split_command_line(words, {.with_value = {"--name"},
+             split_command_line(words, {.with_value = {"--name", "--history"},
                                         .flags = {"--json", "--follow", "--help", "--version"}}));
   CtlCommandLine line;
   line.help = found.has("--help");
@@ -40,6 +47,14 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
     const auto checked = check_name(*name);
     if (!checked) return usage_error("--name: {}", checked.error().message);
     line.name = *name;
+  }
+  if (const auto history = found.value("--history")) {
+    const auto bytes = parse_size(*history);
+    if (!bytes || *bytes > ConsoleFeed::kBytes) {
+      return usage_error("--history: found '{}'; allowed: 0 to {}", *history,
+                         format_size(ConsoleFeed::kBytes));
+    }
+    line.history = *bytes;
   }
   if (found.rest.empty()) return usage_error("no command; allowed: {}", fmt::join(kCommands, ", "));
   line.command = found.rest.front();

@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "tools/console_client.h"
+#include "tools/console_feed.h"
 #include "tools/ctl_command_line.h"
 #include "tools/exit_code.h"
 #include "tools/guest_connection.h"
@@ -24,6 +26,8 @@ std::string as_line(const json& object) {
 }
 
 Status list_guests(bool as_json) {
+  for (const auto& name : remove_stale_guests())
+    say_line("dvm-ctl", fmt::format("{}: its dvm-run was killed; what it left is removed", name));
   json guests = json::array();
   for (const RunningGuest& guest : running_guests()) {
     auto connection = GuestConnection::open(guest);
@@ -31,6 +35,7 @@ Status list_guests(bool as_json) {
     auto status = connection->ask({{"command", "status"}});
     if (!status) continue;
     (*status)["pid"] = guest.pid;
+    (*status)["uptime_s"] = guest.uptime_s;
     guests.push_back(status.take());
   }
   if (as_json) return print(as_line({{"guests", guests}}));
@@ -66,6 +71,9 @@ Status carry_out(const CtlCommandLine& line) {
   if (line.command == "list") return list_guests(line.json);
   DVM_ASSIGN(const auto guest, find_guest(line.name));
   DVM_ASSIGN(auto connection, GuestConnection::open(guest));
+  if (line.command == "console") {
+    return run_console(std::move(connection), guest.name, line.history.value_or(kDefaultHistory));
+  }
   json request = {{"command", line.command}};
   if (line.follow) request["follow"] = true;
   DVM_ASSIGN(const json reply, connection.ask(request));

@@ -17,6 +17,12 @@ class GuestConnection {
 
   // The reply to a request; what the guest refuses is an error.
   Result<nlohmann::json> ask(const nlohmann::json& request);
+  // The connection itself, once it is no longer one of lines, and what it has brought so far.
+  struct Stream {
+    Fd fd;
+    std::string received;
+  };
+  Stream release() && { return {std::move(fd_), std::move(received_)}; }
   // The next line of a stream that a request began; none when the guest has ended.
   Result<std::optional<std::string>> next_line();
 

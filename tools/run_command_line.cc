@@ -11,8 +11,9 @@ namespace {
 
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events"},
-    .flags = {"--help", "--version"},
+                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
+                   "--serial"},
+    .flags = {"--detach", "--help", "--version"},
 };
 
 Result<u64> parse_memory(const std::string& text) {
@@ -46,6 +47,8 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--pool", r.pool, check_path));
   DVM_TRY(take(words, "--on-panic", r.on_panic, parse_panic_policy));
   DVM_TRY(take(words, "--events", r.events, check_path));
+  DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
+  if (words.has("--detach")) r.detach = true;
   return r;
 }
 

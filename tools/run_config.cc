@@ -87,6 +87,16 @@ Result<PanicPolicy> panic_policy_of(const json& value) {
   return parse_panic_policy(text);
 }
 
+Result<SerialTarget> serial_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"stdio\", \"file:PATH\" or \"unix:PATH\""));
+  return parse_serial_target(text);
+}
+
+Result<bool> flag_of(const json& value) {
+  if (!value.is_boolean()) return wrong_type(value, "true or false");
+  return value.get<bool>();
+}
+
 template <typename T>
 Status store(std::optional<T>& to, Result<T> value) {
   if (!value.ok()) return value.error();
@@ -101,7 +111,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 11> kKeys = {{
+constexpr std::array<Key, 13> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -113,6 +123,8 @@ constexpr std::array<Key, 11> kKeys = {{
     {"pool", [](J v, R r) { return store(r.pool, path_of(v)); }},
     {"on_panic", [](J v, R r) { return store(r.on_panic, panic_policy_of(v)); }},
     {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
+    {"serial", [](J v, R r) { return store(r.serial, serial_of(v)); }},
+    {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};
 
 std::string key_names() {

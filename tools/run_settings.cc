@@ -38,6 +38,8 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.memory, over.memory);
   take_over(base.placement, over.placement);
   take_over(base.on_panic, over.on_panic);
+  take_over(base.serial, over.serial);
+  take_over(base.detach, over.detach);
   return base;
 }
 
@@ -59,6 +61,12 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   settings.pool = request.pool.value_or("");
   settings.on_panic = request.on_panic.value_or(settings.on_panic);
   settings.events = std::move(request.events);
+  settings.detach = request.detach.value_or(false);
+  settings.serial = request.serial.value_or(
+      SerialTarget{settings.detach ? SerialKind::log : SerialKind::stdio, {}});
+  if (settings.detach && settings.serial.kind == SerialKind::stdio) {
+    return usage_error("serial: found stdio with --detach; allowed: file:PATH, unix:PATH, or none");
+  }
   return settings;
 }
 

@@ -9,6 +9,7 @@
 
 #include "fabric/result.h"
 #include "fabric/types.h"
+#include "tools/serial_target.h"
 
 namespace dvm::tools {
 
@@ -21,6 +22,8 @@ struct RunRequest {
   std::optional<u64> memory;
   std::optional<std::vector<u16>> placement;
   std::optional<PanicPolicy> on_panic;
+  std::optional<SerialTarget> serial;
+  std::optional<bool> detach;
 };
 
 struct RunSettings {
@@ -35,6 +38,8 @@ struct RunSettings {
   std::string pool;  // empty: anonymous memory
   PanicPolicy on_panic = PanicPolicy::reboot;
   std::optional<std::string> events;
+  SerialTarget serial;
+  bool detach = false;
 };
 
 // `over` wins wherever it says something.
