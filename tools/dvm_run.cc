@@ -37,6 +37,7 @@ int run(const std::vector<std::string>& words) {
   if (!line) return fail(line.error());
   if (line->help) return print(run_help());
   if (line->version) return print("dvm-run " DVM_VERSION "\n");
+  if (line->cpu_help) return print(cpu_help());
   const auto default_name = [] { return fmt::format("dvm-{}", ::getpid()); };
   const std::string unnamed = default_name();
   auto settings = settings_from(line.take(), unnamed);

@@ -7,6 +7,7 @@
 #include "tools/guest_clock.h"
 #include "tools/node_process.h"
 #include "tools/size_text.h"
+#include "vmm/kvm/kvm.h"
 #include "vmm/kvm_probe.h"
 
 namespace dvm::tools {
@@ -24,6 +25,15 @@ Status check_kvm() {
   return error("/dev/kvm: not usable: {} (tools/lab runs dvm where KVM is emulated)", why);
 }
 
+Status check_cpu(vmm::CpuLevel level) {
+  if (level == vmm::CpuLevel::host) return {};
+  DVM_ASSIGN(const auto vm, vmm::Vm::create());
+  DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  if (const auto fits = vmm::check_cpu_level(supported, level); !fits)
+    return error("--cpu: {}", fits.error().message);
+  return {};
+}
+
 Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) {
   DVM_ASSIGN(const GuestClock clock, measure_guest_clock());
   vmm::MachineSpec spec;
@@ -34,6 +44,7 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) 
   spec.config.vcpus = settings.cpus;
   spec.config.nodes = settings.nodes;
   spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
+  spec.config.cpu_level = settings.cpu;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
   return vmm::Machine::create(spec);
@@ -61,6 +72,7 @@ Result<vmm::BootSource> open_boot_source(const RunSettings& settings) {
 Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   DVM_ASSIGN(auto boot, open_boot_source(settings));
   DVM_TRY(check_kvm());
+  DVM_TRY(check_cpu(settings.cpu));
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
   std::optional<EventFile> events;

@@ -12,7 +12,7 @@ namespace {
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
                    "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
-                   "--serial"},
+                   "--serial", "--cpu"},
     .flags = {"--detach", "--help", "--version"},
 };
 
@@ -48,6 +48,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--on-panic", r.on_panic, parse_panic_policy));
   DVM_TRY(take(words, "--events", r.events, check_path));
   DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
+  DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
   if (words.has("--detach")) r.detach = true;
   return r;
 }
@@ -59,7 +60,8 @@ Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& wo
   RunCommandLine line;
   line.help = found.has("--help");
   line.version = found.has("--version");
-  if (line.help || line.version) return line;
+  line.cpu_help = found.value("--cpu") == "help";
+  if (line.help || line.version || line.cpu_help) return line;
   if (!found.rest.empty()) {
     return usage_error(
         "found '{}', which belongs to no option; allowed: options (--help lists them)",

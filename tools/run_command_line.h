@@ -13,6 +13,7 @@ struct RunCommandLine {
   std::optional<std::string> config;
   bool help = false;
   bool version = false;
+  bool cpu_help = false;  // --cpu help
 };
 
 // `words` without the program's name. An option of a part that is not built is unknown. Never
@@ -22,5 +23,6 @@ Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& wo
 Result<RunSettings> settings_from(RunCommandLine line, std::string default_name);
 
 std::string run_help();
+std::string cpu_help();  // the models, one a line
 
 }  // namespace dvm::tools

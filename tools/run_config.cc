@@ -92,6 +92,11 @@ Result<SerialTarget> serial_of(const json& value) {
   return parse_serial_target(text);
 }
 
+Result<vmm::CpuLevel> cpu_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "a CPU model's name, as a string"));
+  return parse_cpu(text);
+}
+
 Result<bool> flag_of(const json& value) {
   if (!value.is_boolean()) return wrong_type(value, "true or false");
   return value.get<bool>();
@@ -111,7 +116,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 13> kKeys = {{
+constexpr std::array<Key, 14> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -124,6 +129,7 @@ constexpr std::array<Key, 13> kKeys = {{
     {"on_panic", [](J v, R r) { return store(r.on_panic, panic_policy_of(v)); }},
     {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
     {"serial", [](J v, R r) { return store(r.serial, serial_of(v)); }},
+    {"cpu", [](J v, R r) { return store(r.cpu, cpu_of(v)); }},
     {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};
 

@@ -4,6 +4,16 @@
 
 namespace dvm::tools {
 
+std::string cpu_help() {
+  std::string text;
+  for (u32 i = 0; i < vmm::kCpuLevels; ++i) {
+    const auto level = static_cast<vmm::CpuLevel>(i);
+    text +=
+        fmt::format("{:<10} {}\n", vmm::cpu_level_name(level), vmm::cpu_level_description(level));
+  }
+  return text;
+}
+
 std::string run_help() {
   using namespace vmm::layout;
   return fmt::format(R"(NAME

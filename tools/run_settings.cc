@@ -40,6 +40,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.on_panic, over.on_panic);
   take_over(base.serial, over.serial);
   take_over(base.detach, over.detach);
+  take_over(base.cpu, over.cpu);
   return base;
 }
 
@@ -62,6 +63,7 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   settings.on_panic = request.on_panic.value_or(settings.on_panic);
   settings.events = std::move(request.events);
   settings.detach = request.detach.value_or(false);
+  settings.cpu = request.cpu.value_or(settings.cpu);
   settings.serial = request.serial.value_or(
       SerialTarget{settings.detach ? SerialKind::log : SerialKind::stdio, {}});
   if (settings.detach && settings.serial.kind == SerialKind::stdio) {
@@ -114,6 +116,11 @@ Result<std::string> check_text(std::string text) {
     return usage_error("found a NUL character; allowed: text without");
   }
   return text;
+}
+
+Result<vmm::CpuLevel> parse_cpu(std::string_view name) {
+  if (const auto level = vmm::cpu_level_named(name)) return *level;
+  return usage_error("found '{}'; allowed: host, x86-64-v1, x86-64-v2 or x86-64-v3", name);
 }
 
 Result<PanicPolicy> parse_panic_policy(std::string_view text) {

@@ -10,6 +10,7 @@
 #include "fabric/result.h"
 #include "fabric/types.h"
 #include "tools/serial_target.h"
+#include "vmm/cpu_level.h"
 
 namespace dvm::tools {
 
@@ -24,6 +25,7 @@ struct RunRequest {
   std::optional<PanicPolicy> on_panic;
   std::optional<SerialTarget> serial;
   std::optional<bool> detach;
+  std::optional<vmm::CpuLevel> cpu;
 };
 
 struct RunSettings {
@@ -40,6 +42,7 @@ struct RunSettings {
   std::optional<std::string> events;
   SerialTarget serial;
   bool detach = false;
+  vmm::CpuLevel cpu = vmm::CpuLevel::host;
 };
 
 // `over` wins wherever it says something.
@@ -55,6 +58,7 @@ Result<u64> check_memory(u64 bytes);
 Result<std::string> check_name(std::string name);
 Result<std::string> check_path(std::string path);
 Result<std::string> check_text(std::string text);
+Result<vmm::CpuLevel> parse_cpu(std::string_view name);
 Result<PanicPolicy> parse_panic_policy(std::string_view text);
 
 }  // namespace dvm::tools

@@ -10,6 +10,7 @@
 #include "fabric/pool_lock.h"
 #include "fabric/pool_record.h"
 #include "vmm/boot/entry_state.h"
+#include "vmm/cpu_level.h"
 #include "vmm/device_cell.h"
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/i8042.h"
@@ -26,7 +27,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 2;
+inline constexpr u32 kMachineVersion = 3;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -42,9 +43,11 @@ struct MachineConfig {
   u32 vcpus = 0;
   u32 nodes = 0;
   u32 exit_on_panic = 0;
+  CpuLevel cpu_level = CpuLevel::host;
+  u32 reserved = 0;
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
-static_assert(sizeof(MachineConfig) == 104);
+static_assert(sizeof(MachineConfig) == 112);
 u32 config_checksum(const MachineConfig& config);
 
 u32 config_checksum(const MachineConfig& config);
