@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "tools/memory_dump.h"
 #include "vmm/machine.h"
 
 namespace dvm::tools {
@@ -32,6 +33,8 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
 
  private:
   void answer(const std::string& line);
+  void start_dump(const std::string& path);
+  void dumped(const std::string& path, const Status& status);
   void send(std::string text);
   void sent();
   void close();
@@ -42,11 +45,14 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
   OnConsole on_console_;
   std::string received_;
   std::string sending_;
+  std::string last_line_;               // to be sent when sending_ is
   std::optional<std::size_t> console_;  // asked for, with so much history
   std::optional<u64> follows_;          // the last sequence sent
-  bool busy_ = false;                   // sending_ is on its way
+  bool dumping_ = false;
+  bool busy_ = false;  // sending_ is on its way
   bool closing_ = false;
   bool watches_hang_up_ = false;
+  std::unique_ptr<MemoryDump> dump_;  // last: its thread uses the others
 };
 
 }  // namespace dvm::tools

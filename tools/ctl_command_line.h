@@ -15,6 +15,7 @@ struct CtlCommandLine {
   std::optional<std::string> name;
   bool json = false;
   bool follow = false;
+  std::string file;            // dump's
   std::optional<u64> history;  // bytes of earlier output that console shows first
   bool help = false;
   bool version = false;

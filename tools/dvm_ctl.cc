@@ -1,5 +1,7 @@
 // dvm-ctl: asks a running guest, and prints its answer.
+#include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tools/console_client.h"
@@ -54,6 +56,22 @@ Status follow_events(GuestConnection& connection, bool as_json) {
   }
 }
 
+// Says how far it is once it takes longer than 2 s.
+Status dump(GuestConnection& connection, const std::string& guest, const CtlCommandLine& line) {
+  const auto begin = std::chrono::steady_clock::now();
+  bool said = false;
+  const std::string file = std::filesystem::absolute(line.file).string();
+  const auto reply = connection.ask({{"command", "dump"}, {"file", file}}, [&](const json& p) {
+    if (std::chrono::steady_clock::now() - begin < std::chrono::seconds(2)) return;
+    const u64 done = p.at("done").get<u64>(), total = p.at("total").get<u64>();
+    fmt::print(stderr, "\rdvm-ctl: {}: dumped {} of {} MiB", guest, done / kMiB, total / kMiB);
+    said = true;
+  });
+  if (said) fmt::print(stderr, "\n");
+  if (!reply) return reply.error();
+  return print(line.json ? as_line(*reply) : fmt::format("{}: dumped to {}\n", guest, file));
+}
+
 std::string reply_text(const CtlCommandLine& line, const std::string& guest, const json& reply) {
   if (line.json) return as_line(reply);
   if (line.command == "status") return status_text(reply);
@@ -74,6 +92,7 @@ Status carry_out(const CtlCommandLine& line) {
   if (line.command == "console") {
     return run_console(std::move(connection), guest.name, line.history.value_or(kDefaultHistory));
   }
+  if (line.command == "dump") return dump(connection, guest.name, line);
   json request = {{"command", line.command}};
   if (line.follow) request["follow"] = true;
   DVM_ASSIGN(const json reply, connection.ask(request));

@@ -55,6 +55,12 @@ Result<RunRequest> read_request(const CommandWords& words) {
 
 }  // namespace
 
+std::vector<std::string> run_option_names() {
+  std::vector<std::string> names = kNames.with_value;
+  names.insert(names.end(), kNames.flags.begin(), kNames.flags.end());
+  return names;
+}
+
 Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords found, split_command_line(words, kNames));
   RunCommandLine line;

@@ -176,6 +176,12 @@ Result<json> parse_object(const std::string& text) {
 
 }  // namespace
 
+std::vector<std::string_view> config_keys() {
+  std::vector<std::string_view> names;
+  for (const Key& key : kKeys) names.push_back(key.name);
+  return names;
+}
+
 Result<RunRequest> parse_config(const std::string& text, const std::string& name) {
   RunRequest request;
   auto object = parse_object(text);

@@ -23,6 +23,7 @@
 #include "vmm/kvm/kvm_api.h"
 #include "vmm/layout.h"
 #include "vmm/pci/host_bridge.h"
+#include "vmm/vcpu_image.h"
 #include "vmm/virtio/rng.h"
 
 namespace dvm::vmm {
@@ -106,6 +107,7 @@ struct alignas(64) VcpuRecord {
   std::atomic<u32> interruptible_halt;  // RFLAGS.IF at HLT
   alignas(64) LapicState lapic;
   VcpuCounters counters;
+  VcpuImage image;
 };
 
 struct alignas(64) NodeRecord {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # dvm-ctl console on a terminal, and --serial file: and unix:.
+# shellcheck disable=SC2016,SC2317 # the guest's script; functions that check calls
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 

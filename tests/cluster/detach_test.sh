@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # --detach: dvm-run returns once the guest runs; the guest goes on, is found by dvm-ctl list, shows its
 # console to whoever attaches, and ends in order. A guest that cannot start is reported in the foreground.
+# shellcheck disable=SC2016,SC2317 # the guest's script; functions that check calls
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 
