@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # --cpu: a named model hides what is above it, and is refused where the host lacks what it needs.
+# shellcheck disable=SC2317 # functions that check calls
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 
