@@ -10,6 +10,8 @@
 #include <array>
 #include <cerrno>
 
+#include "fabric/doorbell.h"
+
 namespace dvm::tools {
 namespace {
 
@@ -33,22 +35,12 @@ ssize_t write_some(int fd, std::span<const char> bytes) {
 
 }  // namespace
 
-Result<ConsoleOutput> ConsoleOutput::open(vmm::Machine& machine, int fd) {
+Result<ConsoleOutput> ConsoleOutput::open(int fd) {
   Fd hurry(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!hurry.valid()) return sys_error("eventfd");
   Fd own = reopen(fd);
   const int target = own.valid() ? own.get() : fd;
-  return ConsoleOutput(machine, target, std::move(own), std::move(hurry));
-}
-
-bool ConsoleOutput::drain() {
-  std::array<char, 4096> part;
-  bool any = false;
-  while (const std::size_t n = machine_->console_output(part)) {
-    any = true;
-    write(std::span(part).first(n));
-  }
-  return any;
+  return ConsoleOutput(target, std::move(own), std::move(hurry));
 }
 
 void ConsoleOutput::give_up() {
@@ -56,7 +48,7 @@ void ConsoleOutput::give_up() {
   if (::write(hurry_.get(), &one, sizeof(one)) < 0) return;  // full: was called before
 }
 
-void ConsoleOutput::write(std::span<const char> bytes) {
+Status ConsoleOutput::write(std::span<const char> bytes) {
   while (!gone_ && !bytes.empty()) {
     const ssize_t n = write_some(fd_, bytes);
     if (n >= 0) {
@@ -64,9 +56,11 @@ void ConsoleOutput::write(std::span<const char> bytes) {
     } else if (errno == EAGAIN) {
       gone_ = !wait_writable();
     } else if (errno != EINTR) {
-      gone_ = true;  // EPIPE, EIO: the reader is gone
+      gone_ = true;
+      if (errno != EPIPE && errno != EIO) return sys_error("write");
     }
   }
+  return {};
 }
 
 bool ConsoleOutput::wait_writable() {

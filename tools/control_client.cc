@@ -7,8 +7,12 @@
 
 namespace dvm::tools {
 
-ControlClient::ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed)
-    : socket_(std::move(socket)), machine_(machine), on_closed_(std::move(on_closed)) {}
+ControlClient::ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed,
+                             OnConsole on_console)
+    : socket_(std::move(socket)),
+      machine_(machine),
+      on_closed_(std::move(on_closed)),
+      on_console_(std::move(on_console)) {}
 
 void ControlClient::read_request() {
   asio::async_read_until(
@@ -26,7 +30,43 @@ void ControlClient::read_request() {
 void ControlClient::answer(const std::string& line) {
   const nlohmann::json reply = handle_request_line(line, machine_);
   if (reply.contains("follow")) follows_ = reply["after"].get<u64>();
+  if (reply.contains("console")) console_ = reply["history"].get<std::size_t>();
+  if (reply.contains("dump")) return start_dump(reply["dump"].get<std::string>());
   send(to_line(reply) + "\n");
+}
+
+// The dump's thread only posts: it never owns what it would then have to destroy.
+void ControlClient::start_dump(const std::string& path) {
+  dumping_ = true;
+  const auto post = [weak = weak_from_this(), executor = socket_.get_executor()](auto action) {
+    asio::post(executor, [weak, action] {
+      if (const auto self = weak.lock()) action(*self);
+    });
+  };
+  MemoryDump::Listener listener;
+  listener.progress = [post](DumpProgress p) {
+    post([p](ControlClient& self) {
+      if (!self.busy_)
+        self.send(to_line({{"progress", {{"done", p.done}, {"total", p.total}}}}) + "\n");
+    });
+  };
+  listener.done = [post, path](const Status& status) {
+    post([path, status](ControlClient& self) { self.dumped(path, status); });
+  };
+  dump_ = std::make_unique<MemoryDump>(machine_, path, std::move(listener));
+}
+
+void ControlClient::dumped(const std::string& path, const Status& status) {
+  dump_.reset();
+  dumping_ = false;
+  const auto reply = status.ok() ? nlohmann::json{{"ok", true}, {"file", path}}
+                                 : error_reply(status.error().message);
+  // Progress may still be on its way.
+  if (busy_) {
+    last_line_ = to_line(reply) + "\n";
+  } else {
+    send(to_line(reply) + "\n");
+  }
 }
 
 void ControlClient::refuse(const std::string& why) {
@@ -50,6 +90,12 @@ void ControlClient::sent() {
   if (follows_) {
     send_events();
     if (busy_) return;
+  }
+  if (!last_line_.empty()) return send(std::exchange(last_line_, {}));
+  if (dumping_) return;
+  if (console_) {
+    on_console_(std::move(socket_), *console_, std::move(received_));
+    return close();
   }
   if (closing_) return close();
   if (!follows_) return read_request();
@@ -77,6 +123,7 @@ void ControlClient::close_when_sent() {
 void ControlClient::close() {
   asio::error_code ignored;
   socket_.close(ignored);
+  dump_.reset();  // nobody waits for it
   if (on_closed_) std::exchange(on_closed_, nullptr)(shared_from_this());
 }
 

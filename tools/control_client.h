@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "tools/memory_dump.h"
 #include "vmm/machine.h"
 
 namespace dvm::tools {
@@ -17,8 +18,11 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
  public:
   using Socket = asio::local::stream_protocol::socket;
   using OnClosed = std::function<void(const std::shared_ptr<ControlClient>&)>;
+  // Takes the connection over as a console: with so many bytes of what was printed before, and what
+  // the client has typed already.
+  using OnConsole = std::function<void(Socket, std::size_t history, std::string typed)>;
 
-  ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed);
+  ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed, OnConsole on_console);
   void read_request();
   // Says why and closes.
   void refuse(const std::string& why);
@@ -29,6 +33,8 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
 
  private:
   void answer(const std::string& line);
+  void start_dump(const std::string& path);
+  void dumped(const std::string& path, const Status& status);
   void send(std::string text);
   void sent();
   void close();
@@ -36,12 +42,17 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
   Socket socket_;
   vmm::Machine& machine_;
   OnClosed on_closed_;
+  OnConsole on_console_;
   std::string received_;
   std::string sending_;
-  std::optional<u64> follows_;  // the last sequence sent
-  bool busy_ = false;           // sending_ is on its way
+  std::string last_line_;               // to be sent when sending_ is
+  std::optional<std::size_t> console_;  // asked for, with so much history
+  std::optional<u64> follows_;          // the last sequence sent
+  bool dumping_ = false;
+  bool busy_ = false;  // sending_ is on its way
   bool closing_ = false;
   bool watches_hang_up_ = false;
+  std::unique_ptr<MemoryDump> dump_;  // last: its thread uses the others
 };
 
 }  // namespace dvm::tools

@@ -1,10 +1,13 @@
 #include "tools/control_protocol.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "tools/console_feed.h"
 #include "tools/control_fault.h"
 #include "tools/event_text.h"
+#include "tools/memory_dump.h"
 #include "tools/metrics.h"
 #include "tools/status.h"
 #include "vmm/pool_check.h"
@@ -15,8 +18,6 @@ namespace {
 using nlohmann::json;
 using vmm::Machine;
 using vmm::Phase;
-
-constexpr u64 kParkLimitNs = 2'000'000'000, kParkLookNs = 5'000'000;
 
 Error wrong_state(Machine& machine, std::string_view command, std::string_view allowed) {
   return error("{}: the guest is {}; allowed: when it is {}", command,
@@ -46,18 +47,35 @@ Result<json> do_events(const json& request, Machine& machine) {
   return json{{"events", std::move(events)}};
 }
 
-Result<json> do_pause(const json&, Machine& machine) {
-  if (!machine.request_pause()) return wrong_state(machine, "pause", "running");
-  const auto& control = machine.state().control;
-  const u64 limit = fabric::monotonic_ns() + kParkLimitNs;
-  for (;;) {
-    const u32 seen = fabric::listen(control.changed);
-    if (machine.all_parked()) return json{{"state", "paused"}};
-    if (control.phase.load() != Phase::paused) return error("pause: the guest did not stay paused");
-    const u64 now = fabric::monotonic_ns();
-    if (now >= limit) return error("pause: asked for, but a vCPU still runs after 2 s");
-    fabric::wait(control.changed, seen, now + kParkLookNs);
+// The last `history` bytes of what was printed before come first.
+Result<json> do_console(const json& request, Machine&) {
+  u64 history = kDefaultHistory;
+  if (const auto it = request.find("history"); it != request.end()) {
+    if (!it->is_number_unsigned() || it->get<u64>() > ConsoleFeed::kBytes)
+      return error("console: history: allowed: 0 to {} bytes", ConsoleFeed::kBytes);
+    history = it->get<u64>();
   }
+  return json{{"console", true}, {"history", history}};
+}
+
+Result<json> do_pause(const json&, Machine& machine) {
+  DVM_TRY(pause_guest(machine, "pause"));
+  return json{{"state", "paused"}};
+}
+
+// Carried out by the connection, which tells how far it is (tools/control_client.cc).
+Result<json> do_dump(const json& request, Machine& machine) {
+  const auto file = request.find("file");
+  if (file == request.end() || !file->is_string() ||
+      !file->get_ref<const std::string&>().starts_with('/') ||
+      file->get_ref<const std::string&>().find('\0') != std::string::npos)
+    return error("dump: file: allowed: an absolute path");
+  if (const auto it = request.find("format"); it != request.end() && *it != "elf")
+    return error("dump: format: allowed: elf");
+  const Phase phase = machine.state().control.phase.load();
+  if (phase != Phase::running && phase != Phase::paused)
+    return wrong_state(machine, "dump", "running or paused");
+  return json{{"dump", *file}};
 }
 
 Result<json> do_resume(const json&, Machine& machine) {
@@ -98,7 +116,8 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 10> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 12> kCommands = {{{"status", do_status},
+                                                {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
                                                 {"resume", do_resume},
@@ -107,6 +126,7 @@ constexpr std::array<Command, 10> kCommands = {{{"status", do_status},
                                                 {"stop", do_stop},
                                                 {"metrics", do_metrics},
                                                 {"check", do_check},
+                                                {"dump", do_dump},
                                                 {"fault", handle_fault_request}}};
 
 std::string command_names() {
@@ -117,13 +137,21 @@ std::string command_names() {
   return names;
 }
 
+std::vector<std::string_view> members_of(std::string_view command) {
+  if (command == "events") return {"command", "follow", "after"};
+  if (command == "dump") return {"command", "file", "format"};
+  if (command == "console") return {"command", "history"};
+  return {"command"};
+}
+
 // A member nobody reads is a mistake of the caller's that must not pass in silence.
 Status check_members(const json& request, std::string_view command) {
   for (const auto& [key, value] : request.items()) {
-    if (key == "command" || (command == "events" && (key == "follow" || key == "after"))) continue;
     if (command == "fault") continue;  // its own parser knows
-    return error("{}: unknown member '{}'; allowed: command{}", command, key.substr(0, 40),
-                 command == "events" ? ", follow, after" : "");
+    const auto allowed = members_of(command);
+    if (std::find(allowed.begin(), allowed.end(), key) != allowed.end()) continue;
+    return error("{}: unknown member '{}'; allowed: {}", command, key.substr(0, 40),
+                 fmt::join(allowed, ", "));
   }
   return {};
 }

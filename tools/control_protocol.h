@@ -1,6 +1,9 @@
 // What a guest's control socket understands: one JSON object a line in, one out.
 //   {"command":"status"}               -> {"ok":true,"name":..}
 //   {"command":"fly"}                  -> {"ok":false,"error":".."}
+//   {"command":"dump","file":"/f"}     -> {"progress":{"done":0,"total":1}} now and then, then
+//                                         {"ok":true,"file":"/f"}
+//   {"command":"console"}              -> {"ok":true,"console":true,..}, then raw bytes both ways
 //   {"command":"events","follow":true} -> {"ok":true,"follow":true,"after":0}, then an event a line
 #pragma once
 

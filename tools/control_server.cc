@@ -2,8 +2,6 @@
 
 #include <sys/stat.h>
 
-#include "tools/control_client.h"
-
 namespace dvm::tools {
 namespace {
 
@@ -12,8 +10,9 @@ constexpr std::chrono::milliseconds kLastCall{300}, kAcceptPause{100};
 }  // namespace
 
 Result<std::unique_ptr<ControlServer>> ControlServer::start(vmm::Machine& machine,
+                                                            ConsoleEnds console,
                                                             const std::string& path) {
-  std::unique_ptr<ControlServer> server(new ControlServer(machine));
+  std::unique_ptr<ControlServer> server(new ControlServer(machine, console));
   DVM_TRY(server->listen(path));
   server->thread_ = std::thread([s = server.get()] {
     s->accept();
@@ -50,8 +49,11 @@ void ControlServer::accept() {
       return;
     }
     const auto client = std::make_shared<ControlClient>(
-        std::move(socket), machine_, [this](const auto& closed) { client_closed(closed); });
-    const bool full = clients_.size() >= kMaxClients;
+        std::move(socket), machine_, [this](const auto& closed) { client_closed(closed); },
+        [this](ControlClient::Socket s, std::size_t history, std::string typed) {
+          attach(std::move(s), history, std::move(typed));
+        });
+    const bool full = clients_.size() + consoles_.size() >= kMaxClients;
     clients_.insert(client);
     if (full) {
       client->refuse("16 clients are connected already");
@@ -71,16 +73,38 @@ void ControlServer::events_written() {
 
 void ControlServer::client_closed(const std::shared_ptr<ControlClient>& client) {
   clients_.erase(client);
-  if (!acceptor_.is_open() && clients_.empty()) io_.stop();
+  stop_if_empty();
+}
+
+void ControlServer::attach(ControlClient::Socket socket, std::size_t history, std::string typed) {
+  const auto stream = std::make_shared<ConsoleStream>(
+      std::move(socket), console_, console_.feed.back(history), [this](const auto& closed) {
+        consoles_.erase(closed);
+        stop_if_empty();
+      });
+  consoles_.insert(stream);
+  stream->start(std::move(typed));
+  if (!acceptor_.is_open()) stream->close_when_sent();
+}
+
+void ControlServer::console_fed() {
+  asio::post(io_, [this] {
+    for (const auto& console : std::set(consoles_)) console->send_more();
+  });
+}
+
+void ControlServer::stop_if_empty() {
+  if (!acceptor_.is_open() && clients_.empty() && consoles_.empty()) io_.stop();
 }
 
 void ControlServer::close() {
   asio::error_code ignored;
   acceptor_.close(ignored);
   for (const auto& client : std::set(clients_)) client->close_when_sent();
+  for (const auto& console : std::set(consoles_)) console->close_when_sent();
   last_call_.expires_after(kLastCall);
   last_call_.async_wait([this](const asio::error_code&) { io_.stop(); });
-  if (clients_.empty()) io_.stop();
+  stop_if_empty();
 }
 
 }  // namespace dvm::tools

@@ -7,11 +7,11 @@
 #include <string>
 #include <thread>
 
+#include "tools/console_stream.h"
+#include "tools/control_client.h"
 #include "vmm/machine.h"
 
 namespace dvm::tools {
-
-class ControlClient;
 
 // Serves on a thread of its own: a request that takes a while keeps no one but other clients
 // waiting.
@@ -20,7 +20,7 @@ class ControlServer {
   static constexpr std::size_t kMaxClients = 16;
 
   // Makes the socket at `path`.
-  static Result<std::unique_ptr<ControlServer>> start(vmm::Machine& machine,
+  static Result<std::unique_ptr<ControlServer>> start(vmm::Machine& machine, ConsoleEnds console,
                                                       const std::string& path);
   // Followers get the last events first.
   ~ControlServer();
@@ -29,20 +29,27 @@ class ControlServer {
 
   // There are new events for those who follow. Threads: any.
   void events_written();
+  // The console's feed has more. Threads: any.
+  void console_fed();
 
  private:
-  explicit ControlServer(vmm::Machine& machine)
-      : machine_(machine), acceptor_(io_), last_call_(io_) {}
+  ControlServer(vmm::Machine& machine, ConsoleEnds console)
+      : machine_(machine), console_(console), acceptor_(io_), last_call_(io_) {}
   Status listen(const std::string& path);
   void accept();
   void client_closed(const std::shared_ptr<ControlClient>& client);
+  // The client asked for the console: from here on its connection is one.
+  void attach(ControlClient::Socket socket, std::size_t history, std::string typed);
   void close();
+  void stop_if_empty();
 
   vmm::Machine& machine_;
+  const ConsoleEnds console_;
   asio::io_context io_;
   asio::local::stream_protocol::acceptor acceptor_;
   asio::steady_timer last_call_;
   std::set<std::shared_ptr<ControlClient>> clients_;
+  std::set<std::shared_ptr<ConsoleStream>> consoles_;
   std::thread thread_;
 };
 

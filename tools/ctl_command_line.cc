@@ -5,13 +5,16 @@
 #include <string_view>
 
 #include "tools/command_words.h"
+#include "tools/console_feed.h"
 #include "tools/run_settings.h"
+#include "tools/size_text.h"
 
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 10> kCommands = {
-    "status", "events", "pause", "resume", "reset", "shutdown", "stop", "metrics", "check", "list"};
+constexpr std::array<std::string_view, 12> kCommands = {"status",  "console", "events",   "pause",
+                                                        "resume",  "reset",   "shutdown", "stop",
+                                                        "metrics", "check",   "dump",     "list"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommands.begin(), kCommands.end(), line.command) == kCommands.end()) {
@@ -20,7 +23,24 @@ Status check_command(const CtlCommandLine& line) {
   }
   if (line.follow && line.command != "events")
     return usage_error("--follow: allowed with events only");
+  if (line.history && line.command != "console")
+    return usage_error("--history: allowed with console only");
+  if (line.json && line.command == "console")
+    return usage_error("--json: not allowed with console");
   if (line.name && line.command == "list") return usage_error("--name: not allowed with list");
+  return {};
+}
+
+Status read_dump(const CommandWords& found, CtlCommandLine& line) {
+  if (const auto format = found.value("--format")) {
+    if (line.command != "dump") return usage_error("--format: allowed with dump only");
+    if (*format != "elf") return usage_error("--format: found '{}'; allowed: elf", *format);
+  }
+  if (line.command != "dump") return {};
+  if (found.rest.size() < 2) return usage_error("dump: no file; allowed: dump FILE");
+  const auto file = check_path(found.rest[1]);
+  if (!file) return usage_error("dump: {}", file.error().message);
+  line.file = *file;
   return {};
 }
 
@@ -28,7 +48,7 @@ Status check_command(const CtlCommandLine& line) {
 
 Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords found,
-             split_command_line(words, {.with_value = {"--name"},
+             split_command_line(words, {.with_value = {"--name", "--history", "--format"},
                                         .flags = {"--json", "--follow", "--help", "--version"}}));
   CtlCommandLine line;
   line.help = found.has("--help");
@@ -41,12 +61,23 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
     if (!checked) return usage_error("--name: {}", checked.error().message);
     line.name = *name;
   }
+  if (const auto history = found.value("--history")) {
+    const auto bytes = parse_size(*history);
+    if (!bytes || *bytes > ConsoleFeed::kBytes) {
+      return usage_error("--history: found '{}'; allowed: 0 to {}", *history,
+                         format_size(ConsoleFeed::kBytes));
+    }
+    line.history = *bytes;
+  }
   if (found.rest.empty()) return usage_error("no command; allowed: {}", fmt::join(kCommands, ", "));
   line.command = found.rest.front();
-  if (found.rest.size() > 1) {
-    return usage_error("found '{}' after {}; allowed: one command", found.rest[1], line.command);
+  const std::size_t words_taken = line.command == "dump" ? 2 : 1;
+  if (found.rest.size() > words_taken) {
+    return usage_error("found '{}' after {}; allowed: one command", found.rest[words_taken],
+                       line.command);
   }
   DVM_TRY(check_command(line));
+  DVM_TRY(read_dump(found, line));
   return line;
 }
 
@@ -56,10 +87,24 @@ std::string ctl_help() {
 
 SYNOPSIS
   dvm-ctl [--name NAME] [--json] COMMAND
+  dvm-ctl [--name NAME] console [--history SIZE]
+  dvm-ctl [--name NAME] dump FILE [--format elf]
 
 COMMANDS
-  list             The guests of this user that are running.
+  list             The guests of this user that are running: process of dvm-run, state, nodes,
+                   vCPUs, memory, boots, time since dvm-run was started. Cleans up what a dvm-run
+                   that was killed has left.
   status           State, nodes, vCPUs with their exits, pool.
+  console          The guest's serial console on this terminal, whatever --serial says, after the
+                   last 16 KiB of output. Any number of people may look on, and all may type.
+                   Ctrl-A x leaves (the guest goes on), Ctrl-A h helps, Ctrl-A w types this
+                   window's size as a stty command. One that reads slowly loses the oldest output
+                   (256 KiB are kept) and is told; the guest does not wait for it. From a pipe, what
+                   is piped in is typed; its end is not the end.
+  dump FILE        Write the guest's memory and its vCPUs' registers to FILE, an ELF core as QEMU's
+                   dump-guest-memory makes it, for crash and gdb. The guest is paused meanwhile.
+                   Pages of zeros become holes. FILE is replaced once the dump is whole; until
+                   then it is FILE.part, which is removed when the dump fails.
   events           What has happened, oldest first: time (seconds since the host's boot), number,
                    event, who reported it, details. With --follow: go on until the guest ends.
   pause            Stop all vCPUs; answers when all of them stand still.
@@ -74,6 +119,9 @@ OPTIONS
   --name NAME      Which guest. Default: the only one that is running.
   --json           Print the answer as JSON, on one line (events --follow: one object a line).
   --follow         With events only: stay and print events as they occur.
+  --history SIZE   With console only: how much earlier output to show first, 0 to 256K. Default:
+                   16K.
+  --format elf     With dump only: the file's format. Default: elf.
   --version        Print the version.
   --help           Print this.
 
@@ -91,6 +139,8 @@ EXAMPLES
   dvm-ctl status
   dvm-ctl --name demo --json status | jq .vcpus
   dvm-ctl --name demo events --follow
+  dvm-ctl --name demo console
+  dvm-ctl --name demo dump demo.core && gdb -ex 'info threads' -c demo.core
 )";
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "fabric/result.h"
+#include "fabric/types.h"
 
 namespace dvm::tools {
 
@@ -14,6 +15,8 @@ struct CtlCommandLine {
   std::optional<std::string> name;
   bool json = false;
   bool follow = false;
+  std::string file;            // dump's
+  std::optional<u64> history;  // bytes of earlier output that console shows first
   bool help = false;
   bool version = false;
 };

@@ -1,7 +1,11 @@
 // dvm-ctl: asks a running guest, and prints its answer.
+#include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "tools/console_client.h"
+#include "tools/console_feed.h"
 #include "tools/ctl_command_line.h"
 #include "tools/exit_code.h"
 #include "tools/guest_connection.h"
@@ -24,6 +28,8 @@ std::string as_line(const json& object) {
 }
 
 Status list_guests(bool as_json) {
+  for (const auto& name : remove_stale_guests())
+    say_line("dvm-ctl", fmt::format("{}: its dvm-run was killed; what it left is removed", name));
   json guests = json::array();
   for (const RunningGuest& guest : running_guests()) {
     auto connection = GuestConnection::open(guest);
@@ -31,6 +37,7 @@ Status list_guests(bool as_json) {
     auto status = connection->ask({{"command", "status"}});
     if (!status) continue;
     (*status)["pid"] = guest.pid;
+    (*status)["uptime_s"] = guest.uptime_s;
     guests.push_back(status.take());
   }
   if (as_json) return print(as_line({{"guests", guests}}));
@@ -47,6 +54,22 @@ Status follow_events(GuestConnection& connection, bool as_json) {
     if (!line) return {};
     DVM_TRY(print(as_json ? *line + "\n" : event_text(json::parse(*line))));
   }
+}
+
+// Says how far it is once it takes longer than 2 s.
+Status dump(GuestConnection& connection, const std::string& guest, const CtlCommandLine& line) {
+  const auto begin = std::chrono::steady_clock::now();
+  bool said = false;
+  const std::string file = std::filesystem::absolute(line.file).string();
+  const auto reply = connection.ask({{"command", "dump"}, {"file", file}}, [&](const json& p) {
+    if (std::chrono::steady_clock::now() - begin < std::chrono::seconds(2)) return;
+    const u64 done = p.at("done").get<u64>(), total = p.at("total").get<u64>();
+    fmt::print(stderr, "\rdvm-ctl: {}: dumped {} of {} MiB", guest, done / kMiB, total / kMiB);
+    said = true;
+  });
+  if (said) fmt::print(stderr, "\n");
+  if (!reply) return reply.error();
+  return print(line.json ? as_line(*reply) : fmt::format("{}: dumped to {}\n", guest, file));
 }
 
 std::string reply_text(const CtlCommandLine& line, const std::string& guest, const json& reply) {
@@ -66,6 +89,10 @@ Status carry_out(const CtlCommandLine& line) {
   if (line.command == "list") return list_guests(line.json);
   DVM_ASSIGN(const auto guest, find_guest(line.name));
   DVM_ASSIGN(auto connection, GuestConnection::open(guest));
+  if (line.command == "console") {
+    return run_console(std::move(connection), guest.name, line.history.value_or(kDefaultHistory));
+  }
+  if (line.command == "dump") return dump(connection, guest.name, line);
   json request = {{"command", line.command}};
   if (line.follow) request["follow"] = true;
   DVM_ASSIGN(const json reply, connection.ask(request));

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "tools/daemon.h"
 #include "tools/exit_code.h"
 #include "tools/guest_run.h"
 #include "tools/message.h"
@@ -16,6 +17,8 @@ int fail(const Error& failure) {
   say("{}", failure.message);
   return exit_code_of(failure);
 }
+
+int finish(const Result<int>& code) { return code.ok() ? *code : fail(code.error()); }
 
 int print(const std::string& text) {
   return std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0 ? kExitError : kExitOk;
@@ -34,11 +37,23 @@ int run(const std::vector<std::string>& words) {
   if (!line) return fail(line.error());
   if (line->help) return print(run_help());
   if (line->version) return print("dvm-run " DVM_VERSION "\n");
-  const auto settings = settings_from(line.take(), fmt::format("dvm-{}", ::getpid()));
+  if (line->cpu_help) return print(cpu_help());
+  const auto default_name = [] { return fmt::format("dvm-{}", ::getpid()); };
+  const std::string unnamed = default_name();
+  auto settings = settings_from(line.take(), unnamed);
   if (!settings) return fail(settings.error());
-  GuestRun guest;
-  const auto code = guest.run(*settings);
-  return code.ok() ? *code : fail(code.error());
+  if (!settings->detach) {
+    GuestRun guest;
+    return finish(guest.run(*settings));
+  }
+  auto split = Daemon::split();
+  if (!split) return fail(split.error());
+  if (split->exit_code) return *split->exit_code;
+  if (settings->name == unnamed) settings->name = default_name();
+  GuestRun guest(split->daemon.get());
+  const int code = finish(guest.run(*settings));
+  split->daemon->end(code != kExitOk);
+  return code;
 }
 
 }  // namespace

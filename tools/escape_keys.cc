@@ -17,6 +17,8 @@ KeyCommand EscapeKeys::filter(std::string_view typed, std::string& to) {
       case 'h':
       case 'H':
       case '?': command = KeyCommand::help; break;
+      case 'w':
+      case 'W': command = KeyCommand::size; break;
       case 'a':
       case 'A':
       case kEscape: to.push_back(kEscape); break;

@@ -6,7 +6,7 @@
 
 namespace dvm::tools {
 
-enum class KeyCommand { none, quit, help };
+enum class KeyCommand { none, quit, help, size };
 
 // Threads: one.
 class EscapeKeys {
@@ -24,6 +24,7 @@ class EscapeKeys {
 inline constexpr std::string_view kKeyHelp =
     "Ctrl-A x  stop the guest at once\n"
     "Ctrl-A h  this help\n"
+    "Ctrl-A w  type this window's size, as a stty command for the guest's shell\n"
     "Ctrl-A a  type Ctrl-A itself\n";
 
 }  // namespace dvm::tools

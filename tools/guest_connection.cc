@@ -35,15 +35,20 @@ Result<GuestConnection> GuestConnection::open(const RunningGuest& guest) {
   return GuestConnection(guest.name, std::move(fd));
 }
 
-Result<json> GuestConnection::ask(const json& request) {
+Result<json> GuestConnection::ask(const json& request,
+                                  const std::function<void(const json&)>& progress) {
   const std::string line = request.dump() + "\n";
   if (::send(fd_.get(), line.data(), line.size(), MSG_NOSIGNAL) !=
       static_cast<ssize_t>(line.size())) {
     return sys_error(name_ + ": send");
   }
-  DVM_ASSIGN(const auto text, read_line(kReplyTimeoutMs));
-  if (!text) return error("{}: the guest ended before it answered", name_);
-  json reply = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  json reply;
+  do {
+    DVM_ASSIGN(const auto text, read_line(kReplyTimeoutMs));
+    if (!text) return error("{}: the guest ended before it answered", name_);
+    reply = json::parse(*text, nullptr, /*allow_exceptions=*/false);
+    if (progress && reply.contains("progress")) progress(reply["progress"]);
+  } while (progress && reply.contains("progress"));
   if (!reply.is_object() || !reply.contains("ok"))
     return error("{}: an answer that is none", name_);
   if (reply["ok"] != true) return error("{}: {}", name_, reply.value("error", "refused"));

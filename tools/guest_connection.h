@@ -1,6 +1,7 @@
 // The control socket of a running guest, on the side of who asks.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -16,7 +17,15 @@ class GuestConnection {
   static Result<GuestConnection> open(const RunningGuest& guest);
 
   // The reply to a request; what the guest refuses is an error.
-  Result<nlohmann::json> ask(const nlohmann::json& request);
+  // `progress` gets each line that comes before it.
+  Result<nlohmann::json> ask(const nlohmann::json& request,
+                             const std::function<void(const nlohmann::json&)>& progress = {});
+  // The connection itself, once it is no longer one of lines, and what it has brought so far.
+  struct Stream {
+    Fd fd;
+    std::string received;
+  };
+  Stream release() && { return {std::move(fd_), std::move(received_)}; }
   // The next line of a stream that a request began; none when the guest has ended.
   Result<std::optional<std::string>> next_line();
 

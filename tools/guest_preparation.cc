@@ -8,6 +8,7 @@
 #include "tools/node_process.h"
 #include "tools/size_text.h"
 #include "vmm/boot/firmware.h"
+#include "vmm/kvm/kvm.h"
 #include "vmm/kvm_probe.h"
 
 namespace dvm::tools {
@@ -23,6 +24,15 @@ Status check_kvm() {
   const std::string why = vmm::probe_kvm();
   if (why.empty()) return {};
   return error("/dev/kvm: not usable: {} (tools/lab runs dvm where KVM is emulated)", why);
+}
+
+Status check_cpu(vmm::CpuLevel level) {
+  if (level == vmm::CpuLevel::host) return {};
+  DVM_ASSIGN(const auto vm, vmm::Vm::create());
+  DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  if (const auto fits = vmm::check_cpu_level(supported, level); !fits)
+    return error("--cpu: {}", fits.error().message);
+  return {};
 }
 
 Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
@@ -42,6 +52,7 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
   }
   spec.config.firmware_log = settings.firmware_log ? 1 : 0;
   spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
+  spec.config.cpu_level = settings.cpu;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
   for (u32 n = 0; n < disks.count(); ++n) {
@@ -81,6 +92,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   DVM_ASSIGN(auto boot, open_boot_source(settings));
   DVM_ASSIGN(auto disks, GuestDisks::open(settings.disks));
   DVM_TRY(check_kvm());
+  DVM_TRY(check_cpu(settings.cpu));
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
   DVM_TRY(disks.start_servers(folder.path()));

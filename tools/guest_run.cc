@@ -39,7 +39,7 @@ Result<Pipe> make_pipe() {
 
 }  // namespace
 
-GuestRun::GuestRun() : signals_(io_, SIGINT, SIGTERM, SIGHUP) {
+GuestRun::GuestRun(Daemon* daemon) : daemon_(daemon), signals_(io_, SIGINT, SIGTERM, SIGHUP) {
   signals_.add(SIGCONT);
   ::signal(SIGPIPE, SIG_IGN);
   // Giving the terminal back must not stop us when a shell has put us in the background meanwhile.
@@ -49,6 +49,7 @@ GuestRun::GuestRun() : signals_(io_, SIGINT, SIGTERM, SIGHUP) {
 Result<int> GuestRun::run(const RunSettings& settings) {
   DVM_ASSIGN(auto prepared, prepare_guest(settings));
   guest_.emplace(std::move(prepared));
+  if (daemon_ != nullptr) DVM_TRY(daemon_->keep_log(guest_->folder.path()));
   const Status started = start(settings);
   if (started.ok()) {
     await_signal();
@@ -60,9 +61,11 @@ Result<int> GuestRun::run(const RunSettings& settings) {
 }
 
 Status GuestRun::start(const RunSettings& settings) {
+  DVM_ASSIGN(console_, GuestConsole::open(machine(), settings.serial));
   say("{}", describe_guest(settings));
-  DVM_ASSIGN(control_, ControlServer::start(machine(), guest_->folder.socket_path()));
-  DVM_TRY(start_console());
+  DVM_ASSIGN(control_,
+             ControlServer::start(machine(), console_->ends(), guest_->folder.socket_path()));
+  DVM_TRY(console_->read_stdin([this](KeyCommand c) { on_keys(c); }));
   DVM_ASSIGN(Pipe pipe, make_pipe());
   lifeline_ = std::move(pipe.write);
   nodes_.emplace(io_, machine(), [this] { io_.stop(); });
@@ -79,25 +82,14 @@ Status GuestRun::start(const RunSettings& settings) {
   return {};
 }
 
-Status GuestRun::start_console() {
-  DVM_ASSIGN(output_, ConsoleOutput::open(machine(), STDOUT_FILENO));
-  const bool is_terminal = ::isatty(STDIN_FILENO) != 0;
-  const bool keys = is_terminal && RawTerminal::usable();
-  if (keys) {
-    DVM_ASSIGN(auto raw, RawTerminal::enter());
-    terminal_.emplace(std::move(raw));
-  }
-  if (is_terminal && !keys) return {};  // in the background: the keys are somebody else's
-  DVM_ASSIGN(input_, ConsoleInput::start(machine(), STDIN_FILENO, keys,
-                                         [this](KeyCommand c) { on_keys(c); }));
-  return {};
-}
-
 void GuestRun::start_watchers() {
   vmm::MachineState& state = machine().state();
   phase_watcher_.emplace(state.control.changed, [this] { return look_at_phase(); });
   event_watcher_.emplace(machine().events().written, [this] { return look_at_events(); });
-  console_watcher_.emplace(state.console.produced, [this] { return look_at_console(); });
+  console_watcher_.emplace(state.console.produced, [this] {
+    drain_firmware_log();
+    return console_->look([this] { control_->console_fed(); });
+  });
 }
 
 // Stops what was started, last first, and lets the guest's last words out.
@@ -107,14 +99,13 @@ void GuestRun::finish() {
     machine().request_stop(StopReason::error);
   nodes_.reset();
   lifeline_.reset();
-  if (output_) output_->give_up();
+  if (console_) console_->give_up();
   console_watcher_.reset();
   drain_firmware_log();
-  input_.reset();
   event_watcher_.reset();
   phase_watcher_.reset();
   control_.reset();
-  terminal_.reset();
+  console_.reset();
   machine().pool().unlink();
 }
 
@@ -128,7 +119,7 @@ void GuestRun::await_signal() {
 
 void GuestRun::on_signal(int signal) {
   if (signal == SIGCONT) {
-    if (terminal_) terminal_->enter_again();
+    if (console_) console_->enter_terminal_again();
     return;
   }
   const auto& control = machine().state().control;
@@ -141,11 +132,8 @@ void GuestRun::on_signal(int signal) {
 
 void GuestRun::on_keys(KeyCommand command) {
   if (command == KeyCommand::quit) return machine().request_stop(StopReason::user);
-  for (std::string_view rest = kKeyHelp; !rest.empty();) {
-    const auto end = rest.find('\n');
-    say("{}", rest.substr(0, end));
-    rest.remove_prefix(end + 1);
-  }
+  if (command == KeyCommand::help) say_lines("dvm-run", kKeyHelp);
+  if (command == KeyCommand::size) console_->ends().typed.type(window_size_command());
 }
 
 std::optional<u64> GuestRun::look_at_phase() {
@@ -153,6 +141,21 @@ std::optional<u64> GuestRun::look_at_phase() {
     stop_posted_ = true;
     asio::post(io_, [this] { nodes_->machine_stopped(); });
   }
+  return daemon_ != nullptr && !started_said_ ? look_for_start() : std::nullopt;
+}
+
+// What can keep a guest from running shows before its first vCPU has a thread.
+std::optional<u64> GuestRun::look_for_start() {
+  constexpr u64 kLookAgainNs = 5'000'000;
+  const auto& state = machine().state();
+  const Phase phase = state.control.phase.load();
+  if (phase == Phase::stopped || state.control.boots.load() == 0) return std::nullopt;
+  if (phase == Phase::running && state.vcpus[0].run_state.load() == vmm::VcpuRunState::absent)
+    return fabric::monotonic_ns() + kLookAgainNs;
+  started_said_ = true;
+  say("{}: runs in the background (pid {}); dvm-ctl --name {} console shows its console",
+      state.config.name.data(), ::getpid(), state.config.name.data());
+  daemon_->started();
   return std::nullopt;
 }
 
@@ -174,16 +177,6 @@ void GuestRun::drain_firmware_log() {
     if (::write(guest_->firmware_log->get(), part.data(), n) < 0)
       return guest_->firmware_log.reset();
   }
-}
-
-// The first byte goes out at once; those that follow within a millisecond go together, so that a
-// guest that prints a lot does not wake us for each.
-std::optional<u64> GuestRun::look_at_console() {
-  const bool any = output_->drain();
-  drain_firmware_log();
-  const auto retry = input_ ? input_->push() : std::nullopt;
-  if (any) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  return retry;
 }
 
 }  // namespace dvm::tools

@@ -6,50 +6,48 @@
 #include <optional>
 
 #include "tools/bell_watcher.h"
-#include "tools/console_input.h"
-#include "tools/console_output.h"
 #include "tools/control_server.h"
+#include "tools/daemon.h"
+#include "tools/guest_console.h"
 #include "tools/guest_preparation.h"
 #include "tools/node_supervisor.h"
-#include "tools/terminal.h"
 
 namespace dvm::tools {
 
 class GuestRun {
  public:
-  // Signals are held for run() from here on.
-  GuestRun();
+  // Signals are held for run() from here on. `daemon`: what this process is, if it is one.
+  explicit GuestRun(Daemon* daemon = nullptr);
   // Returns dvm-run's exit code when the guest has ended and all its nodes with it.
   Result<int> run(const RunSettings& settings);
 
  private:
   Status start(const RunSettings& settings);
-  Status start_console();
   void start_watchers();
+  std::optional<u64> look_for_start();
   void finish();
   void await_signal();
   void on_signal(int signal);
   void on_keys(KeyCommand command);
   std::optional<u64> look_at_phase();
   std::optional<u64> look_at_events();
-  std::optional<u64> look_at_console();
   void drain_firmware_log();
 
   vmm::Machine& machine() { return *guest_->machine; }
 
   // In the order of their making; each may use those above it.
+  Daemon* const daemon_;
   asio::io_context io_;
   asio::signal_set signals_;
   std::optional<PreparedGuest> guest_;
   Fd lifeline_;  // the write end: its end tells the nodes that we are gone
-  std::optional<RawTerminal> terminal_;
+  std::unique_ptr<GuestConsole> console_;
   std::optional<NodeSupervisor> nodes_;
   std::unique_ptr<ControlServer> control_;
-  std::optional<ConsoleOutput> output_;
-  std::unique_ptr<ConsoleInput> input_;
   std::optional<BellWatcher> phase_watcher_, event_watcher_, console_watcher_;
-  u64 last_event_ = 0;        // event watcher's
-  bool stop_posted_ = false;  // phase watcher's
+  u64 last_event_ = 0;         // event watcher's
+  bool stop_posted_ = false;   // phase watcher's
+  bool started_said_ = false;  // phase watcher's
   bool asked_to_end_ = false;
 };
 

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace dvm::tools {
 
 std::string one_line(std::string_view text) {
@@ -16,6 +18,14 @@ std::string one_line(std::string_view text) {
 void say_line(std::string_view program, std::string_view text) {
   const std::string line = fmt::format("{}: {}\n", program, one_line(text));
   if (::write(STDERR_FILENO, line.data(), line.size()) < 0) return;
+}
+
+void say_lines(std::string_view program, std::string_view text) {
+  while (!text.empty()) {
+    const auto end = std::min(text.find('\n'), text.size());
+    say_line(program, text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
 }
 
 }  // namespace dvm::tools

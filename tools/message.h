@@ -13,6 +13,9 @@ namespace dvm::tools {
 std::string one_line(std::string_view text);
 void say_line(std::string_view program, std::string_view text);
 
+// Each of the lines of `text`.
+void say_lines(std::string_view program, std::string_view text);
+
 // As said by dvm-run.
 template <typename... Args>
 void say(fmt::format_string<Args...> format, Args&&... args) {

@@ -53,6 +53,14 @@ std::string health(const json& readings) {
   return text.empty() ? "-" : text;
 }
 
+// "42s", "3m 05s", "7h 12m", "3d 04h"
+std::string duration(u64 s) {
+  if (s < 60) return fmt::format("{}s", s);
+  if (s < 3600) return fmt::format("{}m {:02}s", s / 60, s % 60);
+  if (s < 86400) return fmt::format("{}h {:02}m", s / 3600, s / 60 % 60);
+  return fmt::format("{}d {:02}h", s / 86400, s / 3600 % 24);
+}
+
 std::string node_table(const json& nodes) {
   TextTable table(
       {"NODE", "PID", "STATE", "INSTANCE", "VCPUS", "OWNED", "REPLICATED", "SHARED", "HEALTH"});
@@ -102,11 +110,12 @@ std::string event_text(const json& event) {
 }
 
 std::string list_text(const json& guests) {
-  TextTable table({"NAME", "PID", "STATE", "NODES", "VCPUS", "MEMORY", "BOOTS"});
+  TextTable table({"NAME", "PID", "STATE", "NODES", "VCPUS", "MEMORY", "BOOTS", "UPTIME"});
   for (const auto& g : guests) {
     table.add({word(g, "name"), number(g, "pid"), word(g, "state"),
                fmt::to_string(g.at("nodes").size()), fmt::to_string(g.at("vcpus").size()),
-               format_size(g.at("memory").get<u64>()), number(g, "boots")});
+               format_size(g.at("memory").get<u64>()), number(g, "boots"),
+               duration(g.at("uptime_s").get<u64>())});
   }
   return table.text();
 }

@@ -12,8 +12,8 @@ namespace {
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
                    "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
-                   "--firmware", "--firmware-log"},
-    .flags = {"--help", "--version"},
+                   "--firmware", "--firmware-log", "--serial", "--cpu"},
+    .flags = {"--detach", "--help", "--version"},
     .repeatable = {"--disk"},
 };
 
@@ -55,17 +55,28 @@ Result<RunRequest> read_request(const CommandWords& words) {
   }
   DVM_TRY(take(words, "--firmware", r.firmware, check_path));
   DVM_TRY(take(words, "--firmware-log", r.firmware_log, check_path));
+  DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
+  DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
+  if (words.has("--detach")) r.detach = true;
   return r;
 }
 
 }  // namespace
+
+std::vector<std::string> run_option_names() {
+  std::vector<std::string> names = kNames.with_value;
+  names.insert(names.end(), kNames.flags.begin(), kNames.flags.end());
+  names.insert(names.end(), kNames.repeatable.begin(), kNames.repeatable.end());
+  return names;
+}
 
 Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords found, split_command_line(words, kNames));
   RunCommandLine line;
   line.help = found.has("--help");
   line.version = found.has("--version");
-  if (line.help || line.version) return line;
+  line.cpu_help = found.value("--cpu") == "help";
+  if (line.help || line.version || line.cpu_help) return line;
   if (!found.rest.empty()) {
     return usage_error(
         "found '{}', which belongs to no option; allowed: options (--help lists them)",

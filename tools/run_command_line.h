@@ -13,6 +13,7 @@ struct RunCommandLine {
   std::optional<std::string> config;
   bool help = false;
   bool version = false;
+  bool cpu_help = false;  // --cpu help
 };
 
 // `words` without the program's name. An option of a part that is not built is unknown. Never
@@ -21,6 +22,9 @@ Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& wo
 // The command line and the configuration file it names, as one. (Not for --help and --version.)
 Result<RunSettings> settings_from(RunCommandLine line, std::string default_name);
 
+// All options, as "--kernel".
+std::vector<std::string> run_option_names();
 std::string run_help();
+std::string cpu_help();  // the models, one a line
 
 }  // namespace dvm::tools

@@ -87,6 +87,21 @@ Result<PanicPolicy> panic_policy_of(const json& value) {
   return parse_panic_policy(text);
 }
 
+Result<SerialTarget> serial_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"stdio\", \"file:PATH\" or \"unix:PATH\""));
+  return parse_serial_target(text);
+}
+
+Result<vmm::CpuLevel> cpu_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "a CPU model's name, as a string"));
+  return parse_cpu(text);
+}
+
+Result<bool> flag_of(const json& value) {
+  if (!value.is_boolean()) return wrong_type(value, "true or false");
+  return value.get<bool>();
+}
+
 template <typename T>
 Status store(std::optional<T>& to, Result<T> value) {
   if (!value.ok()) return value.error();
@@ -108,7 +123,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 14> kKeys = {{
+constexpr std::array<Key, 17> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -123,6 +138,9 @@ constexpr std::array<Key, 14> kKeys = {{
     {"disks", [](J v, R r) { return store_all(r.disks, disk_options_of(v)); }},
     {"firmware", [](J v, R r) { return store(r.firmware, path_of(v)); }},
     {"firmware_log", [](J v, R r) { return store(r.firmware_log, path_of(v)); }},
+    {"serial", [](J v, R r) { return store(r.serial, serial_of(v)); }},
+    {"cpu", [](J v, R r) { return store(r.cpu, cpu_of(v)); }},
+    {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};
 
 std::string key_names() {
@@ -167,6 +185,12 @@ Result<json> parse_object(const std::string& text) {
 }
 
 }  // namespace
+
+std::vector<std::string_view> config_keys() {
+  std::vector<std::string_view> names;
+  for (const Key& key : kKeys) names.push_back(key.name);
+  return names;
+}
 
 Result<RunRequest> parse_config(const std::string& text, const std::string& name) {
   RunRequest request;

@@ -9,6 +9,8 @@ namespace dvm::tools {
 
 // `name` is the file's, for messages. Never throws, whatever the text.
 Result<RunRequest> parse_config(const std::string& text, const std::string& name);
+// The names of all that it may say.
+std::vector<std::string_view> config_keys();
 Result<RunRequest> read_config(const std::string& path);
 
 }  // namespace dvm::tools

@@ -5,6 +5,16 @@
 
 namespace dvm::tools {
 
+std::string cpu_help() {
+  std::string text;
+  for (u32 i = 0; i < vmm::kCpuLevels; ++i) {
+    const auto level = static_cast<vmm::CpuLevel>(i);
+    text +=
+        fmt::format("{:<10} {}\n", vmm::cpu_level_name(level), vmm::cpu_level_description(level));
+  }
+  return text;
+}
+
 std::string run_help() {
   using namespace vmm::layout;
   return fmt::format(R"(NAME
@@ -49,11 +59,26 @@ OPTIONS
                       dvm-run makes, it removes at the end. Default: anonymous memory.
   --on-panic WHAT     When the guest kernel panics: reboot, or exit with code 3. Default: reboot.
   --events FILE       Append what happens to the guest, one JSON object a line. Default: not kept.
+  --serial WHERE      Where the guest's serial port leads. Default: stdio; with --detach: a log of
+                      256 KiB in memory. dvm-ctl console shows it in any case.
+                      stdio        standard input and output; a slow reader holds the guest back
+                      file:PATH    output only; an existing file is truncated, as QEMU does
+                      unix:PATH    a listening socket (at most 107 bytes of path), one client at a
+                                   time. A client begins where the one before it ended; one that
+                                   reads slowly, or comes late, loses what is older than the last
+                                   256 KiB, and is told how much. The guest never waits for it.
+  --detach            Return with code 0 once the guest runs; it goes on in the background, in a
+                      session of its own. What keeps it from starting is reported as ever. Not
+                      with --serial stdio.
+  --cpu MODEL         The CPU that the guest sees: host (all that KVM offers), x86-64-v1, x86-64-v2
+                      or x86-64-v3 (no feature above that level; security features that need the
+                      host's microcode are hidden too). Refused if this host lacks some of it.
+                      help lists them. Default: host.
   --config FILE.json  Read options from a JSON object with the keys kernel, initrd, append, nodes,
                       cpus, memory ("512M" or bytes), placement ([0,0,1,1]), name, pool, on_panic,
                       events, disks (an array of objects with path, readonly, format, cache,
-                      discard, serial), firmware, firmware_log. The command line wins over the
-                      file. Paths are relative to the
+                      discard, serial), firmware, firmware_log, serial, cpu, detach (true or
+                      false). The command line wins over the file. Paths are relative to the
                       current folder.
   --version           Print the version.
   --help              Print this.
@@ -61,6 +86,7 @@ OPTIONS
 KEYS
   When standard input is a terminal it is in raw mode, so that every key reaches the guest, but for:
   Ctrl-A x            Stop the guest at once.
+  Ctrl-A w            Type this window's size, as a stty command for the guest's shell.
   Ctrl-A h            Help on the keys.
   Ctrl-A a            Type Ctrl-A itself (so does Ctrl-A Ctrl-A).
 
@@ -75,16 +101,18 @@ EXIT CODES
 
 FILES
   $DVM_RUNTIME_DIR/NAME/, else $XDG_RUNTIME_DIR/dvm/NAME/, else /run/dvm/NAME/ (or /tmp/dvm-UID/NAME/
-  when that cannot be written): control socket and lock of a running guest, gone when it ends.
+  when that cannot be written): control socket and lock of a running guest, gone when it ends. With --detach
+  also NAME/log: what dvm-run and its nodes said (the last 128 to 256 KiB); after an error it is kept
+  as NAME:log until the next guest of that name is started detached or not.
 
 EXAMPLES
   dvm-run --kernel vmlinuz --initrd initrd.img --append console=ttyS0 --nodes 2 --cpus 4
   dvm-run --config demo.json --name demo --on-panic exit
+  dvm-run --config demo.json --name demo --detach && dvm-ctl --name demo console
   dvm-ctl --name demo status
 )",
                      fmt::arg("nodes", kMaxNodes), fmt::arg("disks", GuestDisks::kMax),
-                     fmt::arg("cpus", kMaxVcpus), fmt::arg("min_memory", format_size(kMinMemory)),
-                     fmt::arg("firmware", kDefaultFirmware),
+                     fmt::arg("cpus", kMaxVcpus), fmt::arg("firmware", kDefaultFirmware),
                      fmt::arg("min_memory", format_size(kMinMemory)),
                      fmt::arg("max_memory", format_size(kMaxMemory)));
 }

@@ -60,6 +60,9 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.placement, over.placement);
   take_over(base.on_panic, over.on_panic);
   std::move(over.disks.begin(), over.disks.end(), std::back_inserter(base.disks));
+  take_over(base.serial, over.serial);
+  take_over(base.detach, over.detach);
+  take_over(base.cpu, over.cpu);
   return base;
 }
 
@@ -88,6 +91,13 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
                        GuestDisks::kMax);
   }
   settings.disks = std::move(request.disks);
+  settings.detach = request.detach.value_or(false);
+  settings.cpu = request.cpu.value_or(settings.cpu);
+  settings.serial = request.serial.value_or(
+      SerialTarget{settings.detach ? SerialKind::log : SerialKind::stdio, {}});
+  if (settings.detach && settings.serial.kind == SerialKind::stdio) {
+    return usage_error("serial: found stdio with --detach; allowed: file:PATH, unix:PATH, or none");
+  }
   return settings;
 }
 
@@ -135,6 +145,11 @@ Result<std::string> check_text(std::string text) {
     return usage_error("found a NUL character; allowed: text without");
   }
   return text;
+}
+
+Result<vmm::CpuLevel> parse_cpu(std::string_view name) {
+  if (const auto level = vmm::cpu_level_named(name)) return *level;
+  return usage_error("found '{}'; allowed: host, x86-64-v1, x86-64-v2 or x86-64-v3", name);
 }
 
 Result<PanicPolicy> parse_panic_policy(std::string_view text) {

@@ -10,6 +10,8 @@
 #include "fabric/result.h"
 #include "fabric/types.h"
 #include "tools/disk_option.h"
+#include "tools/serial_target.h"
+#include "vmm/cpu_level.h"
 
 namespace dvm::tools {
 
@@ -23,6 +25,9 @@ struct RunRequest {
   std::optional<std::vector<u16>> placement;
   std::optional<PanicPolicy> on_panic;
   std::vector<DiskOption> disks;  // those of the command line come after those of the file
+  std::optional<SerialTarget> serial;
+  std::optional<bool> detach;
+  std::optional<vmm::CpuLevel> cpu;
 };
 
 // SeaBIOS, as Debian's package `seabios` installs it.
@@ -43,6 +48,9 @@ struct RunSettings {
   PanicPolicy on_panic = PanicPolicy::reboot;
   std::optional<std::string> events;
   std::vector<DiskOption> disks;
+  SerialTarget serial;
+  bool detach = false;
+  vmm::CpuLevel cpu = vmm::CpuLevel::host;
 };
 
 // `over` wins wherever it says something.
@@ -58,6 +66,7 @@ Result<u64> check_memory(u64 bytes);
 Result<std::string> check_name(std::string name);
 Result<std::string> check_path(std::string path);
 Result<std::string> check_text(std::string text);
+Result<vmm::CpuLevel> parse_cpu(std::string_view name);
 Result<PanicPolicy> parse_panic_policy(std::string_view text);
 
 }  // namespace dvm::tools

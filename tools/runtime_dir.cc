@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <memory>
 #include <thread>
 
@@ -17,7 +18,7 @@
 namespace dvm::tools {
 namespace {
 
-constexpr const char* kFiles[] = {"control.sock", "pid", "lock"};  // the lock goes last
+constexpr const char* kFiles[] = {"control.sock", "pid", "log", "lock"};  // the lock goes last
 
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
@@ -106,8 +107,8 @@ void for_each_entry(const std::string& path, Each&& each) {
 }
 
 // Removes what killed launchers left, whatever their guests' names were.
-void remove_leftovers(const std::string& root) {
-  std::vector<std::string> names;
+std::vector<std::string> remove_leftovers(const std::string& root) {
+  std::vector<std::string> names, removed;
   for_each_entry(root, [&](std::string name) { names.push_back(std::move(name)); });
   for (const auto& name : names) {
     if (!check_name(name)) continue;
@@ -115,8 +116,18 @@ void remove_leftovers(const std::string& root) {
     auto folder = Fd::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (!folder || ::faccessat(folder->get(), "lock", F_OK, 0) < 0) continue;
     const auto lock = lock_once(*folder, path);
-    if (lock.ok() && lock->valid()) remove_guest_folder(*folder, path);
+    if (!lock.ok() || !lock->valid()) continue;
+    remove_guest_folder(*folder, path);
+    removed.push_back(name);
   }
+  return removed;
+}
+
+u64 seconds_since_change(const std::string& path) {
+  struct stat st {};
+  const time_t now = ::time(nullptr);
+  if (::stat(path.c_str(), &st) < 0 || st.st_mtime > now) return 0;
+  return static_cast<u64>(now - st.st_mtime);
 }
 
 }  // namespace
@@ -153,7 +164,8 @@ Result<GuestFolder> GuestFolder::claim(const std::string& name) {
 }
 
 Status GuestFolder::fill() const {
-  for (const char* file : {"control.sock", "pid"}) ::unlinkat(folder_.get(), file, 0);
+  ::unlink(kept_log_path(path_).c_str());
+  for (const char* file : {"control.sock", "pid", "log"}) ::unlinkat(folder_.get(), file, 0);
   DVM_ASSIGN(const Fd pid, Fd::open(path_ + "/pid", O_WRONLY | O_CREAT | O_TRUNC));
   const std::string text = fmt::format("{}\n", ::getpid());
   return pid.write_all(std::as_bytes(std::span(text)), path_ + "/pid");
@@ -167,12 +179,25 @@ std::string GuestFolder::socket_path() const {
   return fmt::format("/proc/self/fd/{}/control.sock", folder_.get());
 }
 
+std::string kept_log_path(const std::string& folder) { return folder + ":log"; }
+
+std::vector<std::string> remove_stale_guests() {
+  std::vector<std::string> removed;
+  for (const auto& root : runtime_roots()) {
+    auto here = remove_leftovers(root);
+    removed.insert(removed.end(), here.begin(), here.end());
+  }
+  return removed;
+}
+
 std::vector<RunningGuest> running_guests() {
   std::vector<RunningGuest> guests;
   for (const auto& root : runtime_roots()) {
     for_each_entry(root, [&](const std::string& name) {
       const std::string path = root + "/" + name;
-      if (is_locked(path + "/lock")) guests.push_back({name, read_pid(path), path});
+      if (is_locked(path + "/lock")) {
+        guests.push_back({name, read_pid(path), path, seconds_since_change(path + "/pid")});
+      }
     });
   }
   std::sort(guests.begin(), guests.end(), [](auto& a, auto& b) { return a.name < b.name; });

@@ -36,12 +36,18 @@ class GuestFolder {
   Fd lock_;
 };
 
+// Where the log of a detached guest that ended with an error is kept, until the next of that name.
+std::string kept_log_path(const std::string& folder);
+
 struct RunningGuest {
   std::string name;
   i32 pid = 0;
   std::string folder;
+  u64 uptime_s = 0;  // since its dvm-run was started
 };
 // Those whose lock is held, sorted by name.
 std::vector<RunningGuest> running_guests();
+// Removes what launchers that were killed left; the names of those guests.
+std::vector<std::string> remove_stale_guests();
 
 }  // namespace dvm::tools

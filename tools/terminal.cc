@@ -1,5 +1,7 @@
 #include "tools/terminal.h"
 
+#include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -58,6 +60,13 @@ Result<RawTerminal> RawTerminal::enter() {
   catch_fatal_signals();
   if (!set_raw()) return sys_error("tcsetattr stdin");
   return RawTerminal(true);
+}
+
+std::string window_size_command() {
+  winsize size{};
+  if (::ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0)
+    return {};
+  return fmt::format("stty rows {} cols {}\n", size.ws_row, size.ws_col);
 }
 
 RawTerminal::~RawTerminal() {

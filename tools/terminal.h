@@ -1,6 +1,8 @@
 // The terminal on stdin in raw mode, and back to what it was on every way out.
 #pragma once
 
+#include <string>
+
 #include "fabric/result.h"
 
 namespace dvm::tools {
@@ -23,5 +25,9 @@ class RawTerminal {
   explicit RawTerminal(bool active) : active_(active) {}
   bool active_;
 };
+
+// "stty rows 24 cols 80\n": a serial line has no way of its own to tell the guest how large its
+// terminal is. Empty if stdin is no terminal.
+std::string window_size_command();
 
 }  // namespace dvm::tools

@@ -13,9 +13,8 @@ struct Batch {
 };
 
 void add_to(std::vector<Batch>& batches, u16 queue, u32 generation, FinishedChain chain) {
-  auto batch = std::ranges::find_if(batches, [&](const Batch& b) {
-    return b.queue == queue && b.generation == generation;
-  });
+  auto batch = std::ranges::find_if(
+      batches, [&](const Batch& b) { return b.queue == queue && b.generation == generation; });
   if (batch == batches.end()) batch = batches.insert(batch, Batch{queue, generation, {}});
   batch->chains.push_back(chain);
 }

@@ -2,9 +2,9 @@
 // process's DiskQueue, and what that has done goes back to the driver.
 //
 // A chain is held in the pool (queue_hold) from the step that takes it to the one that gives it
-// back, so that after a death a survivor knows which requests were on their way and finds each again
-// from its chain. Doing a request twice does no harm: the driver has not been told that it is done,
-// so it has neither reused the memory nor asked for anything that relies on the write.
+// back, so that after a death a survivor knows which requests were on their way and finds each
+// again from its chain. Doing a request twice does no harm: the driver has not been told that it is
+// done, so it has neither reused the memory nor asked for anything that relies on the write.
 //
 // Threads: serve any (vCPUs'); completions come on the DiskQueue's.
 #pragma once

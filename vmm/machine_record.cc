@@ -111,6 +111,8 @@ Status check_config(const MachineConfig& c, std::string_view name) {
     return error("pool {}: machine record out of range: {} vCPUs, {} nodes, {} bytes", name,
                  c.vcpus, c.nodes, c.memory_bytes);
   }
+  if (static_cast<u32>(c.cpu_level) >= kCpuLevels)
+    return error("pool {}: CPU model {}", name, static_cast<u32>(c.cpu_level));
   return {};
 }
 

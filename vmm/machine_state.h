@@ -10,6 +10,7 @@
 #include "fabric/pool_lock.h"
 #include "fabric/pool_record.h"
 #include "vmm/boot/entry_state.h"
+#include "vmm/cpu_level.h"
 #include "vmm/device_cell.h"
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/debug_port.h"
@@ -25,6 +26,7 @@
 #include "vmm/kvm/kvm_api.h"
 #include "vmm/layout.h"
 #include "vmm/pci/host_bridge.h"
+#include "vmm/vcpu_image.h"
 #include "vmm/virtio/function.h"
 
 namespace dvm::vmm {
@@ -48,7 +50,7 @@ struct MachineConfig {
   std::array<FunctionConfig, kMaxFunctions> functions = only_rng();
   u32 firmware_bytes = 0;  // of its image; 0: a kernel is booted directly
   u32 firmware_log = 0;    // somebody listens to the debug port
-  u32 reserved = 0;
+  CpuLevel cpu_level = CpuLevel::host;
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
 static_assert(sizeof(MachineConfig) == 120 + 64 * kMaxFunctions);
@@ -109,6 +111,7 @@ struct alignas(64) VcpuRecord {
   std::atomic<u32> interruptible_halt;  // RFLAGS.IF at HLT
   alignas(64) LapicState lapic;
   VcpuCounters counters;
+  VcpuImage image;
 };
 
 struct alignas(64) NodeRecord {

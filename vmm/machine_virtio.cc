@@ -1,8 +1,8 @@
 // The virtio functions: their registers on the bus, their queues' steps, their interrupts.
 #include <algorithm>
 
-#include "vmm/machine_steps.h"
 #include "vmm/disk_server.h"
+#include "vmm/machine_steps.h"
 #include "vmm/virtio/common_config.h"
 #include "vmm/virtio/rng.h"
 

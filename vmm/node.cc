@@ -133,8 +133,10 @@ Status Node::carry_out_reset() {
 Status Node::record_cpu_model() {
   DVM_ASSIGN(const Vm vm, Vm::create());
   DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  const MachineConfig& config = machine_->config();
+  DVM_TRY(check_cpu_level(supported, config.cpu_level));
   const auto model =
-      make_cpu_model(supported, machine_->config().vcpus, machine_->config().tsc_khz);
+      make_cpu_model(limit_to_level(supported, config.cpu_level), config.vcpus, config.tsc_khz);
   CpuBaseline& cpu = machine_->state().cpu;
   if (model.size() > cpu.entries.size())
     return error("{} CPUID entries are too many", model.size());

@@ -15,6 +15,8 @@
 namespace dvm::vmm {
 namespace {
 
+constexpr u32 kMsrKernelGsBase = 0xc000'0102;  // AMD APM vol. 2 §6.1.1
+
 thread_local kvm_run* current_run = nullptr;
 thread_local volatile std::sig_atomic_t signal_seen = 0;
 
@@ -271,7 +273,31 @@ void VcpuThread::sleep(VcpuRunState as) {
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
 }
 
+// What KVM_RUN was answered (a port read, an MSR) goes into the registers when it is next called.
+void VcpuThread::finish_exit() {
+  constexpr int kMostParts = 16;  // an access over two pages, or a string of them
+  kvm_run& run = vcpu_.run();
+  for (int i = 0; i < kMostParts; ++i) {
+    run.immediate_exit = 1;
+    run.cr8 = v_.lapic.tpr >> 4;
+    const auto entered = vcpu_.enter();
+    if (!entered || *entered != 0) return;
+    handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
+  }
+}
+
+void VcpuThread::save_image() {
+  finish_exit();
+  v_.image.saved = 0;
+  const auto regs = vcpu_.regs();
+  const auto sregs = vcpu_.sregs();
+  const auto gs = vcpu_.msr(kMsrKernelGsBase);
+  if (!regs || !sregs || !gs) return;
+  v_.image = {*regs, *sregs, *gs, 1};
+}
+
 void VcpuThread::park() {
+  save_image();
   const u32 seen = fabric::listen(v_.bell);
   v_.run_state.store(VcpuRunState::parked, std::memory_order_seq_cst);
   fabric::ring(machine_.state().control.changed);

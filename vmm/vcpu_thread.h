@@ -42,6 +42,8 @@ class VcpuThread {
   bool has_work() const;         // something to look at before sleeping or entering the guest
   void sleep(VcpuRunState as);
   void park();
+  void finish_exit();  // that KVM has not completed: an answer it has yet to take over
+  void save_image();
   void enter();
   void handle(const ExitResult& result);
   void fail(const std::string& why);

@@ -127,7 +127,7 @@ TEST_F(ControlProtocol, BadRequestsGetAnAnswer) {
       {"{}", "no command"},
       {R"({"command":3})", "no command"},
       {R"({"command":"fly"})", "unknown command 'fly'"},
-      {R"({"command":"fly"})", "status, events, pause"},
+      {R"({"command":"fly"})", "status, console, events, pause"},
       {R"({"command":"status","x":1})", "unknown member 'x'"},
       {R"({"command":"pause","follow":true})", "unknown member 'follow'"},
       {R"({"command":"events","follow":1})", "follow"},

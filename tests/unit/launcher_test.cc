@@ -202,7 +202,7 @@ class ControlSocket : public Launcher {
     auto folder = GuestFolder::claim("test");
     ASSERT_TRUE(folder.ok());
     folder_.emplace(folder.take());
-    auto server = ControlServer::start(*machine_, folder_->socket_path());
+    auto server = ControlServer::start(*machine_, {feed_, typed_}, folder_->socket_path());
     ASSERT_TRUE(server.ok()) << server.error().message;
     server_ = server.take();
   }
@@ -230,6 +230,8 @@ class ControlSocket : public Launcher {
 
   std::unique_ptr<vmm::Machine> machine_ = vmm::make_test_machine(2, 2);
   std::optional<GuestFolder> folder_;
+  ConsoleFeed feed_;
+  TypedInput typed_{*machine_};
   std::unique_ptr<ControlServer> server_;
 };
 

@@ -171,7 +171,12 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"--kernel", "k", "--share", "d"}, {"unknown option --share"}},
         BadInput{{"--kernel", "k", "--net=user"}, {"unknown option --net"}},
         BadInput{{"--kernel", "k", "--protect", "epoch"}, {"unknown option --protect"}},
-        BadInput{{"--kernel", "k", "--detach"}, {"unknown option --detach"}},
+        BadInput{{"--kernel", "k", "--detach", "--serial", "stdio"},
+                 {"serial", "stdio", "--detach"}},
+        BadInput{{"--kernel", "k", "--serial", "pty"}, {"--serial", "'pty'", "stdio", "unix:PATH"}},
+        BadInput{{"--kernel", "k", "--serial", "file:"}, {"--serial", "'file:'"}},
+        BadInput{{"--kernel", "k", "--serial", "unix:/" + std::string(107, 'a')},
+                 {"--serial", "108 bytes", "1 to 107"}},
         BadInput{{"--kernel", "k", "-n"}, {"unknown option -n"}},
         BadInput{{"--kern", "k"}, {"unknown option --kern"}}));
 

@@ -82,6 +82,17 @@ Status Vcpu::set_tsc_offset(u64 offset) {
   return {};
 }
 
+Result<u64> Vcpu::msr(u32 index) const {
+  struct {
+    u32 count, padding;
+    kvm_msr_entry entry;
+  } one{1, 0, {index, 0, 0}};
+  static_assert(offsetof(decltype(one), entry) == sizeof(kvm_msrs));
+  DVM_ASSIGN(const int read, kvm_ioctl(fd_, KVM_GET_MSRS, "KVM_GET_MSRS", &one));
+  if (read != 1) return error("ioctl KVM_GET_MSRS: no MSR {:#x}", index);
+  return static_cast<u64>(one.entry.data);
+}
+
 Result<u64> Vcpu::tsc_khz() const {
   DVM_ASSIGN(const int khz, kvm_ioctl(fd_, KVM_GET_TSC_KHZ, "KVM_GET_TSC_KHZ"));
   return static_cast<u64>(khz);

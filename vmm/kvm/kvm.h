@@ -36,6 +36,7 @@ class Vcpu {
   // Guest TSC = host TSC + offset. Never by writing IA32_TSC, which KVM may take for
   // synchronisation.
   Status set_tsc_offset(u64 offset);
+  Result<u64> msr(u32 index) const;
   Result<u64> tsc_khz() const;
   Status inject_interrupt(u8 vector);  // precondition: ready_for_interrupt_injection
   Status inject_nmi();
