@@ -20,6 +20,7 @@ std::vector<std::string> node_arguments(const NodeLaunch& launch, u32 index) {
       launch.program,         "--node",      fmt::to_string(index), "--pool-fd",
       number(launch.pool),    "--pool-name", launch.pool_name,      "--lifeline-fd",
       number(launch.lifeline)};
+  words.insert(words.end(), launch.more_arguments.begin(), launch.more_arguments.end());
   if (launch.boot.firmware) {
     words.insert(words.end(), {"--firmware-fd", number(*launch.boot.firmware), "--firmware-name",
                                launch.boot.firmware_name});
@@ -31,7 +32,6 @@ std::vector<std::string> node_arguments(const NodeLaunch& launch, u32 index) {
     words.insert(words.end(), {"--initrd-fd", number(*launch.boot.initrd), "--initrd-name",
                                launch.boot.initrd_name});
   }
-  words.insert(words.end(), launch.more_arguments.begin(), launch.more_arguments.end());
   return words;
 }
 
