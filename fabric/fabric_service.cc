@@ -46,7 +46,7 @@ void FabricService::start_injector() {
 }
 
 FabricService::~FabricService() {
-  if (!peer_) return;  // never joined
+  if (!peer_) return;    // never joined
   (void)group_.leave();  // an error when it was never joined
   if (manager_) manager_->stop();
   if (runner_) runner_->stop();

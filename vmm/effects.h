@@ -26,8 +26,8 @@ struct DeviceEnv {
 
 struct Effects {
   PowerRequest power = PowerRequest::none;
-  std::optional<u8> tx;  // a byte leaving the serial port
-  std::array<Msi, 8> msi{};
+  std::optional<u8> tx;       // a byte leaving the serial port
+  std::array<Msi, 18> msi{};  // one of each vector of a function
   u8 msi_count = 0;
 
   void raise_msi(const Msi& m) {

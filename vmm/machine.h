@@ -15,6 +15,7 @@
 #include "hyperkernel/guest_view.h"
 #include "vmm/machine_state.h"
 #include "vmm/pci/config_address.h"
+#include "vmm/virtio/pci_transport.h"
 
 namespace dvm::vmm {
 
@@ -25,9 +26,16 @@ struct MachineSpec {
 };
 
 struct Line;
+class QueueServer;
 // One bit for each vCPU: those that have something new in their inbox and are to be kicked.
 using VcpuSet = u64;
 static_assert(layout::kMaxVcpus <= 64);
+
+// A chain the device is done with, and how many bytes it wrote into it.
+struct FinishedChain {
+  u16 head;
+  u32 bytes_written;
+};
 
 // Who sends an interrupt: a vCPU index, or none for devices.
 using Sender = std::optional<u32>;
@@ -70,6 +78,22 @@ class Machine {
   void port_write(u16 port, u8 size, u32 value);
   u64 mmio_read(u32 vcpu, u64 address, u8 size);
   void mmio_write(u32 vcpu, u64 address, u8 size, u64 value);
+
+  // --- virtio (machine_virtio.cc)
+  // ----------------------------------------------------------------- Who serves the queues of a
+  // function in this process; the entropy device's are served anyway. Before the first vCPU runs,
+  // and nullptr after the last one has stopped.
+  void set_server(u32 function, QueueServer* server) { servers_[function] = server; }
+  // A step of a queue: `process` takes chains and gives them back under the queue's lock, its state
+  // is published, then the driver is shown what was given back and interrupted if it wants that,
+  // or, with `again` (after a death), in any case. An error of `process`: the driver broke a rule.
+  // False, and nothing done, unless the driver has the queue running.
+  bool serve_queue(u32 function, u16 queue, bool again,
+                   const std::function<Status(QueueState&)>& process);
+  // Gives back chains that were taken and held (queue_hold) under that generation of the set-up.
+  void finish_chains(u32 function, u16 queue, u32 generation, std::span<const FinishedChain> done);
+  // Changes what the driver reads of the device, and tells it.
+  void change_device_config(u32 function, const std::function<void(VirtioPciState&)>& change);
 
   // --- interrupts (machine_irq.cc) ---------------------------------------------------------------
   void send(const InterruptMessage& message, Sender sender);
@@ -127,10 +151,22 @@ class Machine {
   auto read_ioapic(Read&& fn);
   template <typename Step>
   auto step_pit(Step&& fn);
-  template <typename Step>
-  auto step_rng(Step&& fn);
   template <typename Read>
-  auto read_rng(Read&& fn);
+  auto read_function(u32 function, Read&& fn);
+  void write_function(u32 function,
+                      const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write);
+  VcpuSet post_msi(const Msi& message);
+  void serve_notified(u32 function, u16 queue, bool again);
+  std::optional<LiveQueue> live_queue(u32 function, u16 queue);
+  VcpuSet raise_queue_interrupt(u32 function, u16 queue);
+  VcpuSet fail_function(u32 function);
+  VcpuSet step_function(u32 function, const std::function<void(VirtioPciState&, Effects&)>& change);
+  bool in_flight(u32 function) const;
+  void end_reset(u32 function);
+  void reset_function(u32 function);
+  void mend_function(u32 function);
+  std::optional<u32> function_in_slot(u8 device) const;
+  std::optional<u32> function_at(u64 address) const;
   void apply(const Effects& effects);
   VcpuSet drive_line(u8 pin, u8 source, bool high);
   VcpuSet pulse_pit();
@@ -150,8 +186,6 @@ class Machine {
   DeviceEnv serial_env(const SerialState& s) const;
   void wait_for_console();
   void drain_serial();
-  void write_rng(const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write);
-  void recover_rng(Effects& effects);
 
   fabric::Pool pool_;
   MachineState* state_ = nullptr;
@@ -160,6 +194,18 @@ class Machine {
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
   std::optional<hyperkernel::GuestView> view_;
+  std::array<QueueServer*, kMaxFunctions> servers_{};
+};
+
+// What serves the queues of a device that needs more than the machine: a disk, a network.
+class QueueServer {
+ public:
+  // The driver notified the queue, or, `again`, a process died that may have been serving it, and
+  // what it had in hand is to be taken over. Threads: any.
+  virtual void serve(u16 queue, bool again) = 0;
+
+ protected:
+  ~QueueServer() = default;
 };
 
 }  // namespace dvm::vmm

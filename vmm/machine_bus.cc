@@ -4,7 +4,6 @@
 #include "vmm/devices/pvpanic.h"
 #include "vmm/irq/lapic_registers.h"
 #include "vmm/machine_steps.h"
-#include "vmm/virtio/device.h"
 
 namespace dvm::vmm {
 namespace {
@@ -17,13 +16,15 @@ constexpr bool in(u64 value, u64 first, u64 count) {
 
 }  // namespace
 
+VcpuSet Machine::post_msi(const Msi& msi) {
+  // The guest chose the address: only the local APICs' range is an interrupt (§11.11.1).
+  if (msi.address >> 20 != layout::kLocalApicBase >> 20) return 0;
+  return post_message(decode_msi(msi), std::nullopt);
+}
+
 VcpuSet Machine::post_msis(const Effects& effects) {
   VcpuSet changed = 0;
-  for (u8 i = 0; i < effects.msi_count; ++i) {
-    // The guest chose the address: only the local APICs' range is an interrupt (§11.11.1).
-    if (effects.msi[i].address >> 20 == layout::kLocalApicBase >> 20)
-      changed |= post_message(decode_msi(effects.msi[i]), std::nullopt);
-  }
+  for (u8 i = 0; i < effects.msi_count; ++i) changed |= post_msi(effects.msi[i]);
   return changed;
 }
 
@@ -146,38 +147,15 @@ void Machine::port_write_byte(u16 port, u8 value) {
 
 // --- PCI configuration -------------------------------------------------------------------------
 
-// A notified queue is served here and now, in two published steps under one lock: the second shows
-// the driver what the first has done (vmm/virtio/device.h).
-void Machine::write_rng(const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write) {
-  step_rng([&](DeviceCell<VirtioPciState>& rng, Effects& effects) {
-    const bool served = publish_step(rng, [&](VirtioPciState& s) {
-      const bool notified = write(s, effects).notified.has_value();
-      if (notified) rng_process(s, memory(), system_random, effects);
-      return notified;
-    });
-    fabric::failpoint("device.rng_served");
-    if (served)
-      publish_step(rng, [&](VirtioPciState& s) { virtio_flush_used(s, memory(), effects); });
-  });
-}
-
-// The caller has the device's lock, from the dead.
-void Machine::recover_rng(Effects& effects) {
-  publish_step(state_->rng, [&](VirtioPciState& s) {
-    virtio_recover(s, memory(), effects);
-    rng_process(s, memory(), system_random, effects);
-  });
-  fabric::failpoint("device.rng_recovered");
-  publish_step(state_->rng, [&](VirtioPciState& s) { virtio_flush_used(s, memory(), effects); });
-}
-
 u32 Machine::pci_config_read(const ConfigAddress& at, u8 size) {
   if (at.bus == 0 && at.function == 0) {
     if (at.device == 0)
       return step(state_->host_bridge,
                   [&](ConfigSpace& s) { return config_read(s, at.reg, size); });
-    if (at.device == kRngSlot) {  // with its line: a capability reaches the BAR, and there the ISR
-      return read_rng([&](VirtioPciState& s) { return virtio_config_read(s, at.reg, size); });
+    if (const auto function = function_in_slot(at.device)) {
+      // With its line: a capability reaches the BAR, and there the ISR.
+      return read_function(*function,
+                           [&](VirtioPciState& s) { return virtio_config_read(s, at.reg, size); });
     }
   }
   return static_cast<u32>(all_ones(size));
@@ -187,8 +165,8 @@ void Machine::pci_config_write(const ConfigAddress& at, u8 size, u32 value) {
   if (at.bus != 0 || at.function != 0) return;
   if (at.device == 0)
     step(state_->host_bridge, [&](ConfigSpace& s) { config_write(s, at.reg, size, value); });
-  if (at.device == kRngSlot) {
-    write_rng([&](VirtioPciState& s, Effects& effects) {
+  if (const auto function = function_in_slot(at.device)) {
+    write_function(*function, [&](VirtioPciState& s, Effects& effects) {
       return virtio_config_write(s, at.reg, size, value, effects);
     });
   }
@@ -207,12 +185,11 @@ u64 Machine::mmio_read(u32 vcpu, u64 address, u8 size) {
     return size <= 4 ? pci_config_read(decode_ecam(address - layout::kEcamBase), size)
                      : all_ones(size);
   }
-  return read_rng([&](VirtioPciState& s) {
-    const auto bar = bar_window(s.pci, kVirtioBar);
-    return bar && in(address, bar->base, bar->bytes)
-               ? virtio_bar_read(s, kVirtioBar, address - bar->base, size)
-               : all_ones(size);
-  });
+  const auto function = function_at(address);
+  if (!function) return all_ones(size);
+  const u64 offset = address - state_->functions[*function].bar.load(std::memory_order_relaxed);
+  return read_function(
+      *function, [&](VirtioPciState& s) { return virtio_bar_read(s, kVirtioBar, offset, size); });
 }
 
 void Machine::mmio_write(u32 vcpu, u64 address, u8 size, u64 value) {
@@ -233,10 +210,14 @@ void Machine::mmio_write(u32 vcpu, u64 address, u8 size, u64 value) {
       pci_config_write(decode_ecam(address - layout::kEcamBase), size, static_cast<u32>(value));
     return;
   }
-  write_rng([&](VirtioPciState& s, Effects& effects) -> BarWriteResult {
-    const auto bar = bar_window(s.pci, kVirtioBar);
-    if (!bar || !in(address, bar->base, bar->bytes)) return {};
-    return virtio_bar_write(s, kVirtioBar, address - bar->base, size, value, effects);
+  const auto function = function_at(address);
+  if (!function) return;
+  const u64 offset = address - state_->functions[*function].bar.load(std::memory_order_relaxed);
+  if (const auto queue = virtio_notified_queue(offset)) {
+    return serve_notified(*function, *queue, false);
+  }
+  write_function(*function, [&](VirtioPciState& s, Effects& effects) {
+    return virtio_bar_write(s, kVirtioBar, offset, size, value, effects);
   });
 }
 

@@ -130,7 +130,7 @@ void Machine::mend_devices() {
   step(state_->rtc, kRtcLine, rtc_irq, nothing);
   step(state_->pm, kSciLine, acpi_irq, nothing);
   step_pit(nothing);
-  read_rng(nothing);
+  for (u32 i = 0; i < kMaxFunctions; ++i) mend_function(i);
   step(state_->i8042, nothing);
   step(state_->reset_port, nothing);
   step(state_->pci_address, nothing);

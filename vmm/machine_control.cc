@@ -105,10 +105,7 @@ void Machine::reset_devices() {
     rtc_set_memory_size(rtc, low, s.config.memory_bytes - low);
   });
   step(s.pm, kSciLine, acpi_irq, [](AcpiPmState& pm) { pm = {}; });
-  step(s.rng, kRngLine, rng_irq, [](VirtioPciState& rng) {
-    rng = make_virtio_rng();
-    virtio_assign_bars(rng, layout::kPciMmioBase);
-  });
+  for (u32 i = 0; i < kMaxFunctions; ++i) reset_function(i);
   step(s.pit, [](PitState& pit) { pit = {}; });
   step(s.i8042, [](I8042State& i8042) { i8042 = {}; });
   step(s.reset_port, [](ResetPortState& port) { port = {}; });

@@ -4,6 +4,7 @@
 
 #include "fabric/crc32c.h"
 #include "vmm/machine_state.h"
+#include "vmm/virtio/registers.h"
 
 namespace dvm::vmm {
 namespace {
@@ -31,10 +32,22 @@ Status check_virtio(const VirtioPciState& s, const char* name, const RecordPlace
   if (s.msix_capability > kLastCapability || s.access_capability > kLastCapability)
     return place.wrong(&s.msix_capability, "{}: capabilities at {} and {}", name, s.msix_capability,
                        s.access_capability);
-  for (const QueueState& q : s.queues) {
+  for (const QueueSetup& q : s.queues) {
     if (q.max_size > kMaxQueueSize || q.size > q.max_size)
       return place.wrong(&q.size, "{}: a queue of {}, at most {}", name, q.size, q.max_size);
   }
+  return {};
+}
+
+Status check_queue(const QueueState& q, const char* name, const RecordPlace& place) {
+  u32 held = 0;
+  for (const u8 holder : q.holder) {
+    if (holder > fabric::kMaxInstances)
+      return place.wrong(&q.holder, "{}: a chain held by instance {}", name, holder - 1);
+    held += holder != 0 ? 1u : 0u;
+  }
+  if (q.size > kMaxQueueSize || held != q.in_flight)
+    return place.wrong(&q.size, "{}: a queue of {}, {} in flight", name, q.size, q.in_flight);
   return {};
 }
 
@@ -47,7 +60,14 @@ Status check_devices(const MachineState& m, const RecordPlace& place) {
   if (m.rtc.published().phase_ns >= 1'000'000'000)
     return place.wrong(&m.rtc.published().phase_ns, "rtc: phase {}", m.rtc.published().phase_ns);
   DVM_TRY(check_pci(m.host_bridge.published(), "host bridge", place));
-  return check_virtio(m.rng.published(), "rng", place);
+  for (u32 i = 0; i < kMaxFunctions; ++i) {
+    if (m.config.functions[i].kind == FunctionKind::none) continue;
+    const std::string name = fmt::format("virtio function {}", i);
+    DVM_TRY(check_virtio(m.functions[i].device.published(), name.c_str(), place));
+    for (const auto& queue : m.functions[i].queues)
+      DVM_TRY(check_queue(queue.published(), name.c_str(), place));
+  }
+  return {};
 }
 
 Status check_control(const MachineState& m, const RecordPlace& place) {

@@ -22,11 +22,11 @@
 #include "vmm/kvm/kvm_api.h"
 #include "vmm/layout.h"
 #include "vmm/pci/host_bridge.h"
-#include "vmm/virtio/rng.h"
+#include "vmm/virtio/function.h"
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 2;
+inline constexpr u32 kMachineVersion = 3;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -42,10 +42,11 @@ struct MachineConfig {
   u32 vcpus = 0;
   u32 nodes = 0;
   u32 exit_on_panic = 0;
+  std::array<FunctionConfig, kMaxFunctions> functions = only_rng();
+  u32 reserved = 0;
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
-static_assert(sizeof(MachineConfig) == 104);
-u32 config_checksum(const MachineConfig& config);
+static_assert(sizeof(MachineConfig) == 112 + 64 * kMaxFunctions);
 
 u32 config_checksum(const MachineConfig& config);
 // The one door for a machine's limits; `name` is the pool's.
@@ -145,7 +146,7 @@ struct MachineState {
   DeviceCell<ResetPortState> reset_port;
   DeviceCell<PciConfigAddress> pci_address;
   DeviceCell<ConfigSpace> host_bridge;
-  DeviceCell<VirtioPciState> rng;
+  std::array<VirtioFunction, kMaxFunctions> functions;
   ConsoleOut console;
 };
 

@@ -8,6 +8,7 @@
 
 #include "fabric/failpoint.h"
 #include "vmm/machine.h"
+#include "vmm/virtio/interrupts.h"
 
 namespace dvm::vmm {
 
@@ -20,9 +21,9 @@ inline constexpr Line kSerialLine{layout::kSerialGsi, 0};
 inline constexpr Line kRtcLine{layout::kRtcGsi, 0};
 inline constexpr Line kSciLine{layout::kSciGsi, 0};
 inline constexpr Line kPitLine{layout::kPitGsi, 0};
-inline constexpr u8 kRngSlot = 1;
-inline constexpr Line kRngLine{intx_gsi(kRngSlot, 1), kRngSlot};
-inline bool rng_irq(const VirtioPciState& s) { return intx_level(s.pci); }
+inline Line function_line(u32 function) {
+  return {function_gsi(function), function_slot(function)};
+}
 
 // Calls `body(after)`, where `after` is what is to be done when its result is known; returns that
 // result, if it has one.
@@ -97,30 +98,6 @@ auto Machine::step_pit(Step&& fn) {
   return then(locked, [&] { kick_all(changed, std::nullopt); });
 }
 
-// A step of the entropy device, `fn(state, effects)`. After a death the queue is recovered first:
-// what the dead had served is shown to the driver (again), what it was serving is served.
-template <typename Step>
-auto Machine::step_rng(Step&& fn) {
-  VcpuSet changed = 0;
-  const auto locked = [&] {
-    const fabric::LockGuard guard(state_->rng.lock, self_, *instances_);
-    const bool from_dead = guard.result().from_dead();
-    const bool before = rng_irq(state_->rng.published());
-    Effects effects;
-    if (from_dead) recover_rng(effects);
-    return then([&] { return fn(state_->rng, effects); },
-                [&] {
-                  const bool after = rng_irq(state_->rng.published());
-                  if (before != after || from_dead)
-                    changed = drive_line(kRngLine.pin, kRngLine.source, after);
-                  fabric::failpoint("device.line_driven");
-                  changed |= post_msis(effects);
-                  fabric::failpoint("device.msis_posted");
-                });
-  };
-  return then(locked, [&] { kick_all(changed, std::nullopt); });
-}
-
 template <typename Read>
 auto Machine::read_ioapic(Read&& fn) {
   decltype(fn(state_->ioapic.published())) answer{};
@@ -133,8 +110,8 @@ auto Machine::read_ioapic(Read&& fn) {
 }
 
 template <typename Read>
-auto Machine::read_rng(Read&& fn) {
-  return step_rng([&](DeviceCell<VirtioPciState>& rng, Effects&) { return publish_step(rng, fn); });
+auto Machine::read_function(u32 function, Read&& fn) {
+  return step(state_->functions[function].device, function_line(function), virtio_irq, fn);
 }
 
 }  // namespace dvm::vmm

@@ -1,4 +1,5 @@
-// Every named point in fabric/. tests/crash/points_test.sh compares the list with the sources.
+// The named points in fabric/ that a worker reaches. tests/crash/points_test.sh compares the list
+// with the sources.
 #pragma once
 
 #include <array>

@@ -16,7 +16,7 @@ using namespace vmm;
 constexpr u64 kRam = 64 * kKiB;
 
 QueueState take_queue(Input& input) {
-  QueueState queue = make_queue(kMaxQueueSize);
+  QueueState queue = make_queue(make_queue_setup(kMaxQueueSize), 1);
   queue.size = static_cast<u16>(1u << (input.take<u8>() % 9));
   const u8 flags = input.take<u8>();
   queue.event_idx = flags & 1;
@@ -31,7 +31,6 @@ QueueState take_queue(Input& input) {
   if ((placement & 8) != 0) queue.used = input.take<u64>();
   if ((placement & 16) != 0) queue.desc = input.take<u64>();
   if ((placement & 32) != 0) queue.last_avail = queue.used_idx = queue.published_used = 0xfff0;
-  queue.ready = 1;
   return queue;
 }
 

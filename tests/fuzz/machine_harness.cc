@@ -85,7 +85,8 @@ void MachineHarness::check() {
   const MachineState& s = machine_->state();
   for (const fabric::PoolLock* lock :
        {&s.ioapic.lock, &s.serial.lock, &s.rtc.lock, &s.pit.lock, &s.pm.lock, &s.i8042.lock,
-        &s.reset_port.lock, &s.pci_address.lock, &s.host_bridge.lock, &s.rng.lock})
+        &s.reset_port.lock, &s.pci_address.lock, &s.host_bridge.lock, &s.functions[0].device.lock,
+        &s.functions[0].queues[0].lock})
     FUZZ_CHECK(lock->owner.load() == 0);
   FUZZ_CHECK(s.control.phase.load() <= vmm::Phase::stopped);
   FUZZ_CHECK(s.console.consumed.load() <= s.serial.published().tx_count);

@@ -243,8 +243,9 @@ void TinyMachine::expect_untouched() {
     EXPECT_EQ(v.lapic.id, i < s.config.vcpus ? i : 0u);
     EXPECT_EQ(v.tid.load() != 0, i < s.config.vcpus) << "those the machine does not have";
   }
-  for (const fabric::PoolLock* lock : {&s.ioapic.lock, &s.serial.lock, &s.rtc.lock, &s.pit.lock,
-                                       &s.pm.lock, &s.rng.lock, &s.host_bridge.lock})
+  for (const fabric::PoolLock* lock :
+       {&s.ioapic.lock, &s.serial.lock, &s.rtc.lock, &s.pit.lock, &s.pm.lock,
+        &s.functions[0].device.lock, &s.host_bridge.lock})
     EXPECT_EQ(lock->owner.load(), 0u) << "nobody is in a step";
 }
 

@@ -97,7 +97,7 @@ const std::vector<Damage> kDamages = {
      }},
     {"a device's number of queues", "machine",
      [](Parts& p) -> const void* {
-       auto& s = const_cast<VirtioPciState&>(p.state.rng.published());
+       auto& s = const_cast<VirtioPciState&>(p.state.functions[0].device.published());
        s.queue_count = 0x8001;
        return &s.queue_count;
      }},

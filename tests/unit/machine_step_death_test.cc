@@ -10,6 +10,7 @@
 #include "tests/unit/machine_fixture.h"
 #include "tests/unit/virtio_fake_driver.h"
 #include "vmm/machine_steps.h"
+#include "vmm/virtio/rng.h"
 
 namespace dvm::vmm {
 namespace {
@@ -17,10 +18,11 @@ namespace {
 using namespace testing;
 
 constexpr u8 kVector = 0x41;
-constexpr u8 kPoints = 8;
-constexpr std::array<const char*, kPoints> kPointNames = {
-    "device.stepped",     "device.published",     "device.ioapic_posted", "device.line_driven",
-    "device.msis_posted", "device.rng_recovered", "device.rng_served",    "device.pit_taken"};
+constexpr auto kPointNames = std::to_array<const char*>(
+    {"device.stepped", "device.published", "device.ioapic_posted", "device.line_driven",
+     "device.msis_posted", "device.queue_served", "device.pit_taken"});
+constexpr u32 kRng = 0;
+const Line kRngLine = function_line(kRng);
 
 // A machine, and a node that is to die in it.
 struct World {
@@ -44,13 +46,17 @@ struct Step {
   std::function<void(Machine&)> act;
 };
 
+const VirtioPciState& rng_registers(World& w) {
+  return w.state().functions[kRng].device.published();
+}
+
 void start_rng(World& w) {
-  VirtioPciState s = w.state().rng.published();
+  VirtioPciState s = rng_registers(w);
   FakePciDriver driver(s);
   ASSERT_TRUE(driver.negotiate(virtio::kFeatureVersion1));
   driver.enable_queue(kRngQueue, 8);
   driver.add_status(virtio::kStatusDriverOk);
-  w.state().rng.reset(s);
+  w.state().functions[kRng].device.reset(s);
   w.ring.descriptor(0, kBuffers, 64, ring::kDescriptorWrite);
   w.ring.offer(0);
 }
@@ -129,8 +135,9 @@ std::string bytes_of(DeviceCell<T>& cell) {
 // The states that depend on nothing but the steps.
 std::vector<std::string> published(World& w) {
   MachineState& s = w.state();
-  return {bytes_of(s.serial), bytes_of(s.pm),          bytes_of(s.rng),        bytes_of(s.i8042),
-          bytes_of(s.ioapic), bytes_of(s.pci_address), bytes_of(s.host_bridge)};
+  return {bytes_of(s.serial),     bytes_of(s.pm),     bytes_of(s.functions[kRng].device),
+          bytes_of(s.i8042),      bytes_of(s.ioapic), bytes_of(s.pci_address),
+          bytes_of(s.host_bridge)};
 }
 
 void expect_lines_follow(World& w) {
@@ -141,7 +148,7 @@ void expect_lines_follow(World& w) {
   EXPECT_EQ(asserted(kSerialLine), serial_irq(s.serial.published()));
   EXPECT_EQ(asserted(kRtcLine), rtc_irq(s.rtc.published()));
   EXPECT_EQ(asserted(kSciLine), acpi_irq(s.pm.published()));
-  EXPECT_EQ(asserted(kRngLine), rng_irq(s.rng.published()));
+  EXPECT_EQ(asserted(kRngLine), virtio_irq(rng_registers(w)));
   EXPECT_FALSE(asserted(kPitLine)) << "a pulse is over";
 }
 
@@ -192,7 +199,7 @@ TEST(MachineStepDeath, AKillAtAnyPointLeavesTheDevicesWholeAndTheirInterruptsArr
 // Also the one that mends may die: in the recovery of the dead one's queue.
 TEST(MachineStepDeath, TheMenderMayDieToo) {
   const Step& rng = steps()[4];
-  for (const char* first : {"device.published", "device.rng_served"}) {
+  for (const char* first : {"device.published", "device.queue_served"}) {
     for (const char* second : kPointNames) {
       SCOPED_TRACE(fmt::format("{}, then {}", first, second));
       World w;

@@ -10,7 +10,9 @@
 
 #include "hyperkernel/guest_memory.h"
 #include "vmm/pci/config_registers.h"
+#include "vmm/virtio/common_config.h"
 #include "vmm/virtio/device.h"
+#include "vmm/virtio/interrupts.h"
 #include "vmm/virtio/pci_transport.h"
 #include "vmm/virtio/split_ring.h"
 
@@ -86,7 +88,7 @@ class FakePciDriver {
 
   u32 read_config(u16 offset, u8 size) { return virtio_config_read(state_, offset, size); }
   BarWriteResult write_config(u16 offset, u8 size, u32 value) {
-    return virtio_config_write(state_, offset, size, value, effects);
+    return settle(virtio_config_write(state_, offset, size, value, effects));
   }
   u16 capability(virtio::CapabilityType type) { return capabilities_[static_cast<u32>(type)]; }
   u16 msix_capability() const { return msix_; }
@@ -98,8 +100,8 @@ class FakePciDriver {
     return virtio_bar_read(state_, 0, region(virtio::CapabilityType::common) + field, size);
   }
   BarWriteResult write_common(u64 field, u8 size, u64 value) {
-    return virtio_bar_write(state_, 0, region(virtio::CapabilityType::common) + field, size, value,
-                            effects);
+    return settle(virtio_bar_write(state_, 0, region(virtio::CapabilityType::common) + field, size,
+                                   value, effects));
   }
   u8 status() {
     return static_cast<u8>(read_common(offsetof(virtio::CommonConfig, device_status), 1));
@@ -157,12 +159,46 @@ class FakePciDriver {
     return static_cast<u8>(virtio_bar_read(state_, 0, region(virtio::CapabilityType::isr), 1));
   }
 
+  // Nothing is in flight here: a reset is over at once.
+  BarWriteResult settle(BarWriteResult result) {
+    if (state_.reset_pending != 0) virtio_reset(state_);
+    return result;
+  }
+
   Effects effects;
 
  private:
   VirtioPciState& state_;
   std::map<u32, u16> capabilities_;
   u16 msix_ = 0;
+};
+
+// What the machine does to serve a queue, without locks and publications in between.
+class FakeService {
+ public:
+  explicit FakeService(VirtioPciState& registers, u16 queue = 0)
+      : registers_(registers), queue_(queue) {}
+
+  template <typename Process>
+  void serve(const hyperkernel::GuestMemory& memory, Effects& effects, bool again,
+             Process&& process) {
+    const auto live = virtio_live_queue(registers_, queue_);
+    if (!live) return;
+    virtio_adopt(state, *live);
+    bool wanted = again;
+    Status good = again ? queue_republish_used(state, memory) : Status{};
+    if (good.ok()) good = process(state);
+    const auto flushed = queue_flush_used(state, memory);
+    if (flushed.ok()) wanted |= *flushed;
+    if (wanted) virtio_raise_queue_interrupt(registers_, queue_, effects);
+    if (!good.ok() || !flushed.ok()) virtio_fail(registers_, effects);
+  }
+
+  QueueState state{};
+
+ private:
+  VirtioPciState& registers_;
+  u16 queue_;
 };
 
 }  // namespace dvm::vmm::testing

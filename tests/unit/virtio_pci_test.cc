@@ -268,9 +268,11 @@ TEST_F(VirtioPciTest, verify_4_1_4_9_access_through_the_configuration_space) {
 TEST_F(VirtioPciTest, RecoveryRepeatsIndexAndInterrupt) {
   make_live(1);
   driver_.enable_msix(1, kMessageAddress, 0x31);
-  state_.queues[0].used_idx = 3;
-  state_.queues[0].published_used = 3;
-  virtio_recover(state_, guest_.memory, driver_.effects);
+  FakeService service(state_);
+  virtio_adopt(service.state, *virtio_live_queue(state_, 0));
+  service.state.used_idx = 3;
+  service.state.published_used = 3;
+  service.serve(guest_.memory, driver_.effects, true, [](QueueState&) { return Status{}; });
   EXPECT_EQ(ring_.used_idx(), 3);
   EXPECT_EQ(driver_.effects.msi_count, 1);
 }

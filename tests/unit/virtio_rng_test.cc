@@ -26,8 +26,11 @@ class VirtioRngTest : public ::testing::Test {
   void kick() {
     const auto result = driver_.notify(0);
     ASSERT_EQ(result.notified, kRngQueue);
-    rng_process(state_, guest_.memory, random_, driver_.effects);
-    virtio_flush_used(state_, guest_.memory, driver_.effects);
+    serve(false);
+  }
+  void serve(bool again) {
+    service_.serve(guest_.memory, driver_.effects, again,
+                   [&](QueueState& q) { return rng_process(q, guest_.memory, random_); });
   }
   u64 count(u64 gpa, u64 bytes, std::byte value) {
     const auto span = guest_.memory.span(gpa, bytes).value();
@@ -37,6 +40,7 @@ class VirtioRngTest : public ::testing::Test {
   FakeRing ring_{guest_, kRngQueueSize};
   VirtioPciState state_ = make_virtio_rng();
   FakePciDriver driver_{state_};
+  FakeService service_{state_};
   RandomSource random_ = [](std::span<std::byte> to) {
     std::fill(to.begin(), to.end(), std::byte{0xa5});
   };
@@ -128,13 +132,12 @@ TEST_F(VirtioRngTest, WorksByIntxToo) {
 TEST_F(VirtioRngTest, ARepeatedStepIsSeenOnce) {
   ring_.descriptor(0, kBuffers, 64, kDescriptorWrite);
   ring_.offer(0);
-  const VirtioPciState published = state_;
-  rng_process(state_, guest_.memory, random_, driver_.effects);
+  virtio_adopt(service_.state, *virtio_live_queue(state_, kRngQueue));
+  const QueueState published = service_.state;
+  ASSERT_TRUE(rng_process(service_.state, guest_.memory, random_).ok());
   EXPECT_EQ(ring_.used_idx(), 0);
-  state_ = published;
-  virtio_recover(state_, guest_.memory, driver_.effects);
-  rng_process(state_, guest_.memory, random_, driver_.effects);
-  virtio_flush_used(state_, guest_.memory, driver_.effects);
+  service_.state = published;
+  serve(true);
   EXPECT_EQ(ring_.used_idx(), 1);
   EXPECT_EQ(ring_.used(0).bytes_written, 64u);
 }

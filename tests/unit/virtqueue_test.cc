@@ -19,11 +19,10 @@ constexpr u16 kSize = 8;
 class VirtqueueTest : public ::testing::Test {
  protected:
   VirtqueueTest() {
-    queue_ = make_queue(kSize);
+    queue_ = make_queue(make_queue_setup(kSize), 1);
     queue_.desc = kDesc;
     queue_.avail = kAvail;
     queue_.used = kUsed;
-    queue_.ready = 1;
     queue_.indirect = 1;
   }
   bool pops() {
@@ -328,15 +327,17 @@ TEST_F(VirtqueueTest, ARepeatedStepWritesTheSamePlaces) {
   EXPECT_EQ(ring_.used_idx(), 1);
 }
 
-TEST_F(VirtqueueTest, ResetKeepsOnlyTheMaximum) {
-  queue_.size = 2;
-  queue_.last_avail = 7;
-  queue_reset(queue_);
-  EXPECT_EQ(queue_.size, kSize);
-  EXPECT_EQ(queue_.max_size, kSize);
-  EXPECT_EQ(queue_.vector, kNoVector);
-  EXPECT_EQ(queue_.ready, 0);
-  EXPECT_EQ(queue_.last_avail, 0);
+TEST_F(VirtqueueTest, AChainHasOneHolder) {
+  queue_hold(queue_, 3, 0);
+  queue_hold(queue_, 3, 5);  // taken over
+  queue_hold(queue_, 4, 1);
+  EXPECT_EQ(queue_.in_flight, 2);
+  EXPECT_EQ(queue_.holder[3], 6);
+  queue_unhold(queue_, 3);
+  queue_unhold(queue_, 3);
+  queue_hold(queue_, kMaxQueueSize, 1);  // there is no such chain
+  queue_unhold(queue_, kMaxQueueSize);
+  EXPECT_EQ(queue_.in_flight, 1);
 }
 
 }  // namespace

@@ -75,6 +75,14 @@ void msix_notify(MsixState& msix, u16 vector, Effects& effects) {
   send_pending(msix, effects);
 }
 
+std::optional<Msi> msix_message(const MsixState& msix, u16 vector) {
+  if (msix.enabled == 0 || msix.masked != 0 || vector >= msix.vectors || msix.pending != 0)
+    return std::nullopt;
+  const MsixEntry& entry = msix.table[vector];
+  if ((entry.vector_control & kMsixVectorMasked) != 0) return std::nullopt;
+  return Msi{entry.address_low | (u64{entry.address_high} << 32), entry.data};
+}
+
 void msix_forget_pending(MsixState& msix) { msix.pending = 0; }
 
 u64 msix_table_read(const MsixState& msix, u64 offset, u8 size) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <type_traits>
 
 #include "fabric/types.h"
@@ -11,7 +12,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u16 kMsixMaxVectors = 8;
+inline constexpr u16 kMsixMaxVectors = 18;
 
 // PCI 3.0 §6.8.2.6..9: an entry as it lies in memory space.
 struct MsixEntry {
@@ -34,7 +35,7 @@ struct MsixState {
   u8 enabled;  // these two follow from the config space, see msix_set_control
   u8 masked;
 };
-static_assert(sizeof(MsixState) == 136);
+static_assert(sizeof(MsixState) == 296);
 static_assert(std::is_trivially_copyable_v<MsixState> && std::is_standard_layout_v<MsixState>);
 
 // All vectors masked (PCI 3.0 §6.8.2.9). 1 <= vectors <= kMsixMaxVectors.
@@ -50,6 +51,8 @@ void msix_set_control(MsixState& msix, bool enabled, bool masked, Effects& effec
 // Sends the vector's message, or remembers it while vector or function is masked. Nothing when
 // MSI-X is disabled or there is no such vector.
 void msix_notify(MsixState& msix, u16 vector, Effects& effects);
+// What msix_notify would send and not change the state by; none if it would not send, or would.
+std::optional<Msi> msix_message(const MsixState& msix, u16 vector);
 void msix_forget_pending(MsixState& msix);
 
 // Accesses at an offset into the table or PBA: aligned, of 4 or 8 bytes (PCI 3.0 §6.8.2); others,

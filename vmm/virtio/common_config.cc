@@ -10,13 +10,13 @@ namespace {
 
 using virtio::CommonConfig;
 
-QueueState* selected_queue(VirtioPciState& state) {
+QueueSetup* selected_queue(VirtioPciState& state) {
   return state.queue_select < state.queue_count ? &state.queues[state.queue_select] : nullptr;
 }
 
 // Set-up is over for a queue that is enabled; the driver must not touch it (§4.1.4.3.2).
-QueueState* queue_in_setup(VirtioPciState& state) {
-  QueueState* queue = selected_queue(state);
+QueueSetup* queue_in_setup(VirtioPciState& state) {
+  QueueSetup* queue = selected_queue(state);
   return queue != nullptr && queue->ready == 0 ? queue : nullptr;
 }
 
@@ -42,13 +42,14 @@ bool features_acceptable(const VirtioPciState& state) {
          (state.driver_features & virtio::kFeatureVersion1) != 0;  // §6.2
 }
 
-// Bits are only ever added (§2.1.1); zero resets. FEATURES_OK stays clear when the features are not
-// acceptable (§2.2.2), DRIVER_OK when they were not settled.
+// Bits are only ever added (§2.1.1); zero asks for a reset. FEATURES_OK stays clear when the
+// features are not acceptable (§2.2.2), DRIVER_OK when they were not settled.
 bool write_status(VirtioPciState& state, u8 value) {
   if (value == 0) {
-    virtio_reset(state);
+    state.reset_pending = 1;
     return true;
   }
+  if (state.reset_pending != 0) return false;
   u8 added = value & virtio::kStatusByDriver & static_cast<u8>(~state.status);
   if (!features_acceptable(state)) added &= static_cast<u8>(~virtio::kStatusFeaturesOk);
   state.status |= added & static_cast<u8>(~virtio::kStatusDriverOk);
@@ -59,7 +60,7 @@ bool write_status(VirtioPciState& state, u8 value) {
 }
 
 void write_queue_size(VirtioPciState& state, u16 value) {
-  QueueState* queue = queue_in_setup(state);
+  QueueSetup* queue = queue_in_setup(state);
   // The driver may only reduce it, to another power of two (§4.1.4.3.2).
   if (queue != nullptr && std::has_single_bit(value) && value <= queue->max_size) {
     queue->size = value;
@@ -67,7 +68,7 @@ void write_queue_size(VirtioPciState& state, u16 value) {
 }
 
 void write_queue_enable(VirtioPciState& state, u64 value) {
-  QueueState* queue = queue_in_setup(state);
+  QueueSetup* queue = queue_in_setup(state);
   // Queues are set up after the features are settled (§3.1.1 step 7); zero must not be written.
   if (queue == nullptr || value != 1 || (state.status & virtio::kStatusFeaturesOk) == 0) return;
   queue->ready = 1;
@@ -76,7 +77,7 @@ void write_queue_enable(VirtioPciState& state, u64 value) {
 }
 
 void write_queue_address(VirtioPciState& state, u64 offset, u32 value) {
-  QueueState* queue = queue_in_setup(state);
+  QueueSetup* queue = queue_in_setup(state);
   if (queue == nullptr) return;
   const u64 which = (offset - offsetof(CommonConfig, queue_desc)) / 8;
   u64& address = which == 0 ? queue->desc : which == 1 ? queue->avail : queue->used;
@@ -105,7 +106,7 @@ void write16(VirtioPciState& state, u64 offset, u16 value) {
     case offsetof(CommonConfig, queue_select): state.queue_select = value; break;
     case offsetof(CommonConfig, queue_size): write_queue_size(state, value); break;
     case offsetof(CommonConfig, queue_msix_vector):
-      if (QueueState* queue = selected_queue(state)) {
+      if (QueueSetup* queue = selected_queue(state)) {
         queue->vector = accepted_vector(state, value);
       }
       break;
@@ -128,7 +129,7 @@ CommonConfig virtio_common_config(const VirtioPciState& state) {
   config.config_generation = state.config_generation;
   config.queue_select = state.queue_select;
   if (state.queue_select >= state.queue_count) return config;  // size 0: no such queue
-  const QueueState& queue = state.queues[state.queue_select];
+  const QueueSetup& queue = state.queues[state.queue_select];
   config.queue_size = queue.size;
   config.queue_msix_vector = queue.vector;
   config.queue_enable = queue.ready;
@@ -158,7 +159,9 @@ bool virtio_common_write(VirtioPciState& state, u64 offset, u8 size, u64 value) 
 }
 
 void virtio_reset(VirtioPciState& state) {
-  for (QueueState& queue : state.queues) queue_reset(queue);
+  for (QueueSetup& queue : state.queues) queue = make_queue_setup(queue.max_size);
+  ++state.generation;
+  state.reset_pending = 0;
   state.driver_features = 0;
   state.device_feature_select = 0;
   state.driver_feature_select = 0;

@@ -98,13 +98,10 @@ bool write_device_config(VirtioPciState& state, u64 offset, u8 size, u64 value) 
   return written;
 }
 
-// The queue is told by the address; the value says the same (§4.1.5.2). Only a live queue is
-// served.
+// Only a live queue is served.
 std::optional<u16> notified_queue(const VirtioPciState& state, u64 offset) {
-  const u64 queue = offset / kVirtioNotifyMultiplier;
-  if (offset % kVirtioNotifyMultiplier != 0 || queue >= state.queue_count) return std::nullopt;
-  if (!virtio_queue_live(state, static_cast<u16>(queue))) return std::nullopt;
-  return static_cast<u16>(queue);
+  const auto queue = virtio_notified_queue(offset);
+  return queue && virtio_queue_live(state, *queue) ? queue : std::nullopt;
 }
 
 // An access through the configuration space (§4.1.4.9): `size` bytes at `offset` of `bar`.
@@ -147,7 +144,7 @@ VirtioPciState make_virtio_pci(const VirtioDeviceSpec& spec) {
   state.queue_count = static_cast<u16>(spec.queue_sizes.size());
   for (u16 q = 0; q < state.queue_count; q++) {
     assert(std::has_single_bit(spec.queue_sizes[q]) && spec.queue_sizes[q] <= kMaxQueueSize);
-    state.queues[q] = make_queue(spec.queue_sizes[q]);
+    state.queues[q] = make_queue_setup(spec.queue_sizes[q]);
   }
   state.msix = make_msix(static_cast<u16>(state.queue_count + 1));  // one more for configuration
   state.offered_features = spec.features | virtio::kCommonFeatures;
@@ -166,6 +163,13 @@ void virtio_assign_bars(VirtioPciState& state, u64 base) {
   assert(is_aligned(base, kVirtioBarBytes) && base < 4 * kGiB);
   set_bar_base(state.pci, kVirtioBar, base);
   set_command(state.pci, pci::kCommandMemory);
+}
+
+std::optional<u16> virtio_notified_queue(u64 offset) {
+  if (offset / kRegionBytes != static_cast<u64>(Region::notify)) return std::nullopt;
+  const u64 at = offset % kRegionBytes;
+  if (at % kVirtioNotifyMultiplier != 0) return std::nullopt;
+  return static_cast<u16>(at / kVirtioNotifyMultiplier);
 }
 
 u64 virtio_bar_read(VirtioPciState& state, u32 bar, u64 offset, u8 size) {
@@ -190,7 +194,7 @@ BarWriteResult virtio_bar_write(VirtioPciState& state, u32 bar, u64 offset, u8 s
   switch (static_cast<Region>(offset / kRegionBytes)) {
     case Region::common: result.reset = virtio_common_write(state, at, size, value); break;
     case Region::device: result.config_written = write_device_config(state, at, size, value); break;
-    case Region::notify: result.notified = notified_queue(state, at); break;
+    case Region::notify: result.notified = notified_queue(state, offset); break;
     case Region::msix_table: msix_table_write(state.msix, at, size, value, effects); break;
     case Region::isr:
     case Region::msix_pba: break;  // read-only

@@ -42,9 +42,13 @@ void virtio_assign_bars(VirtioPciState& state, u64 base);
 // What a write asks of the device beyond its registers.
 struct BarWriteResult {
   std::optional<u16> notified;  // this queue has work: serve it now
-  bool reset = false;           // the driver reset the device: drop its work in flight
+  bool reset = false;  // the driver asks for a reset: virtio_reset once nothing is in flight
   bool config_written = false;  // the driver changed device configuration bytes
 };
+
+// The queue that a write at this offset of the BAR notifies, if it is one that does: told by the
+// address; the value says the same (virtio 1.2 §4.1.5.2). There may be no such queue.
+std::optional<u16> virtio_notified_queue(u64 offset);
 
 // Accesses to the BAR, by offset within it. Anything not there reads as zero and ignores writes.
 // Reading may change the state (ISR).

@@ -100,19 +100,36 @@ Status walk(const QueueState& q, const GuestMemory& memory, Chain& chain) {
 
 }  // namespace
 
-QueueState make_queue(u16 max_size) {
+QueueSetup make_queue_setup(u16 max_size) {
+  QueueSetup setup{};
+  setup.max_size = max_size;
+  setup.size = max_size;
+  setup.vector = kNoVector;
+  return setup;
+}
+
+QueueState make_queue(const QueueSetup& setup, u32 generation) {
   QueueState queue{};
-  queue.max_size = max_size;
-  queue_reset(queue);
+  queue.desc = setup.desc;
+  queue.avail = setup.avail;
+  queue.used = setup.used;
+  queue.generation = generation;
+  queue.size = setup.size;
+  queue.event_idx = setup.event_idx;
+  queue.indirect = setup.indirect;
   return queue;
 }
 
-void queue_reset(QueueState& queue) {
-  const u16 max_size = queue.max_size;
-  queue = {};
-  queue.max_size = max_size;
-  queue.size = max_size;
-  queue.vector = kNoVector;
+void queue_hold(QueueState& queue, u16 head, u32 instance_id) {
+  if (head >= queue.holder.size()) return;
+  if (queue.holder[head] == 0) ++queue.in_flight;
+  queue.holder[head] = static_cast<u8>(instance_id + 1);
+}
+
+void queue_unhold(QueueState& queue, u16 head) {
+  if (head >= queue.holder.size() || queue.holder[head] == 0) return;
+  queue.holder[head] = 0;
+  --queue.in_flight;
 }
 
 Result<bool> queue_pop(QueueState& queue, const GuestMemory& memory, Chain& chain) {

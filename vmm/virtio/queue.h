@@ -28,22 +28,41 @@ namespace dvm::vmm {
 inline constexpr u16 kMaxQueueSize = 256;
 inline constexpr u16 kNoVector = 0xffff;  // VIRTIO_MSI_NO_VECTOR (virtio 1.2 §4.1.5.1.2)
 
-struct QueueState {
+// What the driver set up, among the device's registers (virtio 1.2 §4.1.4.3).
+struct QueueSetup {
   u64 desc;  // guest addresses of the three areas
   u64 avail;
   u64 used;
   u16 size;      // a power of two, at most max_size
   u16 max_size;  // what the device offers
   u16 vector;
-  u16 last_avail;      // next available entry to look at
-  u16 used_idx;        // next used entry to fill
-  u16 published_used;  // the used index the driver was last given
   u8 ready;
   u8 event_idx;  // negotiated features, copied when the queue is enabled
   u8 indirect;
-  u8 reserved;
+  std::array<u8, 7> reserved;
 };
-static_assert(sizeof(QueueState) == 40);
+static_assert(sizeof(QueueSetup) == 40);
+
+// How far the device has come with a queue. It has a cell of its own, so that queues of one device
+// are served in parallel; the geometry is a copy of the set-up's, taken when the queue is first
+// served after a reset.
+struct QueueState {
+  u64 desc;
+  u64 avail;
+  u64 used;
+  u32 generation;  // of the set-up (VirtioPciState::generation) this belongs to
+  u16 size;
+  u16 last_avail;      // next available entry to look at
+  u16 used_idx;        // next used entry to fill
+  u16 published_used;  // the used index the driver was last given
+  u16 in_flight;       // chains that have a holder
+  u8 event_idx;
+  u8 indirect;
+  // By head: 1 + the stable instance id of the process that has the chain's request in hand, for
+  // devices that answer later; 0: none. Stored with the step that takes the chain or gives it back.
+  std::array<u8, kMaxQueueSize> holder;
+};
+static_assert(sizeof(QueueState) == 40 + kMaxQueueSize);
 static_assert(std::is_trivially_copyable_v<QueueState> && std::is_standard_layout_v<QueueState>);
 
 // A piece of guest RAM, not empty and checked to be there.
@@ -65,15 +84,20 @@ struct Chain {
   }
 };
 
-QueueState make_queue(u16 max_size);
-// Back to what the device offers (virtio 1.2 §2.4).
-void queue_reset(QueueState& queue);
+// As the device offers it (virtio 1.2 §2.4).
+QueueSetup make_queue_setup(u16 max_size);
+// Nothing taken yet.
+QueueState make_queue(const QueueSetup& setup, u32 generation);
 
 // Takes the next chain. False: there is none, and the driver has been asked to notify of the next.
 // An error: the driver broke a rule, the queue is as before, and the device needs a reset.
 // Every descriptor is fetched once. Work is bounded: a chain has at most `size` descriptors, and at
 // most `size` chains can be taken before flush_used gives any back; one more is an error.
 Result<bool> queue_pop(QueueState& queue, const hyperkernel::GuestMemory& memory, Chain& chain);
+
+// Notes who has the chain's request in hand, or that it is answered.
+void queue_hold(QueueState& queue, u16 head, u32 instance_id);
+void queue_unhold(QueueState& queue, u16 head);
 
 // Returns a chain, of which the device wrote the first `bytes_written` bytes. Not yet visible.
 Status queue_push_used(QueueState& queue, const hyperkernel::GuestMemory& memory, u16 head,

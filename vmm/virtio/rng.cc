@@ -60,17 +60,15 @@ VirtioPciState make_virtio_rng() {
                           .queue_sizes = kQueueSizes});
 }
 
-void rng_process(VirtioPciState& state, const hyperkernel::GuestMemory& memory,
-                 const RandomSource& random, Effects& effects) {
+Status rng_process(QueueState& queue, const hyperkernel::GuestMemory& memory,
+                   const RandomSource& random) {
   Chain chain;
   // At most the queue's size of chains (queue_pop), each with at most kRngMaxChainBytes.
-  while (virtio_pop(state, kRngQueue, memory, chain, effects)) {
-    const auto written = fill_chain(memory, chain, random);
-    if (!written.ok()) {
-      virtio_fail(state, effects);
-      return;
-    }
-    if (!virtio_push_used(state, kRngQueue, memory, chain.head, written.value(), effects)) return;
+  for (;;) {
+    DVM_ASSIGN(const bool taken, queue_pop(queue, memory, chain));
+    if (!taken) return {};
+    DVM_ASSIGN(const u32 written, fill_chain(memory, chain, random));
+    DVM_TRY(queue_push_used(queue, memory, chain.head, written));
   }
 }
 

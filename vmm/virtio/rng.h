@@ -21,10 +21,9 @@ void system_random(std::span<std::byte> to);  // getrandom(2)
 
 VirtioPciState make_virtio_rng();
 
-// Step 1 of serving the queue (device.h); the machine publishes, then calls virtio_flush_used. Done
-// again after a death it fills the same buffers with other random bytes, before anyone has seen
-// them.
-void rng_process(VirtioPciState& state, const hyperkernel::GuestMemory& memory,
-                 const RandomSource& random, Effects& effects);
+// Step 1 of serving the queue (device.h). Done again after a death it fills the same buffers with
+// other random bytes, before anyone has seen them. An error: the driver broke a rule.
+Status rng_process(QueueState& queue, const hyperkernel::GuestMemory& memory,
+                   const RandomSource& random);
 
 }  // namespace dvm::vmm

@@ -1,0 +1,64 @@
+// The virtio functions of a machine: what each is, and its state in the pool. Function n is the PCI
+// device n + 1 on bus 0.
+#pragma once
+
+#include <array>
+#include <atomic>
+
+#include "vmm/device_cell.h"
+#include "vmm/pci/host_bridge.h"
+#include "vmm/virtio/device.h"
+
+namespace dvm::vmm {
+
+inline constexpr u32 kMaxFunctions = 12;
+
+enum class FunctionKind : u32 { none, rng, block, net, console, balloon };
+
+// What never changes about a function. Part of the machine's configuration.
+struct FunctionConfig {
+  FunctionKind kind = FunctionKind::none;
+  u32 queues = 0;  // block: request queues; net: pairs of receive and transmit
+  u32 flags = 0;   // of the kind
+  u32 block_bytes = 0;
+  std::array<char, 20> serial{};  // block: what GET_ID answers (virtio 1.2 §5.2.6)
+  std::array<u8, 6> mac{};        // net
+  std::array<u8, 22> reserved{};
+};
+static_assert(sizeof(FunctionConfig) == 64);
+
+// For people: read without a lock, written by whoever does the work.
+struct FunctionCounters {
+  std::atomic<u64> notifications;
+  std::atomic<u64> interrupts;
+  std::atomic<u64> in_ops;  // reads; packets received
+  std::atomic<u64> out_ops;
+  std::atomic<u64> other_ops;
+  std::atomic<u64> in_bytes;
+  std::atomic<u64> out_bytes;
+  std::atomic<u64> errors;
+  std::atomic<u64> dropped;
+};
+
+// Lock order within one function: queue cells by ascending index, then the device's registers.
+struct VirtioFunction {
+  // Where the driver finds the BAR now, 0: nowhere. Follows from the registers; the bus looks here,
+  // without a lock.
+  std::atomic<u64> bar;
+  std::atomic<u64> capacity;  // block: bytes, as the driver is told
+  FunctionCounters counters;
+  DeviceCell<VirtioPciState> device;
+  std::array<DeviceCell<QueueState>, kMaxVirtioQueues> queues;
+};
+
+constexpr u8 function_slot(u32 function) { return static_cast<u8>(function + 1); }
+constexpr u8 function_gsi(u32 function) { return intx_gsi(function_slot(function), 1); }
+
+// Every machine has a source of entropy.
+constexpr std::array<FunctionConfig, kMaxFunctions> only_rng() {
+  std::array<FunctionConfig, kMaxFunctions> functions{};
+  functions[0].kind = FunctionKind::rng;
+  return functions;
+}
+
+}  // namespace dvm::vmm
