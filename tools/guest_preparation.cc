@@ -1,6 +1,7 @@
 #include "tools/guest_preparation.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 
@@ -8,6 +9,7 @@
 #include "tools/node_process.h"
 #include "tools/size_text.h"
 #include "vmm/kvm_probe.h"
+#include "vmm/net/tap.h"
 
 namespace dvm::tools {
 namespace {
@@ -24,6 +26,32 @@ Status check_kvm() {
   return error("/dev/kvm: not usable: {} (tools/lab runs dvm where KVM is emulated)", why);
 }
 
+u16 tap_queues(const NetOption& net) { return net.queues == 0 ? u16{1} : net.queues; }
+
+void add_network(const RunSettings& settings, vmm::MachineConfig& config) {
+  if (!settings.net) return;
+  const auto free = std::ranges::find_if(config.functions, [](const vmm::FunctionConfig& f) {
+    return f.kind == vmm::FunctionKind::none;
+  });
+  const bool tap = settings.net->kind == NetKind::tap;
+  free->kind = vmm::FunctionKind::net;
+  free->queues = tap ? tap_queues(*settings.net) : std::min<u32>(settings.cpus, vmm::kMaxNetPairs);
+  free->flags = vmm::kNetOffloads | (tap ? vmm::kNetTap | vmm::kNetEcn : 0);
+  free->mac = settings.mac;
+}
+
+Result<std::optional<PreparedTap>> open_network(const RunSettings& settings) {
+  std::optional<PreparedTap> tap;
+  if (!settings.net || settings.net->kind != NetKind::tap) return tap;
+  tap.emplace();
+  auto queues = vmm::open_tap(settings.net->interface, tap_queues(*settings.net));
+  if (!queues) return error("--net: {}", queues.error().message);
+  tap->queues = queues.take();
+  tap->wake = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!tap->wake.valid()) return sys_error("eventfd");
+  return tap;
+}
+
 Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) {
   DVM_ASSIGN(const GuestClock clock, measure_guest_clock());
   vmm::MachineSpec spec;
@@ -35,6 +63,7 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) 
   spec.config.nodes = settings.nodes;
   spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
+  add_network(settings, spec.config);
   spec.pool_path = settings.pool;
   return vmm::Machine::create(spec);
 }
@@ -63,6 +92,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   DVM_TRY(check_kvm());
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
+  DVM_ASSIGN(auto tap, open_network(settings));
   std::optional<EventFile> events;
   if (settings.events) {
     DVM_ASSIGN(events, EventFile::open(*settings.events));
@@ -73,7 +103,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
     return machine.error();
   }
   return PreparedGuest{std::move(node_program), std::move(boot), std::move(folder),
-                       std::move(events), machine.take()};
+                       std::move(events), machine.take(), std::move(tap)};
 }
 
 std::string describe_guest(const RunSettings& settings) {

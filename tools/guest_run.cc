@@ -31,6 +31,14 @@ struct Pipe {
   Fd read, write;
 };
 
+std::vector<int> tap_descriptors(const std::optional<PreparedTap>& tap) {
+  std::vector<int> descriptors;
+  if (!tap) return descriptors;
+  for (const Fd& queue : tap->queues) descriptors.push_back(queue.get());
+  descriptors.push_back(tap->wake.get());
+  return descriptors;
+}
+
 Result<Pipe> make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) < 0) return sys_error("pipe2");
@@ -61,13 +69,17 @@ Result<int> GuestRun::run(const RunSettings& settings) {
 
 Status GuestRun::start(const RunSettings& settings) {
   say("{}", describe_guest(settings));
+  if (settings.net && settings.net->kind == NetKind::user) {
+    network_.emplace(io_, machine(), net_text(*settings.net));
+    DVM_TRY(network_->start());
+  }
   DVM_ASSIGN(control_, ControlServer::start(machine(), guest_->folder.socket_path()));
   DVM_TRY(start_console());
   DVM_ASSIGN(Pipe pipe, make_pipe());
   lifeline_ = std::move(pipe.write);
   nodes_.emplace(io_, machine(), [this] { io_.stop(); });
   const NodeLaunch launch{guest_->node_program, machine().pool().fd(), machine().pool().name(),
-                          guest_->boot, pipe.read};
+                          guest_->boot, pipe.read, tap_descriptors(guest_->tap)};
   DVM_TRY(nodes_->start(launch, settings.nodes));
   start_watchers();
   fabric::watch_partition(&machine().faults().cut, machine().self().id);
@@ -101,6 +113,7 @@ void GuestRun::finish() {
   if (machine().state().control.phase.load() != Phase::stopped)
     machine().request_stop(StopReason::error);
   nodes_.reset();
+  network_.reset();
   lifeline_.reset();
   if (output_) output_->give_up();
   console_watcher_.reset();

@@ -10,6 +10,7 @@
 #include "tools/console_output.h"
 #include "tools/control_server.h"
 #include "tools/guest_preparation.h"
+#include "tools/net_supervisor.h"
 #include "tools/node_supervisor.h"
 #include "tools/terminal.h"
 
@@ -42,6 +43,7 @@ class GuestRun {
   std::optional<PreparedGuest> guest_;
   Fd lifeline_;  // the write end: its end tells the nodes that we are gone
   std::optional<RawTerminal> terminal_;
+  std::optional<NetSupervisor> network_;
   std::optional<NodeSupervisor> nodes_;
   std::unique_ptr<ControlServer> control_;
   std::optional<ConsoleOutput> output_;

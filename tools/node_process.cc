@@ -35,6 +35,8 @@ std::vector<std::string> node_arguments(const NodeLaunch& launch, u32 index) {
     words.insert(words.end(), {"--initrd-fd", number(*launch.boot.initrd), "--initrd-name",
                                launch.boot.initrd_name});
   }
+  if (!launch.tap_fds.empty())
+    words.insert(words.end(), {"--tap-fds", fmt::format("{}", fmt::join(launch.tap_fds, ","))});
   return words;
 }
 
@@ -50,6 +52,7 @@ class SpawnPlan {
     keep(launch.boot.kernel);
     if (launch.boot.initrd) keep(*launch.boot.initrd);
     keep(launch.lifeline);
+    for (const int fd : launch.tap_fds) keep(fd);
     // A group of its own: a Ctrl-C at the terminal is for the launcher alone to answer.
     ::posix_spawnattr_setpgroup(&attributes_, 0);
     sigset_t none, usual;
@@ -73,7 +76,8 @@ class SpawnPlan {
 
  private:
   // To the same number: takes O_CLOEXEC off, in the child only.
-  void keep(const Fd& fd) { ::posix_spawn_file_actions_adddup2(&actions_, fd.get(), fd.get()); }
+  void keep(const Fd& fd) { keep(fd.get()); }
+  void keep(int fd) { ::posix_spawn_file_actions_adddup2(&actions_, fd, fd); }
 
   posix_spawn_file_actions_t actions_;
   posix_spawnattr_t attributes_;

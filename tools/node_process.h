@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fabric/fd.h"
 #include "vmm/boot/loader.h"
@@ -16,6 +17,7 @@ struct NodeLaunch {
   std::string pool_name;
   const vmm::BootSource& boot;
   const Fd& lifeline;  // read end of a pipe whose write end only the launcher has
+  std::vector<int> tap_fds;  // a tap interface's queues, and last its eventfd; or none
 };
 
 class NodeProcess {

@@ -11,7 +11,7 @@ namespace {
 
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events"},
+                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events", "--net", "--mac"},
     .flags = {"--help", "--version"},
 };
 
@@ -46,6 +46,8 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--pool", r.pool, check_path));
   DVM_TRY(take(words, "--on-panic", r.on_panic, parse_panic_policy));
   DVM_TRY(take(words, "--events", r.events, check_path));
+  DVM_TRY(take(words, "--net", r.net, parse_net));
+  DVM_TRY(take(words, "--mac", r.mac, parse_mac));
   return r;
 }
 

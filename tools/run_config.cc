@@ -87,6 +87,16 @@ Result<PanicPolicy> panic_policy_of(const json& value) {
   return parse_panic_policy(text);
 }
 
+Result<NetOption> net_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "a string, as --net has it: \"user\", \"tap=IFNAME\""));
+  return parse_net(text);
+}
+
+Result<vmm::net::MacAddress> mac_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "a string, \"52:54:00:12:34:56\""));
+  return parse_mac(text);
+}
+
 template <typename T>
 Status store(std::optional<T>& to, Result<T> value) {
   if (!value.ok()) return value.error();
@@ -101,7 +111,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 11> kKeys = {{
+constexpr std::array<Key, 13> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -113,6 +123,8 @@ constexpr std::array<Key, 11> kKeys = {{
     {"pool", [](J v, R r) { return store(r.pool, path_of(v)); }},
     {"on_panic", [](J v, R r) { return store(r.on_panic, panic_policy_of(v)); }},
     {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
+    {"net", [](J v, R r) { return store(r.net, net_of(v)); }},
+    {"mac", [](J v, R r) { return store(r.mac, mac_of(v)); }},
 }};
 
 std::string key_names() {

@@ -9,6 +9,7 @@
 
 #include "fabric/result.h"
 #include "fabric/types.h"
+#include "tools/net_option.h"
 
 namespace dvm::tools {
 
@@ -21,6 +22,8 @@ struct RunRequest {
   std::optional<u64> memory;
   std::optional<std::vector<u16>> placement;
   std::optional<PanicPolicy> on_panic;
+  std::optional<NetOption> net;
+  std::optional<vmm::net::MacAddress> mac;
 };
 
 struct RunSettings {
@@ -35,6 +38,8 @@ struct RunSettings {
   std::string pool;  // empty: anonymous memory
   PanicPolicy on_panic = PanicPolicy::reboot;
   std::optional<std::string> events;
+  std::optional<NetOption> net;
+  vmm::net::MacAddress mac{};  // with a network
 };
 
 // `over` wins wherever it says something.

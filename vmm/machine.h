@@ -90,6 +90,12 @@ class Machine {
   // False, and nothing done, unless the driver has the queue running.
   bool serve_queue(u32 function, u16 queue, bool again,
                    const std::function<Status(QueueState&)>& process);
+  // What the driver negotiated, and in which set-up of its.
+  struct Driver {
+    u64 features;
+    u32 generation;
+  };
+  Driver driver_of(u32 function);
   // Gives back chains that were taken and held (queue_hold) under that generation of the set-up.
   void finish_chains(u32 function, u16 queue, u32 generation, std::span<const FinishedChain> done);
   // Changes what the driver reads of the device, and tells it.

@@ -21,6 +21,7 @@
 #include "vmm/irq/lapic.h"
 #include "vmm/kvm/kvm_api.h"
 #include "vmm/layout.h"
+#include "vmm/net/net_record.h"
 #include "vmm/pci/host_bridge.h"
 #include "vmm/virtio/function.h"
 
@@ -31,7 +32,8 @@ inline constexpr u32 kMachineVersion = 3;
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
 inline constexpr u32 kFirstNodeInstance = 1;
-static_assert(kFirstNodeInstance + layout::kMaxNodes <= fabric::kMaxInstances);
+inline constexpr u32 kNetInstance = kFirstNodeInstance + layout::kMaxNodes;  // dvm-net
+static_assert(kNetInstance < fabric::kMaxInstances - 1);
 
 // What the machine is. Written before the first node starts, then only read.
 struct MachineConfig {
@@ -148,6 +150,7 @@ struct MachineState {
   DeviceCell<ConfigSpace> host_bridge;
   std::array<VirtioFunction, kMaxFunctions> functions;
   ConsoleOut console;
+  NetRecord net;
 };
 
 // What never changes again by its checksum, what does by its range.

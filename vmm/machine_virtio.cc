@@ -3,6 +3,7 @@
 
 #include "vmm/machine_steps.h"
 #include "vmm/virtio/common_config.h"
+#include "vmm/virtio/net.h"
 #include "vmm/virtio/rng.h"
 
 namespace dvm::vmm {
@@ -35,6 +36,11 @@ void follow_bar(VirtioFunction& f) {
 VirtioPciState make_function(const FunctionConfig& config) {
   switch (config.kind) {
     case FunctionKind::rng: return make_virtio_rng();
+    case FunctionKind::net:
+      return make_virtio_net({.mac = config.mac,
+                              .pairs = static_cast<u16>(config.queues),
+                              .offloads = (config.flags & kNetOffloads) != 0,
+                              .ecn = (config.flags & kNetEcn) != 0});
     default: return {};
   }
 }
@@ -133,6 +139,12 @@ void Machine::serve_notified(u32 function, u16 queue, bool again) {
 std::optional<LiveQueue> Machine::live_queue(u32 function, u16 queue) {
   return look(state_->functions[function].device,
               [&](const VirtioPciState& s) { return virtio_live_queue(s, queue); });
+}
+
+Machine::Driver Machine::driver_of(u32 function) {
+  return look(state_->functions[function].device, [](const VirtioPciState& s) {
+    return Driver{s.driver_features, s.generation};
+  });
 }
 
 // The driver most often has MSI-X enabled and the vector unmasked: then nothing of the registers

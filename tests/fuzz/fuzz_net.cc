@@ -18,7 +18,7 @@ using namespace vmm;
 constexpr u64 kRam = 64 * kKiB;
 
 struct Device {
-  QueueState queue = make_queue(64);
+  QueueState queue{};
   NetControl control = make_net_control({2, 0, 0, 0, 0, 1});
   net::PacketQueue packets;
   u64 features = 0;
@@ -93,7 +93,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   device.queue.desc = 0x1000;
   device.queue.avail = 0x3000;
   device.queue.used = 0x4000;
-  device.queue.ready = device.queue.indirect = 1;
+  device.queue.size = 64;
+  device.queue.indirect = 1;
   const auto flags = input.take<dvm::u8>();
   device.features = flags & 1 ? ~dvm::u64{0} : 0;
   device.queue.event_idx = flags >> 1 & 1;

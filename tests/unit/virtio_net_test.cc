@@ -23,11 +23,12 @@ constexpr u16 kSize = 16;
 class NetQueueTest : public ::testing::Test {
  protected:
   NetQueueTest() {
-    queue_.desc = kDesc;
-    queue_.avail = kAvail;
-    queue_.used = kUsed;
-    queue_.ready = 1;
-    queue_.indirect = 1;
+    QueueSetup setup = make_queue_setup(kSize);
+    setup.desc = kDesc;
+    setup.avail = kAvail;
+    setup.used = kUsed;
+    setup.indirect = 1;
+    queue_ = make_queue(setup, 1);
   }
   Chain pop() {
     Chain chain{};
@@ -59,7 +60,7 @@ class NetQueueTest : public ::testing::Test {
   }
   FakeGuest guest_;
   FakeRing ring_{guest_, kSize};
-  QueueState queue_ = make_queue(kSize);
+  QueueState queue_{};
   TxPacket packet_{};
 };
 
@@ -218,14 +219,17 @@ TEST(VirtioNet, TheLinkGoesDownAndUp) {
 }
 
 TEST(VirtioNet, QueuesAreWhereTheDriverExpectsThem) {
-  VirtioPciState s = make_virtio_net({.mac = kMac, .pairs = 1});
-  EXPECT_EQ(net_control_queue(s), kNoQueue);
-  s.driver_features = net::kFeatureControlQueue;
-  EXPECT_EQ(net_control_queue(s), 2);
-  EXPECT_EQ(net_queue_kind(s, 0), NetQueue::receive);
-  EXPECT_EQ(net_queue_kind(s, 1), NetQueue::transmit);
-  EXPECT_EQ(net_queue_kind(s, 2), NetQueue::control);
-  EXPECT_EQ(net_queue_kind(s, 3), NetQueue::none);
+  constexpr u64 kControl = net::kFeatureControlQueue, kMany = kControl | net::kFeatureMultiqueue;
+  EXPECT_EQ(net_control_queue(0, 9), kNoQueue);
+  EXPECT_EQ(net_control_queue(kControl, 9), 2) << "behind the one pair that is used";
+  EXPECT_EQ(net_control_queue(kMany, 9), 8);
+  EXPECT_EQ(net_queue_kind(kControl, 3, 0), NetQueue::receive);
+  EXPECT_EQ(net_queue_kind(kControl, 3, 1), NetQueue::transmit);
+  EXPECT_EQ(net_queue_kind(kControl, 3, 2), NetQueue::control);
+  EXPECT_EQ(net_queue_kind(kControl, 3, 3), NetQueue::none);
+  EXPECT_EQ(net_queue_kind(kMany, 9, 7), NetQueue::transmit);
+  EXPECT_EQ(net_queue_kind(kMany, 9, 8), NetQueue::control);
+  EXPECT_EQ(net_queue_kind(kMany, 9, 9), NetQueue::none);
 }
 
 // --- control commands

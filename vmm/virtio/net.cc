@@ -152,16 +152,16 @@ VirtioPciState make_virtio_net(const NetSpec& spec) {
                           .config = bytes});
 }
 
-u16 net_control_queue(const VirtioPciState& state) {
-  if ((state.driver_features & net::kFeatureControlQueue) == 0) return kNoQueue;
-  const bool all = (state.driver_features & net::kFeatureMultiqueue) != 0;
-  return all ? static_cast<u16>(state.queue_count - 1) : 2;
+u16 net_control_queue(u64 driver_features, u16 queue_count) {
+  if ((driver_features & net::kFeatureControlQueue) == 0) return kNoQueue;
+  const bool all = (driver_features & net::kFeatureMultiqueue) != 0;
+  return all ? static_cast<u16>(queue_count - 1) : 2;
 }
 
-NetQueue net_queue_kind(const VirtioPciState& state, u16 queue) {
-  const bool all = (state.driver_features & net::kFeatureMultiqueue) != 0;
-  const u16 data_queues = all ? static_cast<u16>(state.queue_count - 1) : 2;
-  if (queue == net_control_queue(state)) return NetQueue::control;
+NetQueue net_queue_kind(u64 driver_features, u16 queue_count, u16 queue) {
+  const bool all = (driver_features & net::kFeatureMultiqueue) != 0;
+  const u16 data_queues = all ? static_cast<u16>(queue_count - 1) : 2;
+  if (queue == net_control_queue(driver_features, queue_count)) return NetQueue::control;
   if (queue >= data_queues) return NetQueue::none;
   return queue % 2 == 0 ? NetQueue::receive : NetQueue::transmit;
 }

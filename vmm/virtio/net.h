@@ -37,9 +37,9 @@ constexpr u16 net_rx_queue(u16 pair) { return static_cast<u16>(2 * pair); }
 constexpr u16 net_tx_queue(u16 pair) { return static_cast<u16>(2 * pair + 1); }
 // Its place depends on whether the driver took kFeatureMultiqueue; kNoQueue without control queue.
 inline constexpr u16 kNoQueue = 0xffff;
-u16 net_control_queue(const VirtioPciState& state);
+u16 net_control_queue(u64 driver_features, u16 queue_count);
 enum class NetQueue { receive, transmit, control, none };
-NetQueue net_queue_kind(const VirtioPciState& state, u16 queue);
+NetQueue net_queue_kind(u64 driver_features, u16 queue_count, u16 queue);
 
 // The link as the driver sees it; true if that changed (then: virtio_config_changed).
 bool net_set_link(VirtioPciState& state, bool up);

@@ -12,14 +12,15 @@ namespace dvm::vmm {
 struct NetControl {
   static constexpr u32 kMaxAddresses = 32;  // of unicast and multicast together
   net::MacAddress mac;
-  u16 pairs;  // that packets may be received on
+  u16 pairs;       // that packets may be received on
+  u32 generation;  // of the set-up (VirtioPciState::generation) in which this was said
   // The driver's wishes (kClassRx), each 0 or 1, by command.
   std::array<u8, 6> modes;
   u8 overflow;  // the tables given were too long: everything is wanted
   u8 address_count;
   std::array<net::MacAddress, kMaxAddresses> addresses;
 };
-static_assert(sizeof(NetControl) == 16 + 6 * NetControl::kMaxAddresses);
+static_assert(sizeof(NetControl) == 20 + 6 * NetControl::kMaxAddresses);
 static_assert(std::is_trivially_copyable_v<NetControl> && std::is_standard_layout_v<NetControl>);
 
 // As after a device reset: everything is wanted, for a driver that never says what.
