@@ -56,8 +56,8 @@ Result<Network> start_network(vmm::Machine& machine, const NodeOptions& o) {
   if (o.tap_fds.size() < 2) return usage_error("--tap-fds: the machine's network needs them");
   std::vector<Fd> taps(o.tap_fds.size() - 1);
   for (std::size_t i = 0; i < taps.size(); ++i) taps[i] = Fd(o.tap_fds[i]);
-  network.tap = std::make_unique<vmm::TapServer>(machine, *function, std::move(taps),
-                                                 Fd(o.tap_fds.back()));
+  network.tap =
+      std::make_unique<vmm::TapServer>(machine, *function, std::move(taps), Fd(o.tap_fds.back()));
   DVM_TRY(network.tap->start());
   machine.set_server(*function, network.tap.get());
   return network;

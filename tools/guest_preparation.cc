@@ -103,7 +103,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
     return machine.error();
   }
   return PreparedGuest{std::move(node_program), std::move(boot), std::move(folder),
-                       std::move(events), machine.take(), std::move(tap)};
+                       std::move(events),       machine.take(),  std::move(tap)};
 }
 
 std::string describe_guest(const RunSettings& settings) {

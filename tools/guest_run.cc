@@ -78,8 +78,12 @@ Status GuestRun::start(const RunSettings& settings) {
   DVM_ASSIGN(Pipe pipe, make_pipe());
   lifeline_ = std::move(pipe.write);
   nodes_.emplace(io_, machine(), [this] { io_.stop(); });
-  const NodeLaunch launch{guest_->node_program, machine().pool().fd(), machine().pool().name(),
-                          guest_->boot, pipe.read, tap_descriptors(guest_->tap)};
+  const NodeLaunch launch{guest_->node_program,
+                          machine().pool().fd(),
+                          machine().pool().name(),
+                          guest_->boot,
+                          pipe.read,
+                          tap_descriptors(guest_->tap)};
   DVM_TRY(nodes_->start(launch, settings.nodes));
   start_watchers();
   fabric::watch_partition(&machine().faults().cut, machine().self().id);

@@ -1,5 +1,6 @@
-// The process of a user network (dvm-net) as its launcher sees it: started before the nodes, started
-// again when it dies. The guest then sees its link go down and come up; its connections are lost.
+// The process of a user network (dvm-net) as its launcher sees it: started before the nodes,
+// started again when it dies. The guest then sees its link go down and come up; its connections are
+// lost.
 #pragma once
 
 #include <asio.hpp>

@@ -11,7 +11,8 @@ namespace {
 
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events", "--net", "--mac"},
+                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events", "--net",
+                   "--mac"},
     .flags = {"--help", "--version"},
 };
 

@@ -88,7 +88,8 @@ Result<PanicPolicy> panic_policy_of(const json& value) {
 }
 
 Result<NetOption> net_of(const json& value) {
-  DVM_ASSIGN(const auto text, text_of(value, "a string, as --net has it: \"user\", \"tap=IFNAME\""));
+  DVM_ASSIGN(const auto text,
+             text_of(value, "a string, as --net has it: \"user\", \"tap=IFNAME\""));
   return parse_net(text);
 }
 

@@ -35,7 +35,8 @@ NetDevice::NetDevice(Machine& machine, u32 function)
       counters_(machine.state().functions[function].counters) {}
 
 NetQueue NetDevice::kind(u16 queue) const {
-  return net_queue_kind(machine_.driver_of(function_).features, static_cast<u16>(2 * pairs_ + 1), queue);
+  return net_queue_kind(machine_.driver_of(function_).features, static_cast<u16>(2 * pairs_ + 1),
+                        queue);
 }
 
 net::ReceiveOffloads NetDevice::receive_offloads() const {
@@ -87,7 +88,8 @@ u64 NetDevice::number_of_next(const QueueState& q, u16 pair) const {
   const u64 taken = record_.taken[pair].load(std::memory_order_relaxed);
   const u64 base = u64{q.generation} << kNumberBits;
   if (taken >> kNumberBits != q.generation) return base | q.last_avail;
-  const auto ahead = static_cast<std::int16_t>(static_cast<u16>(q.last_avail - static_cast<u16>(taken)));
+  const auto ahead =
+      static_cast<std::int16_t>(static_cast<u16>(q.last_avail - static_cast<u16>(taken)));
   return taken + static_cast<u64>(static_cast<i64>(ahead));
 }
 
@@ -97,8 +99,8 @@ u32 NetDevice::transmit(u16 pair, bool again, const std::function<void(const TxP
   const u64 features = machine_.driver_of(function_).features;
   u32 chains = 0, packets = 0;
   u64 bytes = 0, number = 0;
-  const bool live = machine_.serve_queue(
-      function_, net_tx_queue(pair), again, [&](QueueState& q) -> Status {
+  const bool live =
+      machine_.serve_queue(function_, net_tx_queue(pair), again, [&](QueueState& q) -> Status {
         for (; chains < kBatchPackets && bytes < kBatchBytes; ++chains) {
           number = number_of_next(q, pair);
           if (number >= record_.release[pair].load(std::memory_order_acquire)) return {};
@@ -133,8 +135,8 @@ Status NetDevice::fill_queue(QueueState& q, u16 pair, net::PacketQueue& packets,
     const net::Packet& packet = packets.front();
     if (pair_for(packet.hash, control) != pair) return {};
     if (net_wants(control, destination(packet.frame))) {
-      DVM_ASSIGN(const RxOutcome outcome, net_receive(q, machine_.memory(), features,
-                                                      packet.header, packet.frame));
+      DVM_ASSIGN(const RxOutcome outcome,
+                 net_receive(q, machine_.memory(), features, packet.header, packet.frame));
       full = outcome == RxOutcome::no_buffers;
       if (full) return {};
       if (outcome == RxOutcome::too_small) dropped();
@@ -154,9 +156,9 @@ bool NetDevice::deliver(net::PacketQueue& packets) {
     const u16 pair = pair_for(packets.front().hash, control);
     bool full = false;
     const std::size_t before = packets.size();
-    const bool served = machine_.serve_queue(
-        function_, net_rx_queue(pair), false,
-        [&](QueueState& q) { return fill_queue(q, pair, packets, full); });
+    const bool served =
+        machine_.serve_queue(function_, net_rx_queue(pair), false,
+                             [&](QueueState& q) { return fill_queue(q, pair, packets, full); });
     if (!served) {  // no driver yet, or no more
       dropped(packets.size());
       packets.clear();

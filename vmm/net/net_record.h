@@ -32,11 +32,11 @@ struct NetRecord {
   // others wait in their queue.
   std::array<std::atomic<u64>, kMaxNetPairs> release;
   // For people.
-  std::atomic<u64> wakeups;          // of the server, by the bell
-  std::atomic<u64> socket_wakeups;   // of the server, by its sockets
-  std::atomic<u64> waits_for_room;   // times packets waited for the driver's buffers
-  std::atomic<u64> refused;          // packets of the driver's that were none
-  std::atomic<u64> restarts;         // of the server
+  std::atomic<u64> wakeups;         // of the server, by the bell
+  std::atomic<u64> socket_wakeups;  // of the server, by its sockets
+  std::atomic<u64> waits_for_room;  // times packets waited for the driver's buffers
+  std::atomic<u64> refused;         // packets of the driver's that were none
+  std::atomic<u64> restarts;        // of the server
 };
 
 // All released, nothing taken. For a record of zero bytes.

@@ -15,7 +15,8 @@ namespace {
 Result<Fd> open_queue(const std::string& interface, bool many) {
   DVM_ASSIGN(Fd tap, Fd::open("/dev/net/tun", O_RDWR | O_NONBLOCK));
   ifreq request{};
-  std::memcpy(request.ifr_name, interface.data(), std::min<std::size_t>(interface.size(), IFNAMSIZ - 1));
+  std::memcpy(request.ifr_name, interface.data(),
+              std::min<std::size_t>(interface.size(), IFNAMSIZ - 1));
   const int flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (many ? IFF_MULTI_QUEUE : 0);
   request.ifr_flags = static_cast<short>(flags);
   if (::ioctl(tap.get(), TUNSETIFF, &request) < 0) {
