@@ -15,6 +15,10 @@
 namespace dvm::tools {
 namespace {
 
+// A node that stands still stops vCPUs; a network that does is only slow, and to power it off would
+// cost the guest its connections. Its death is told at once in any case.
+constexpr u32 kSlowestBeatMs = 10'000;
+
 struct NetOptions {
   int pool_fd = -1, lifeline_fd = -1, ready_fd = -1;
   std::string pool_name = "pool", net = "user";
@@ -48,6 +52,7 @@ Status serve(const NetOptions& o, const Fd& ready) {
   DVM_ASSIGN(const auto server, NetServer::create(*machine, *function, net.forwards));
   DVM_ASSIGN(const auto part, join_fabric(*machine));
   DVM_TRY(ready.write_all(std::as_bytes(std::span("ready", 5)), "the launcher's pipe"));
+  part->allow_ms(kSlowestBeatMs);
   server->start();
   for (;;) {
     part->beat();

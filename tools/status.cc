@@ -58,7 +58,6 @@ json node_json(Machine& machine, u32 node, const PageCounts& pages) {
       {"pid", slot.pid.load()},
       {"state", instance_state_name(slot.state.load())},
       {"vcpus", std::move(vcpus)},
-      {"net", net_json(machine)},
       {"pages",
        {{"owned", pages.owned[node]}, {"replicated", pages.replicated}, {"shared", pages.shared}}}};
 }
@@ -176,6 +175,7 @@ json status_json(Machine& machine) {
       {"memory", config.memory_bytes},
       {"nodes", std::move(nodes)},
       {"vcpus", std::move(vcpus)},
+      {"net", net_json(machine)},
       {"pool",
        {{"path", path.empty() ? "memfd" : path}, {"size", machine.pool().header().total_bytes}}}};
 }
