@@ -1,8 +1,8 @@
 #include "tools/metrics.h"
 
 #include "tools/exit_reason.h"
-#include "vmm/net/net_device.h"
 #include "tools/status.h"
+#include "vmm/net/net_device.h"
 
 namespace dvm::tools {
 namespace {

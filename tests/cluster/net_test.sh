@@ -18,7 +18,7 @@ ip route add default via $router
 echo "LEASE $ip $router $dns"
 E
 chmod +x /udhcpc.sh
-udhcpc -i eth0 -s /udhcpc.sh -q -n -t 10 -T 1 > /dev/null 2>&1
+udhcpc -i eth0 -s /udhcpc.sh -q -n -t 10 -T 1 2> /dev/null
 echo "QUEUES $(ls -d /sys/class/net/eth0/queues/tx-* | wc -l) MAC $(cat /sys/class/net/eth0/address)"
 ping -c 2 10.0.2.2 > /dev/null && echo PING-OK
 wget -q -O - http://10.0.2.2:8000/

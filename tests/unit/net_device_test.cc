@@ -14,8 +14,8 @@
 namespace dvm::vmm {
 namespace {
 
-using namespace testing;        // NOLINT: the fake guest
-using namespace dvm::testing;   // NOLINT: the frames
+using namespace testing;       // NOLINT: the fake guest
+using namespace dvm::testing;  // NOLINT: the frames
 
 constexpr u32 kNet = 1;
 constexpr u16 kSize = 8;
