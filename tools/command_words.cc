@@ -27,6 +27,10 @@ Result<CommandWords> collect(const CLI::App& app, const OptionNames& names) {
       return usage_error("{}: found {} times; allowed: once", name, option->count());
     found.values[name] = option->results().front();
   }
+  for (const auto& name : names.repeatable) {
+    const CLI::Option* option = app.get_option(name);
+    if (option->count() != 0) found.lists[name] = option->results();
+  }
   for (const auto& name : names.flags) {
     if (app.get_option(name)->count() > 0) found.flags.insert(name);
   }
@@ -53,6 +57,11 @@ std::optional<std::string> CommandWords::value(const std::string& option) const 
   return it->second;
 }
 
+std::vector<std::string> CommandWords::list(const std::string& option) const {
+  const auto it = lists.find(option);
+  return it == lists.end() ? std::vector<std::string>{} : it->second;
+}
+
 Result<CommandWords> split_command_line(const std::vector<std::string>& words,
                                         const OptionNames& names) {
   DVM_TRY(check_empty_value(words));
@@ -62,6 +71,10 @@ Result<CommandWords> split_command_line(const std::vector<std::string>& words,
     app.allow_extras();
     for (const auto& name : names.with_value) {
       app.add_option(name)->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    }
+    for (const auto& name : names.repeatable) {
+      app.add_option(name)->allow_extra_args(false)->multi_option_policy(
+          CLI::MultiOptionPolicy::TakeAll);
     }
     for (const auto& name : names.flags) app.add_flag(name);
     app.parse(

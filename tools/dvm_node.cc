@@ -8,6 +8,7 @@
 #include <csignal>
 #include <thread>
 
+#include "tools/disk_launch.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/net/tap_server.h"
 #include "vmm/net/user_net_node.h"
@@ -20,6 +21,7 @@ struct NodeOptions {
   u32 node = 0;
   int pool_fd = -1, kernel_fd = -1, initrd_fd = -1, lifeline_fd = -1;
   std::vector<int> tap_fds;
+  std::vector<std::string> disks;
   std::string pool_name = "pool", kernel_name = "kernel", initrd_name = "initrd", append;
 };
 
@@ -34,6 +36,7 @@ void add_options(CLI::App& app, NodeOptions& o) {
   app.add_option("--append", o.append, "the kernel's command line");
   app.add_option("--tap-fds", o.tap_fds, "descriptors of a tap interface, and its eventfd")
       ->delimiter(',');
+  app.add_option("--disk", o.disks, "a disk, as dvm-run describes it")->allow_extra_args(false);
   app.add_option("--lifeline-fd", o.lifeline_fd, "a pipe that ends when the launcher does")
       ->required();
 }
@@ -75,9 +78,14 @@ Status run_node(NodeOptions& o) {
   if (o.initrd_fd >= 0) boot.initrd = Fd(o.initrd_fd);
   boot.initrd_name = o.initrd_name;
   boot.command_line = o.append;
+  std::vector<vmm::DiskSource> disks;
+  for (const std::string& word : o.disks) {
+    DVM_ASSIGN(auto disk, tools::disk_source_of(word));
+    disks.push_back(std::move(disk));
+  }
   vmm::Machine& shared = *machine;
   DVM_ASSIGN(auto network, start_network(shared, o));
-  vmm::Node node(std::move(machine), o.node, std::move(boot));
+  vmm::Node node(std::move(machine), o.node, std::move(boot), std::move(disks));
   // The launcher holds the other end and never writes: any return is its death.
   std::thread([fd = o.lifeline_fd, &node] {
     pollfd lifeline{fd, POLLIN, 0};

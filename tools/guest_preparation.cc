@@ -52,7 +52,8 @@ Result<std::optional<PreparedTap>> open_network(const RunSettings& settings) {
   return tap;
 }
 
-Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) {
+Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
+                                                   const GuestDisks& disks) {
   DVM_ASSIGN(const GuestClock clock, measure_guest_clock());
   vmm::MachineSpec spec;
   std::copy(settings.name.begin(), settings.name.end(), spec.config.name.begin());
@@ -63,8 +64,13 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings) 
   spec.config.nodes = settings.nodes;
   spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
-  add_network(settings, spec.config);
   spec.pool_path = settings.pool;
+  for (u32 n = 0; n < disks.count(); ++n) {
+    spec.config.functions[kFirstDiskFunction + n] =
+        disks.function(n, std::min(settings.cpus, vmm::kMaxBlockQueues));
+    spec.capacity[kFirstDiskFunction + n] = disks.bytes(n);
+  }
+  add_network(settings, spec.config);
   return vmm::Machine::create(spec);
 }
 
@@ -89,21 +95,24 @@ Result<vmm::BootSource> open_boot_source(const RunSettings& settings) {
 
 Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   DVM_ASSIGN(auto boot, open_boot_source(settings));
+  DVM_ASSIGN(auto disks, GuestDisks::open(settings.disks));
   DVM_TRY(check_kvm());
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
   DVM_ASSIGN(auto tap, open_network(settings));
+  DVM_TRY(disks.start_servers(folder.path()));
   std::optional<EventFile> events;
   if (settings.events) {
     DVM_ASSIGN(events, EventFile::open(*settings.events));
   }
-  auto machine = make_machine(settings);
+  auto machine = make_machine(settings, disks);
   if (!machine) {
     if (events) events->discard();
     return machine.error();
   }
-  return PreparedGuest{std::move(node_program), std::move(boot), std::move(folder),
-                       std::move(events),       machine.take(),  std::move(tap)};
+  return PreparedGuest{std::move(node_program), std::move(boot),  std::move(folder),
+                       std::move(events),       std::move(disks), machine.take(),
+                       std::move(tap)};
 }
 
 std::string describe_guest(const RunSettings& settings) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "tools/disk_launch.h"
 #include "tools/event_file.h"
 #include "tools/run_settings.h"
 #include "tools/runtime_dir.h"
@@ -24,6 +25,7 @@ struct PreparedGuest {
   vmm::BootSource boot;
   GuestFolder folder;
   std::optional<EventFile> events;
+  GuestDisks disks;
   std::unique_ptr<vmm::Machine> machine;
   std::optional<PreparedTap> tap;
 };
@@ -32,6 +34,8 @@ struct PreparedGuest {
 Result<PreparedGuest> prepare_guest(const RunSettings& settings);
 // The kernel and initrd, opened and found fit for this guest.
 Result<vmm::BootSource> open_boot_source(const RunSettings& settings);
+// Function 0 is the entropy device.
+inline constexpr u32 kFirstDiskFunction = 1;
 // "demo: 4 vCPUs on 2 nodes, 512 MiB, pool memfd"
 std::string describe_guest(const RunSettings& settings);
 

@@ -31,11 +31,29 @@ struct Pipe {
   Fd read, write;
 };
 
-std::vector<int> tap_descriptors(const std::optional<PreparedTap>& tap) {
+// A tap interface's queues, and last its eventfd.
+std::vector<int> tap_descriptors(const PreparedTap& tap) {
   std::vector<int> descriptors;
-  if (!tap) return descriptors;
-  for (const Fd& queue : tap->queues) descriptors.push_back(queue.get());
-  descriptors.push_back(tap->wake.get());
+  for (const Fd& queue : tap.queues) descriptors.push_back(queue.get());
+  descriptors.push_back(tap.wake.get());
+  return descriptors;
+}
+
+std::vector<std::string> more_arguments(const PreparedGuest& guest) {
+  auto words = guest.disks.node_arguments(kFirstDiskFunction);
+  if (guest.tap) {
+    words.push_back("--tap-fds");
+    words.push_back(fmt::format("{}", fmt::join(tap_descriptors(*guest.tap), ",")));
+  }
+  return words;
+}
+
+std::vector<int> more_descriptors(const PreparedGuest& guest) {
+  auto descriptors = guest.disks.node_descriptors();
+  if (guest.tap) {
+    const auto tap = tap_descriptors(*guest.tap);
+    descriptors.insert(descriptors.end(), tap.begin(), tap.end());
+  }
   return descriptors;
 }
 
@@ -83,7 +101,8 @@ Status GuestRun::start(const RunSettings& settings) {
                           machine().pool().name(),
                           guest_->boot,
                           pipe.read,
-                          tap_descriptors(guest_->tap)};
+                          more_arguments(*guest_),
+                          more_descriptors(*guest_)};
   DVM_TRY(nodes_->start(launch, settings.nodes));
   start_watchers();
   fabric::watch_partition(&machine().faults().cut, machine().self().id);

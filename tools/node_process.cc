@@ -35,8 +35,7 @@ std::vector<std::string> node_arguments(const NodeLaunch& launch, u32 index) {
     words.insert(words.end(), {"--initrd-fd", number(*launch.boot.initrd), "--initrd-name",
                                launch.boot.initrd_name});
   }
-  if (!launch.tap_fds.empty())
-    words.insert(words.end(), {"--tap-fds", fmt::format("{}", fmt::join(launch.tap_fds, ","))});
+  words.insert(words.end(), launch.more_arguments.begin(), launch.more_arguments.end());
   return words;
 }
 
@@ -48,11 +47,11 @@ class SpawnPlan {
     ::posix_spawnattr_init(&attributes_);
     ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     ::posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO, STDOUT_FILENO);
-    keep(launch.pool);
-    keep(launch.boot.kernel);
-    if (launch.boot.initrd) keep(*launch.boot.initrd);
-    keep(launch.lifeline);
-    for (const int fd : launch.tap_fds) keep(fd);
+    keep(launch.pool.get());
+    keep(launch.boot.kernel.get());
+    if (launch.boot.initrd) keep(launch.boot.initrd->get());
+    keep(launch.lifeline.get());
+    for (const int fd : launch.more_descriptors) keep(fd);
     // A group of its own: a Ctrl-C at the terminal is for the launcher alone to answer.
     ::posix_spawnattr_setpgroup(&attributes_, 0);
     sigset_t none, usual;
@@ -76,7 +75,6 @@ class SpawnPlan {
 
  private:
   // To the same number: takes O_CLOEXEC off, in the child only.
-  void keep(const Fd& fd) { keep(fd.get()); }
   void keep(int fd) { ::posix_spawn_file_actions_adddup2(&actions_, fd, fd); }
 
   posix_spawn_file_actions_t actions_;

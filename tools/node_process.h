@@ -16,8 +16,9 @@ struct NodeLaunch {
   const Fd& pool;
   std::string pool_name;
   const vmm::BootSource& boot;
-  const Fd& lifeline;        // read end of a pipe whose write end only the launcher has
-  std::vector<int> tap_fds;  // a tap interface's queues, and last its eventfd; or none
+  const Fd& lifeline;  // read end of a pipe whose write end only the launcher has
+  std::vector<std::string> more_arguments;
+  std::vector<int> more_descriptors;
 };
 
 class NodeProcess {

@@ -14,6 +14,7 @@ const OptionNames kNames = {
                    "--placement", "--name", "--pool", "--on-panic", "--config", "--events", "--net",
                    "--mac"},
     .flags = {"--help", "--version"},
+    .repeatable = {"--disk"},
 };
 
 Result<u64> parse_memory(const std::string& text) {
@@ -49,6 +50,11 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--events", r.events, check_path));
   DVM_TRY(take(words, "--net", r.net, parse_net));
   DVM_TRY(take(words, "--mac", r.mac, parse_mac));
+  for (const std::string& text : words.list("--disk")) {
+    auto disk = parse_disk_option(text);
+    if (!disk.ok()) return usage_error("--disk: {}", disk.error().message);
+    r.disks.push_back(disk.take());
+  }
   return r;
 }
 

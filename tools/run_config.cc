@@ -105,6 +105,13 @@ Status store(std::optional<T>& to, Result<T> value) {
   return {};
 }
 
+template <typename T>
+Status store_all(std::vector<T>& to, Result<std::vector<T>> values) {
+  if (!values.ok()) return values.error();
+  to = values.take();
+  return {};
+}
+
 struct Key {
   std::string_view name;
   Status (*read)(const json& value, RunRequest& request);
@@ -112,7 +119,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 13> kKeys = {{
+constexpr std::array<Key, 14> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -126,6 +133,7 @@ constexpr std::array<Key, 13> kKeys = {{
     {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
     {"net", [](J v, R r) { return store(r.net, net_of(v)); }},
     {"mac", [](J v, R r) { return store(r.mac, mac_of(v)); }},
+    {"disks", [](J v, R r) { return store_all(r.disks, disk_options_of(v)); }},
 }};
 
 std::string key_names() {

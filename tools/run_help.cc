@@ -1,3 +1,4 @@
+#include "tools/disk_launch.h"
 #include "tools/run_command_line.h"
 #include "tools/size_text.h"
 #include "vmm/layout.h"
@@ -24,6 +25,10 @@ OPTIONS
   --initrd FILE       Initial RAM disk. Default: none.
   --append TEXT       Kernel command line. Default: empty. For text that starts with '-' write
                       --append=TEXT.
+  --disk IMG[,readonly=on][,format=FORMAT][,cache=direct|buffered][,discard=on|off][,serial=TEXT]
+                      A disk of the guest's: a file or block device. format: raw (default), or any
+                      that qemu-nbd knows. May be given up to {disks} times. A comma in a path is
+                      written twice.
   --nodes N           Node processes, 1 to {nodes}. Default: 1. More nodes than vCPUs is allowed: those
                       left over hold memory only.
   --cpus M            vCPUs, 1 to {cpus}. Default: 1.
@@ -47,7 +52,8 @@ OPTIONS
   --mac ADDRESS       The network card's address, 52:54:00:12:34:56. Default: made from the name.
   --config FILE.json  Read options from a JSON object with the keys kernel, initrd, append, nodes,
                       cpus, memory ("512M" or bytes), placement ([0,0,1,1]), name, pool, on_panic,
-                      events, net, mac. The command line wins over the file. Paths are relative to the
+                      events, net, mac, disks (an array of objects with path, readonly, format, cache,
+                      discard, serial). The command line wins over the file. Paths are relative to the
                       current folder.
   --version           Print the version.
   --help              Print this.
@@ -76,8 +82,8 @@ EXAMPLES
   dvm-run --config demo.json --name demo --on-panic exit
   dvm-ctl --name demo status
 )",
-                     fmt::arg("nodes", kMaxNodes), fmt::arg("cpus", kMaxVcpus),
-                     fmt::arg("min_memory", format_size(kMinMemory)),
+                     fmt::arg("nodes", kMaxNodes), fmt::arg("disks", GuestDisks::kMax),
+                     fmt::arg("cpus", kMaxVcpus), fmt::arg("min_memory", format_size(kMinMemory)),
                      fmt::arg("max_memory", format_size(kMaxMemory)));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "tools/disk_launch.h"
 #include "tools/placement.h"
 #include "tools/size_text.h"
 #include "vmm/layout.h"
@@ -40,6 +41,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.on_panic, over.on_panic);
   take_over(base.net, over.net);
   take_over(base.mac, over.mac);
+  std::move(over.disks.begin(), over.disks.end(), std::back_inserter(base.disks));
   return base;
 }
 
@@ -64,6 +66,11 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   if (request.mac && !request.net) return usage_error("mac: a network is needed too (net)");
   settings.net = std::move(request.net);
   settings.mac = request.mac.value_or(default_mac(settings.name));
+  if (request.disks.size() > GuestDisks::kMax) {
+    return usage_error("disks: found {}; allowed: at most {}", request.disks.size(),
+                       GuestDisks::kMax);
+  }
+  settings.disks = std::move(request.disks);
   return settings;
 }
 

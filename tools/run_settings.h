@@ -9,6 +9,7 @@
 
 #include "fabric/result.h"
 #include "fabric/types.h"
+#include "tools/disk_option.h"
 #include "tools/net_option.h"
 
 namespace dvm::tools {
@@ -24,6 +25,7 @@ struct RunRequest {
   std::optional<PanicPolicy> on_panic;
   std::optional<NetOption> net;
   std::optional<vmm::net::MacAddress> mac;
+  std::vector<DiskOption> disks;  // those of the command line come after those of the file
 };
 
 struct RunSettings {
@@ -40,6 +42,7 @@ struct RunSettings {
   std::optional<std::string> events;
   std::optional<NetOption> net;
   vmm::net::MacAddress mac{};  // with a network
+  std::vector<DiskOption> disks;
 };
 
 // `over` wins wherever it says something.

@@ -22,6 +22,7 @@ namespace dvm::vmm {
 struct MachineSpec {
   MachineConfig config;
   std::array<u16, layout::kMaxVcpus> placement{};  // vCPU -> node
+  std::array<u64, kMaxFunctions> capacity{};       // of block functions, in bytes
   std::string pool_path;                           // empty: memfd
 };
 
@@ -88,8 +89,8 @@ class Machine {
   // is published, then the driver is shown what was given back and interrupted if it wants that,
   // or, with `again` (after a death), in any case. An error of `process`: the driver broke a rule.
   // False, and nothing done, unless the driver has the queue running.
-  bool serve_queue(u32 function, u16 queue, bool again,
-                   const std::function<Status(QueueState&)>& process);
+  using Process = std::function<Status(QueueState&, const LiveQueue&)>;
+  bool serve_queue(u32 function, u16 queue, bool again, const Process& process);
   // What the driver negotiated, and in which set-up of its.
   struct Driver {
     u64 features;
@@ -98,6 +99,9 @@ class Machine {
   Driver driver_of(u32 function);
   // Gives back chains that were taken and held (queue_hold) under that generation of the set-up.
   void finish_chains(u32 function, u16 queue, u32 generation, std::span<const FinishedChain> done);
+  // The driver broke a rule, which shows only now: its device asks to be reset.
+  void fail_device(u32 function) { kick_all(fail_function(function), std::nullopt); }
+  FunctionCounters& counters(u32 function) { return state_->functions[function].counters; }
   // Changes what the driver reads of the device, and tells it.
   void change_device_config(u32 function, const std::function<void(VirtioPciState&)>& change);
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "vmm/machine_steps.h"
+#include "vmm/disk_server.h"
 #include "vmm/virtio/common_config.h"
 #include "vmm/virtio/net.h"
 #include "vmm/virtio/rng.h"
@@ -33,7 +34,7 @@ void follow_bar(VirtioFunction& f) {
   f.bar.store(window ? window->base : 0, std::memory_order_release);
 }
 
-VirtioPciState make_function(const FunctionConfig& config) {
+VirtioPciState make_function(const FunctionConfig& config, u64 capacity) {
   switch (config.kind) {
     case FunctionKind::rng: return make_virtio_rng();
     case FunctionKind::net:
@@ -41,6 +42,7 @@ VirtioPciState make_function(const FunctionConfig& config) {
                               .pairs = static_cast<u16>(config.queues),
                               .offloads = (config.flags & kNetOffloads) != 0,
                               .ecn = (config.flags & kNetEcn) != 0});
+    case FunctionKind::block: return make_virtio_blk(block_geometry(config, capacity));
     default: return {};
   }
 }
@@ -129,8 +131,9 @@ void Machine::serve_notified(u32 function, u16 queue, bool again) {
   if (!again)
     state_->functions[function].counters.notifications.fetch_add(1, std::memory_order_relaxed);
   if (config().functions[function].kind == FunctionKind::rng) {
-    serve_queue(function, queue, again,
-                [this](QueueState& q) { return rng_process(q, memory(), system_random); });
+    serve_queue(function, queue, again, [this](QueueState& q, const LiveQueue&) {
+      return rng_process(q, memory(), system_random);
+    });
   } else if (QueueServer* server = servers_[function]) {
     server->serve(queue, again);
   }
@@ -166,8 +169,7 @@ VcpuSet Machine::raise_queue_interrupt(u32 function, u16 queue) {
   });
 }
 
-bool Machine::serve_queue(u32 function, u16 queue, bool again,
-                          const std::function<Status(QueueState&)>& process) {
+bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& process) {
   if (function >= kMaxFunctions || queue >= kMaxVirtioQueues) return false;
   DeviceCell<QueueState>& cell = state_->functions[function].queues[queue];
   VcpuSet changed = 0;
@@ -179,7 +181,7 @@ bool Machine::serve_queue(u32 function, u16 queue, bool again,
     Status good = publish_step(cell, [&](QueueState& q) -> Status {
       virtio_adopt(q, *live);
       if (repeat) DVM_TRY(queue_republish_used(q, memory()));
-      return process(q);
+      return process(q, *live);
     });
     fabric::failpoint("device.queue_served");
     bool wanted = repeat;
@@ -199,7 +201,7 @@ bool Machine::serve_queue(u32 function, u16 queue, bool again,
 
 void Machine::finish_chains(u32 function, u16 queue, u32 generation,
                             std::span<const FinishedChain> done) {
-  const auto give_back = [&](QueueState& q) -> Status {
+  const auto give_back = [&](QueueState& q, const LiveQueue&) -> Status {
     if (q.generation != generation) return {};  // of before a machine's reset
     for (const FinishedChain& chain : done) {
       if (q.holder[chain.head % kMaxQueueSize] == 0) continue;
@@ -242,7 +244,7 @@ void Machine::reset_function(u32 function) {
     const AllQueues held(state_->functions[function], self_, *instances_);
     changed = step_function(function, [&](VirtioPciState& s, Effects&) {
       const u32 generation = s.generation + 1;
-      s = make_function(config);
+      s = make_function(config, state_->functions[function].capacity.load());
       s.generation = generation;
       virtio_assign_bars(s, layout::kPciMmioBase + function * kVirtioBarBytes);
     });

@@ -16,11 +16,13 @@ constexpr u32 kBootAllowanceMs = 60'000;
 
 }  // namespace
 
-Node::Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot)
+Node::Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot,
+           std::vector<DiskSource> disks)
     : machine_(std::move(machine)),
       index_(index),
       record_(machine_->state().nodes[index]),
-      boot_(std::move(boot)) {
+      boot_(std::move(boot)),
+      disk_sources_(std::move(disks)) {
   boot_.command_line = with_tsc_frequency(boot_.command_line, machine_->config().tsc_khz);
 }
 
@@ -33,6 +35,10 @@ Status Node::run() {
 
 Status Node::join() {
   using fabric::RegionKind;
+  for (DiskSource& source : disk_sources_) {
+    DVM_ASSIGN(auto disk, NodeDisk::open(*machine_, std::move(source)));
+    disks_.push_back(std::move(disk));
+  }
   DVM_ASSIGN(auto* state, machine_->pool().record<fabric::FabricState>(RegionKind::membership,
                                                                        fabric::kMembershipVersion));
   fabric::ServiceOptions options;
@@ -156,10 +162,12 @@ Status Node::start_vcpus() {
   return {};
 }
 
-// The whole KVM VM goes: a new one has no state left over from before the reset.
+// The whole KVM VM goes: a new one has no state left over from before the reset. And no disk writes
+// to the memory of the next boot.
 void Node::stop_vcpus() {
   for (auto& vcpu : vcpus_) vcpu->join();
   vcpus_.clear();
+  for (auto& disk : disks_) disk->drain();
   vm_.reset();
 }
 

@@ -8,6 +8,7 @@
 #include "fabric/fabric_service.h"
 #include "vmm/boot/loader.h"
 #include "vmm/machine.h"
+#include "vmm/node_disk.h"
 #include "vmm/vcpu_thread.h"
 
 namespace dvm::vmm {
@@ -15,7 +16,7 @@ namespace dvm::vmm {
 class Node {
  public:
   // `boot` is what any node may load at a reset: the one that carries it out does.
-  Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot);
+  Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot, std::vector<DiskSource> disks);
   // Returns when the machine has stopped; an error if this node cannot do its part. The calling
   // thread beats for the node (fabric/fabric_service.h).
   Status run();
@@ -38,8 +39,10 @@ class Node {
   const u32 index_;
   NodeRecord& record_;
   BootSource boot_;
+  std::vector<DiskSource> disk_sources_;
   std::unique_ptr<fabric::FabricService> fabric_;
   std::unique_ptr<Vm> vm_;
+  std::vector<std::unique_ptr<NodeDisk>> disks_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fcntl.h>
@@ -85,7 +87,17 @@ class Completions {
   std::map<u64, int> errors_;
 };
 
-// Page-aligned memory.
+// The exit code of a shell command, its output kept back.
+inline int shell(const std::string& command) {
+  const int status = std::system((command + " > /dev/null 2>&1 < /dev/null").c_str());
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+inline bool says(const std::string& message, const char* text) {
+  return message.find(text) != std::string::npos;
+}
+
+// Page-aligned memory, shared with processes forked later.
 class Pages {
  public:
   explicit Pages(u64 bytes) : bytes_(bytes) {

@@ -56,7 +56,7 @@ NetControl NetDevice::control_of(u32 generation) const {
 // A command done again after a death sets what it has set already.
 void NetDevice::serve_control(u16 queue, bool again) {
   Chain chain;
-  machine_.serve_queue(function_, queue, again, [&](QueueState& q) -> Status {
+  machine_.serve_queue(function_, queue, again, [&](QueueState& q, const LiveQueue&) -> Status {
     for (;;) {
       DVM_ASSIGN(const bool taken, queue_pop(q, machine_.memory(), chain));
       if (!taken) return {};
@@ -73,7 +73,8 @@ void NetDevice::serve_control(u16 queue, bool again) {
 }
 
 void NetDevice::republish(u16 queue) {
-  machine_.serve_queue(function_, queue, true, [](QueueState&) -> Status { return {}; });
+  machine_.serve_queue(function_, queue, true,
+                       [](QueueState&, const LiveQueue&) -> Status { return {}; });
 }
 
 void NetDevice::tell_server(u16 queue) {
@@ -99,8 +100,8 @@ u32 NetDevice::transmit(u16 pair, bool again, const std::function<void(const TxP
   const u64 features = machine_.driver_of(function_).features;
   u32 chains = 0, packets = 0;
   u64 bytes = 0, number = 0;
-  const bool live =
-      machine_.serve_queue(function_, net_tx_queue(pair), again, [&](QueueState& q) -> Status {
+  const bool live = machine_.serve_queue(
+      function_, net_tx_queue(pair), again, [&](QueueState& q, const LiveQueue&) -> Status {
         for (; chains < kBatchPackets && bytes < kBatchBytes; ++chains) {
           number = number_of_next(q, pair);
           if (number >= record_.release[pair].load(std::memory_order_acquire)) return {};
@@ -156,9 +157,9 @@ bool NetDevice::deliver(net::PacketQueue& packets) {
     const u16 pair = pair_for(packets.front().hash, control);
     bool full = false;
     const std::size_t before = packets.size();
-    const bool served =
-        machine_.serve_queue(function_, net_rx_queue(pair), false,
-                             [&](QueueState& q) { return fill_queue(q, pair, packets, full); });
+    const bool served = machine_.serve_queue(
+        function_, net_rx_queue(pair), false,
+        [&](QueueState& q, const LiveQueue&) { return fill_queue(q, pair, packets, full); });
     if (!served) {  // no driver yet, or no more
       dropped(packets.size());
       packets.clear();

@@ -13,7 +13,7 @@ bool virtio_queue_live(const VirtioPciState& state, u16 queue) {
 
 std::optional<LiveQueue> virtio_live_queue(const VirtioPciState& state, u16 queue) {
   if (!virtio_queue_live(state, queue)) return std::nullopt;
-  return LiveQueue{state.queues[queue], state.generation};
+  return LiveQueue{state.queues[queue], state.driver_features, state.generation};
 }
 
 void virtio_adopt(QueueState& queue, const LiveQueue& live) {

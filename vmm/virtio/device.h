@@ -23,6 +23,7 @@ bool virtio_queue_live(const VirtioPciState& state, u16 queue);
 // A live queue as its driver set it up.
 struct LiveQueue {
   QueueSetup setup;
+  u64 features;  // negotiated
   u32 generation;
 };
 std::optional<LiveQueue> virtio_live_queue(const VirtioPciState& state, u16 queue);

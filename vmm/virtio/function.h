@@ -12,18 +12,23 @@
 namespace dvm::vmm {
 
 inline constexpr u32 kMaxFunctions = 12;
+inline constexpr u32 kMaxBlockQueues = 8;
 
 enum class FunctionKind : u32 { none, rng, block, net, console, balloon };
+
+// FunctionConfig::flags of a block device.
+inline constexpr u32 kBlockReadOnly = 1, kBlockDiscard = 2, kBlockWriteZeroes = 4;
 
 // What never changes about a function. Part of the machine's configuration.
 struct FunctionConfig {
   FunctionKind kind = FunctionKind::none;
-  u32 queues = 0;  // block: request queues; net: pairs of receive and transmit
-  u32 flags = 0;   // of the kind
-  u32 block_bytes = 0;
+  u32 queues = 0;       // block: request queues; net: pairs of receive and transmit
+  u32 flags = 0;        // of the kind
+  u32 block_bytes = 0;  // block: logical, and physical
+  u32 physical_bytes = 0;
   std::array<char, 20> serial{};  // block: what GET_ID answers (virtio 1.2 §5.2.6)
   std::array<u8, 6> mac{};        // net
-  std::array<u8, 22> reserved{};
+  std::array<u8, 18> reserved{};
 };
 static_assert(sizeof(FunctionConfig) == 64);
 

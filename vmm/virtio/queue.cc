@@ -132,6 +132,13 @@ void queue_unhold(QueueState& queue, u16 head) {
   --queue.in_flight;
 }
 
+Status queue_chain(const QueueState& queue, const GuestMemory& memory, u16 head, Chain& chain) {
+  chain.head = head;
+  chain.readable_count = 0;
+  chain.count = 0;
+  return walk(queue, memory, chain);
+}
+
 Result<bool> queue_pop(QueueState& queue, const GuestMemory& memory, Chain& chain) {
   DVM_TRY(check_geometry(queue));
   DVM_ASSIGN(u16 waiting, available(queue, memory));
@@ -141,10 +148,7 @@ Result<bool> queue_pop(QueueState& queue, const GuestMemory& memory, Chain& chai
   if (waiting == 0) return false;
   const u32 slot = queue.last_avail & (queue.size - 1u);
   DVM_ASSIGN(const u16 head, memory.load<u16>(ring::avail_head(queue.avail, slot)));
-  chain.head = head;
-  chain.readable_count = 0;
-  chain.count = 0;
-  DVM_TRY(walk(queue, memory, chain));
+  DVM_TRY(queue_chain(queue, memory, head, chain));
   queue.last_avail++;
   return true;
 }

@@ -95,6 +95,10 @@ QueueState make_queue(const QueueSetup& setup, u32 generation);
 // most `size` chains can be taken before flush_used gives any back; one more is an error.
 Result<bool> queue_pop(QueueState& queue, const hyperkernel::GuestMemory& memory, Chain& chain);
 
+// A chain that was taken before, found again by its head, for whoever takes its request over.
+Status queue_chain(const QueueState& queue, const hyperkernel::GuestMemory& memory, u16 head,
+                   Chain& chain);
+
 // Notes who has the chain's request in hand, or that it is answered.
 void queue_hold(QueueState& queue, u16 head, u32 instance_id);
 void queue_unhold(QueueState& queue, u16 head);

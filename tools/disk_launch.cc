@@ -1,0 +1,109 @@
+#include "tools/disk_launch.h"
+
+#include <nlohmann/json.hpp>
+
+namespace dvm::tools {
+
+using nlohmann::json;
+
+Result<GuestDisks> GuestDisks::open(const std::vector<DiskOption>& options) {
+  GuestDisks disks;
+  for (const DiskOption& option : options) {
+    Entry entry{option, {}, {}, {}};
+    if (option.spec.format == "raw") {
+      DVM_ASSIGN(entry.file, srt::Disk::open(option.spec));
+      entry.geometry = entry.file->geometry();
+    }
+    disks.disks_.push_back(std::move(entry));
+  }
+  return disks;
+}
+
+Status GuestDisks::start_servers(const std::string& folder) {
+  for (u32 n = 0; n < count(); ++n) {
+    Entry& disk = disks_[n];
+    if (disk.file) continue;
+    auto server = srt::NbdServer::start(disk.option.spec, fmt::format("{}/disk{}.nbd", folder, n));
+    if (!server.ok()) return server.error();
+    disk.server.emplace(server.take());
+    disk.geometry = disk.server->geometry();
+  }
+  return {};
+}
+
+vmm::FunctionConfig GuestDisks::function(u32 n, u32 queues) const {
+  const Entry& disk = disks_[n];
+  vmm::FunctionConfig config;
+  config.kind = vmm::FunctionKind::block;
+  config.queues = queues;
+  config.flags = (disk.option.spec.read_only ? vmm::kBlockReadOnly : 0) |
+                 (disk.geometry.discard ? vmm::kBlockDiscard : 0) |
+                 (disk.geometry.write_zeroes ? vmm::kBlockWriteZeroes : 0);
+  config.block_bytes = disk.geometry.block_bytes;
+  config.physical_bytes = disk.geometry.physical_bytes;
+  config.serial = vmm::blk_id(disk.option.serial);
+  return config;
+}
+
+std::vector<std::string> GuestDisks::node_arguments(u32 first_function) const {
+  std::vector<std::string> words;
+  for (u32 n = 0; n < count(); ++n) {
+    const Entry& disk = disks_[n];
+    const srt::DiskSpec& spec = disk.option.spec;
+    const srt::DiskGeometry& g = disk.geometry;
+    const json word = {{"function", first_function + n},
+                       {"path", spec.path},
+                       {"format", spec.format},
+                       {"readonly", spec.read_only},
+                       {"fd", disk.file ? disk.file->fd().get() : -1},
+                       {"socket", disk.server ? disk.server->socket_path() : ""},
+                       {"bytes", g.bytes},
+                       {"block", g.block_bytes},
+                       {"physical", g.physical_bytes},
+                       {"alignment", g.memory_alignment},
+                       {"direct", g.direct},
+                       {"discard", g.discard},
+                       {"zeroes", g.write_zeroes}};
+    words.insert(words.end(),
+                 {"--disk", word.dump(-1, ' ', false, json::error_handler_t::replace)});
+  }
+  return words;
+}
+
+std::vector<int> GuestDisks::node_descriptors() const {
+  std::vector<int> descriptors;
+  for (const Entry& disk : disks_) {
+    if (disk.file) descriptors.push_back(disk.file->fd().get());
+  }
+  return descriptors;
+}
+
+Result<vmm::DiskSource> disk_source_of(const std::string& word) {
+  const json said = json::parse(word, nullptr, false);
+  if (!said.is_object()) return usage_error("--disk: not what dvm-run hands over");
+  vmm::DiskSource source;
+  try {
+    source.function = said.at("function");
+    source.spec.path = said.at("path");
+    source.spec.format = said.at("format");
+    source.spec.read_only = said.at("readonly");
+    source.nbd_socket = said.at("socket");
+    source.geometry = {.bytes = said.at("bytes"),
+                       .block_bytes = said.at("block"),
+                       .physical_bytes = said.at("physical"),
+                       .memory_alignment = said.at("alignment"),
+                       .direct = said.at("direct"),
+                       .discard = said.at("discard"),
+                       .write_zeroes = said.at("zeroes")};
+    if (source.nbd_socket.empty()) source.file = Fd(said.at("fd").get<int>());
+  } catch (const json::exception& e) {
+    return usage_error("--disk: {}", e.what());
+  }
+  source.spec.discard = source.geometry.discard;
+  source.spec.cache = source.geometry.direct ? srt::DiskCache::direct : srt::DiskCache::buffered;
+  if (source.function >= vmm::kMaxFunctions)
+    return usage_error("--disk: function {} of {}", source.function, vmm::kMaxFunctions);
+  return source;
+}
+
+}  // namespace dvm::tools

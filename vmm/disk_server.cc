@@ -1,0 +1,206 @@
+#include "vmm/disk_server.h"
+
+#include <algorithm>
+
+namespace dvm::vmm {
+namespace {
+
+// What is given back in one step: completions of one queue.
+struct Batch {
+  u16 queue;
+  u32 generation;
+  std::vector<FinishedChain> chains;
+};
+
+void add_to(std::vector<Batch>& batches, u16 queue, u32 generation, FinishedChain chain) {
+  auto batch = std::ranges::find_if(batches, [&](const Batch& b) {
+    return b.queue == queue && b.generation == generation;
+  });
+  if (batch == batches.end()) batch = batches.insert(batch, Batch{queue, generation, {}});
+  batch->chains.push_back(chain);
+}
+
+srt::DiskOp disk_op(BlkOp op) {
+  switch (op) {
+    case BlkOp::write: return srt::DiskOp::write;
+    case BlkOp::flush: return srt::DiskOp::flush;
+    case BlkOp::discard: return srt::DiskOp::discard;
+    case BlkOp::write_zeroes: return srt::DiskOp::write_zeroes;
+    case BlkOp::read:
+    case BlkOp::get_id: break;  // answered without the disk
+  }
+  return srt::DiskOp::read;
+}
+
+}  // namespace
+
+BlkGeometry block_geometry(const FunctionConfig& config, u64 capacity) {
+  BlkGeometry geometry;
+  geometry.bytes = capacity;
+  geometry.block_bytes = config.block_bytes;
+  geometry.physical_bytes = config.physical_bytes;
+  geometry.queues = static_cast<u16>(config.queues);
+  geometry.read_only = (config.flags & kBlockReadOnly) != 0;
+  geometry.discard = (config.flags & kBlockDiscard) != 0;
+  geometry.write_zeroes = (config.flags & kBlockWriteZeroes) != 0;
+  geometry.id = config.serial;
+  return geometry;
+}
+
+DiskServer::DiskServer(Machine& machine, u32 function) : machine_(machine), function_(function) {}
+
+Result<std::unique_ptr<DiskServer>> DiskServer::open(Machine& machine, u32 function,
+                                                     const OpenQueue& open_queue) {
+  std::unique_ptr<DiskServer> server(new DiskServer(machine, function));
+  DVM_ASSIGN(server->disk_,
+             open_queue([s = server.get()](auto completions) { s->completed(completions); }));
+  machine.set_server(function, server.get());
+  return server;
+}
+
+DiskServer::~DiskServer() {
+  machine_.set_server(function_, nullptr);
+  if (disk_) drain();
+}
+
+// What waits for room is submitted by the completions that this waits for.
+void DiskServer::drain() {
+  for (bool busy = true; busy;) {
+    disk_->drain();
+    const std::lock_guard guard(mutex_);
+    busy = !waiting_.empty() || disk_->in_flight() != 0;
+  }
+}
+
+DiskServer::Operation* DiskServer::new_operation() {
+  const std::lock_guard guard(mutex_);
+  if (free_.empty()) {
+    operations_.push_back(std::make_unique<Operation>());
+    return operations_.back().get();
+  }
+  Operation* operation = free_.back();
+  free_.pop_back();
+  return operation;
+}
+
+void DiskServer::free_operation(Operation* operation) {
+  const std::lock_guard guard(mutex_);
+  free_.push_back(operation);
+}
+
+void DiskServer::serve(u16 queue, bool again) {
+  std::vector<Operation*> taken;
+  machine_.serve_queue(function_, queue, again, [&](QueueState& state, const LiveQueue& live) {
+    return take_all(state, live, queue, taken);
+  });
+  if (taken.empty()) return;
+  {
+    const std::lock_guard guard(mutex_);
+    waiting_.insert(waiting_.end(), taken.begin(), taken.end());
+  }
+  submit_waiting();
+}
+
+// Bounded by the queue's size: no more chains can be taken before some are given back.
+Status DiskServer::take_all(QueueState& state, const LiveQueue& live, u16 queue,
+                            std::vector<Operation*>& taken) {
+  const BlkGeometry geometry =
+      block_geometry(machine_.config().functions[function_],
+                     machine_.state().functions[function_].capacity.load());
+  Chain chain;
+  for (;;) {
+    DVM_ASSIGN(const bool any, queue_pop(state, machine_.memory(), chain));
+    if (!any) return {};
+    Operation* operation = new_operation();
+    operation->queue = queue;
+    operation->generation = live.generation;
+    // A driver that cannot ask for a flush counts on every write (virtio 1.2 §5.2.6.2).
+    operation->durable = (live.features & virtio::kBlkFeatureFlush) == 0;
+    const BlkNext next = blk_parse(chain, machine_.memory(), geometry, operation->request);
+    if (next == BlkNext::submit && map_buffers(*operation).ok()) {
+      queue_hold(state, chain.head, machine_.self().id);
+      taken.push_back(operation);
+      continue;
+    }
+    const Status answered =
+        next == BlkNext::finish
+            ? answer(state, operation->request, geometry)
+            : Status(error("virtio-blk: a chain without a header or without a status"));
+    free_operation(operation);
+    DVM_TRY(answered);
+  }
+}
+
+// Of a request that needs no disk.
+Status DiskServer::answer(QueueState& state, const BlkRequest& request,
+                          const BlkGeometry& geometry) {
+  count(request, request.status != BlkStatus::ok);
+  DVM_ASSIGN(const u32 written, blk_finish(machine_.memory(), request, geometry, request.status));
+  return queue_push_used(state, machine_.memory(), request.head, written);
+}
+
+Status DiskServer::map_buffers(Operation& operation) const {
+  operation.buffers.clear();
+  const BlkOp op = operation.request.op;
+  if (op != BlkOp::read && op != BlkOp::write) return {};
+  for (const Segment& segment : operation.request.data()) {
+    DVM_ASSIGN(const auto bytes, machine_.memory().span(segment.gpa, segment.bytes));
+    operation.buffers.push_back({bytes.data(), bytes.size()});
+  }
+  return {};
+}
+
+void DiskServer::submit_waiting() {
+  const std::lock_guard guard(mutex_);
+  while (!waiting_.empty()) {
+    const Operation& operation = *waiting_.front();
+    const BlkRequest& request = operation.request;
+    const bool writes = request.op == BlkOp::write || request.op == BlkOp::write_zeroes;
+    const srt::DiskRequest asked{.op = disk_op(request.op),
+                                 .durable = operation.durable && writes,
+                                 .unmap = request.unmap,
+                                 .offset = request.offset,
+                                 .bytes = request.bytes,
+                                 .buffers = operation.buffers,
+                                 .cookie = reinterpret_cast<u64>(&operation)};
+    if (disk_->submit({&asked, 1}) == 0) return;
+    waiting_.pop_front();
+  }
+}
+
+void DiskServer::completed(std::span<const srt::DiskCompletion> done) {
+  const BlkGeometry geometry = block_geometry(machine_.config().functions[function_], 0);
+  std::vector<Batch> batches;
+  for (const srt::DiskCompletion& completion : done) {
+    auto* operation = reinterpret_cast<Operation*>(completion.cookie);
+    count(operation->request, completion.error != 0);
+    const auto written = blk_finish(machine_.memory(), operation->request, geometry,
+                                    blk_status_of(completion.error));
+    if (!written.ok()) machine_.fail_device(function_);
+    add_to(batches, operation->queue, operation->generation,
+           {operation->request.head, written.ok() ? *written : 0});
+    free_operation(operation);
+  }
+  for (const Batch& batch : batches)
+    machine_.finish_chains(function_, batch.queue, batch.generation, batch.chains);
+  submit_waiting();
+}
+
+void DiskServer::count(const BlkRequest& request, bool failed) {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  FunctionCounters& counters = machine_.counters(function_);
+  if (failed) counters.errors.fetch_add(1, relaxed);
+  switch (request.op) {
+    case BlkOp::read:
+      counters.in_ops.fetch_add(1, relaxed);
+      counters.in_bytes.fetch_add(request.bytes, relaxed);
+      break;
+    case BlkOp::write:
+      counters.out_ops.fetch_add(1, relaxed);
+      counters.out_bytes.fetch_add(request.bytes, relaxed);
+      break;
+    default: counters.other_ops.fetch_add(1, relaxed);
+  }
+}
+
+}  // namespace dvm::vmm

@@ -1,0 +1,69 @@
+// Serves the queues of one block device in this process: what the driver asks for goes to the
+// process's DiskQueue, and what that has done goes back to the driver.
+//
+// A chain is held in the pool (queue_hold) from the step that takes it to the one that gives it
+// back, so that after a death a survivor knows which requests were on their way and finds each again
+// from its chain. Doing a request twice does no harm: the driver has not been told that it is done,
+// so it has neither reused the memory nor asked for anything that relies on the write.
+//
+// Threads: serve any (vCPUs'); completions come on the DiskQueue's.
+#pragma once
+
+#include <deque>
+#include <mutex>
+#include <vector>
+
+#include "srt/disk_queue.h"
+#include "vmm/machine.h"
+#include "vmm/virtio/blk.h"
+
+namespace dvm::vmm {
+
+// What a block function's configuration and present size make of it.
+BlkGeometry block_geometry(const FunctionConfig& config, u64 capacity);
+
+class DiskServer final : public QueueServer {
+ public:
+  // How this process reaches the disk: makes the queue that is to call back.
+  using OpenQueue =
+      std::function<Result<std::unique_ptr<srt::DiskQueue>>(srt::DiskQueue::OnComplete)>;
+  // Until it is destroyed, which waits for all that is in flight, it serves the function.
+  static Result<std::unique_ptr<DiskServer>> open(Machine& machine, u32 function,
+                                                  const OpenQueue& open_queue);
+  ~DiskServer();
+
+  void serve(u16 queue, bool again) override;
+  // Waits until nothing of this process's is in flight. No vCPU of its runs.
+  void drain();
+
+ private:
+  // One request in hand. Reused, never freed while the server lives.
+  struct Operation {
+    u16 queue;
+    bool durable;
+    u32 generation;
+    BlkRequest request;
+    std::vector<iovec> buffers;
+  };
+
+  DiskServer(Machine& machine, u32 function);
+  Status take_all(QueueState& state, const LiveQueue& live, u16 queue,
+                  std::vector<Operation*>& taken);
+  Status answer(QueueState& state, const BlkRequest& request, const BlkGeometry& geometry);
+  Status map_buffers(Operation& operation) const;
+  Operation* new_operation();
+  void free_operation(Operation* operation);
+  void submit_waiting();
+  void completed(std::span<const srt::DiskCompletion> done);
+  void count(const BlkRequest& request, bool failed);
+
+  Machine& machine_;
+  const u32 function_;
+  std::mutex mutex_;  // of what follows; only DiskQueue::submit is called under it
+  std::vector<std::unique_ptr<Operation>> operations_;
+  std::vector<Operation*> free_;
+  std::deque<Operation*> waiting_;  // taken, and no room for them in disk_ yet
+  std::unique_ptr<srt::DiskQueue> disk_;
+};
+
+}  // namespace dvm::vmm

@@ -1,0 +1,34 @@
+// One of the guest's disks as a node reaches it: the file it inherits, or the server it connects
+// to, and what serves the device's queues from there.
+#pragma once
+
+#include <optional>
+
+#include "srt/disk.h"
+#include "vmm/disk_server.h"
+
+namespace dvm::vmm {
+
+// What the launcher found out and hands to each node.
+struct DiskSource {
+  u32 function = 0;
+  srt::DiskSpec spec;
+  srt::DiskGeometry geometry;
+  Fd file;                 // raw: a duplicate of the launcher's, with its lock
+  std::string nbd_socket;  // any other format: where qemu-nbd serves it
+};
+
+class NodeDisk {
+ public:
+  static Result<std::unique_ptr<NodeDisk>> open(Machine& machine, DiskSource source);
+  // Nothing of this process's is in flight after it. No vCPU of its runs.
+  void drain() { server_->drain(); }
+
+ private:
+  NodeDisk() = default;
+
+  std::optional<srt::Disk> file_;  // outlives the server
+  std::unique_ptr<DiskServer> server_;
+};
+
+}  // namespace dvm::vmm
