@@ -5,8 +5,8 @@
 
 mkdir "$dir/www"
 echo "hello from the host" > "$dir/www/index.html"
-busybox httpd -f -p 127.0.0.1:8000 -h "$dir/www" &
-started+=($!)
+busybox httpd -f -p 127.0.0.1:8000 -h "$dir/www" & disown
+started+=("$!")
 
 read -r -d '' script << 'END'
 ip link set eth0 up
