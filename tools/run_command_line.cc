@@ -10,10 +10,11 @@ namespace dvm::tools {
 namespace {
 
 const OptionNames kNames = {
-    .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
-                   "--firmware", "--firmware-log", "--serial", "--cpu", "--net", "--mac"},
-    .flags = {"--detach", "--help", "--version"},
+    .with_value = {"--kernel",  "--initrd",    "--append",   "--nodes",        "--cpus",
+                   "--memory",  "--placement", "--name",     "--pool",         "--on-panic",
+                   "--config",  "--events",    "--firmware", "--firmware-log", "--serial",
+                   "--console", "--gdb",       "--cpu",      "--net",          "--mac"},
+    .flags = {"--detach", "--balloon", "--help", "--version"},
     .repeatable = {"--disk"},
 };
 
@@ -58,6 +59,9 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--firmware", r.firmware, check_path));
   DVM_TRY(take(words, "--firmware-log", r.firmware_log, check_path));
   DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
+  DVM_TRY(take(words, "--console", r.console, parse_console_target));
+  DVM_TRY(take(words, "--gdb", r.gdb, parse_gdb_target));
+  if (words.has("--balloon")) r.balloon = true;
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
   if (words.has("--detach")) r.detach = true;
   return r;
