@@ -14,7 +14,7 @@ const OptionNames kNames = {
                    "--memory",  "--placement", "--name",     "--pool",         "--on-panic",
                    "--config",  "--events",    "--firmware", "--firmware-log", "--serial",
                    "--console", "--gdb",       "--cpu",      "--net",          "--mac"},
-    .flags = {"--detach", "--balloon", "--help", "--version"},
+    .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
 
@@ -64,6 +64,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   if (words.has("--balloon")) r.balloon = true;
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
   if (words.has("--detach")) r.detach = true;
+  if (words.has("--low-latency")) r.low_latency = true;
   return r;
 }
 

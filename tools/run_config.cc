@@ -144,7 +144,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 22> kKeys = {{
+constexpr std::array<Key, 23> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -166,6 +166,7 @@ constexpr std::array<Key, 22> kKeys = {{
     {"balloon", [](J v, R r) { return store(r.balloon, flag_of(v)); }},
     {"gdb", [](J v, R r) { return store(r.gdb, gdb_of(v)); }},
     {"cpu", [](J v, R r) { return store(r.cpu, cpu_of(v)); }},
+    {"low_latency", [](J v, R r) { return store(r.low_latency, flag_of(v)); }},
     {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};
 

@@ -67,6 +67,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.balloon, over.balloon);
   take_over(base.gdb, over.gdb);
   take_over(base.detach, over.detach);
+  take_over(base.low_latency, over.low_latency);
   take_over(base.cpu, over.cpu);
   return base;
 }
@@ -100,6 +101,7 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   }
   settings.disks = std::move(request.disks);
   settings.detach = request.detach.value_or(false);
+  settings.low_latency = request.low_latency.value_or(false);
   settings.cpu = request.cpu.value_or(settings.cpu);
   settings.console = request.console.value_or(settings.console);
   settings.balloon = request.balloon.value_or(false);

@@ -35,6 +35,7 @@ struct RunRequest {
   std::optional<bool> balloon;
   std::optional<GdbTarget> gdb;
   std::optional<bool> detach;
+  std::optional<bool> low_latency;
   std::optional<vmm::CpuLevel> cpu;
 };
 
@@ -63,6 +64,7 @@ struct RunSettings {
   bool balloon = false;
   std::optional<GdbTarget> gdb;
   bool detach = false;
+  bool low_latency = false;
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
 };
 
