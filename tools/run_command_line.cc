@@ -12,7 +12,8 @@ namespace {
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
                    "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
-                   "--firmware", "--firmware-log", "--serial", "--cpu", "--net", "--mac"},
+                   "--firmware", "--firmware-log", "--serial", "--cpu", "--net", "--mac",
+                   "--hang-after"},
     .flags = {"--detach", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -59,6 +60,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--firmware-log", r.firmware_log, check_path));
   DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
+  DVM_TRY(take(words, "--hang-after", r.hang_after_ms, parse_hang_after));
   if (words.has("--detach")) r.detach = true;
   if (words.has("--low-latency")) r.low_latency = true;
   return r;
