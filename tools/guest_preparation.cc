@@ -123,6 +123,12 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   DVM_TRY(check_kvm());
   DVM_TRY(check_cpu(settings.cpu));
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
+  std::optional<fabric::AwakeProcessors> awake;
+  if (settings.low_latency) {
+    auto asked = fabric::AwakeProcessors::ask();
+    if (!asked) return usage_error("--low-latency: {}", asked.error().message);
+    awake = asked.take();
+  }
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
   DVM_ASSIGN(auto tap, open_network(settings));
   DVM_TRY(disks.start_servers(folder.path()));
@@ -146,7 +152,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   }
   return PreparedGuest{std::move(node_program), std::move(boot),         std::move(folder),
                        std::move(events),       std::move(firmware_log), std::move(disks),
-                       machine.take(),          std::move(tap)};
+                       machine.take(),          std::move(tap),          std::move(awake)};
 }
 
 std::string describe_guest(const RunSettings& settings) {

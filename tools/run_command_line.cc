@@ -13,7 +13,7 @@ const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
                    "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
                    "--firmware", "--firmware-log", "--serial", "--cpu", "--net", "--mac"},
-    .flags = {"--detach", "--help", "--version"},
+    .flags = {"--detach", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
 
@@ -60,6 +60,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
   if (words.has("--detach")) r.detach = true;
+  if (words.has("--low-latency")) r.low_latency = true;
   return r;
 }
 

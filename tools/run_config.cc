@@ -134,7 +134,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 19> kKeys = {{
+constexpr std::array<Key, 20> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -153,6 +153,7 @@ constexpr std::array<Key, 19> kKeys = {{
     {"firmware_log", [](J v, R r) { return store(r.firmware_log, path_of(v)); }},
     {"serial", [](J v, R r) { return store(r.serial, serial_of(v)); }},
     {"cpu", [](J v, R r) { return store(r.cpu, cpu_of(v)); }},
+    {"low_latency", [](J v, R r) { return store(r.low_latency, flag_of(v)); }},
     {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};
 

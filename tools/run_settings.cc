@@ -64,6 +64,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   std::move(over.disks.begin(), over.disks.end(), std::back_inserter(base.disks));
   take_over(base.serial, over.serial);
   take_over(base.detach, over.detach);
+  take_over(base.low_latency, over.low_latency);
   take_over(base.cpu, over.cpu);
   return base;
 }
@@ -97,6 +98,7 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   }
   settings.disks = std::move(request.disks);
   settings.detach = request.detach.value_or(false);
+  settings.low_latency = request.low_latency.value_or(false);
   settings.cpu = request.cpu.value_or(settings.cpu);
   settings.serial = request.serial.value_or(
       SerialTarget{settings.detach ? SerialKind::log : SerialKind::stdio, {}});

@@ -30,6 +30,7 @@ struct RunRequest {
   std::vector<DiskOption> disks;  // those of the command line come after those of the file
   std::optional<SerialTarget> serial;
   std::optional<bool> detach;
+  std::optional<bool> low_latency;
   std::optional<vmm::CpuLevel> cpu;
 };
 
@@ -55,6 +56,7 @@ struct RunSettings {
   std::vector<DiskOption> disks;
   SerialTarget serial;
   bool detach = false;
+  bool low_latency = false;
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
 };
 

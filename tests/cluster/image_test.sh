@@ -37,7 +37,7 @@ check "a download from the host is whole" \
   [ "$(in_guest 'curl -s http://10.0.2.2:8080/package | sha256sum')" = "$(sha256sum < "$dir/www/package")" ]
 check "fio finds what it wrote" in_guest 'fio --name=v --directory=/root --size=8m --rw=randwrite --bs=4k --numjobs=4 \
   --fsync=64 --verify=crc32c --do_verify=1 --group_reporting > /tmp/fio 2>&1 || { cat /tmp/fio; false; }'
-complaints=$(in_guest 'dmesg | grep -E "BUG|WARNING|Oops|soft lockup|rcu.*stall|invalid opcode"')
+complaints=$(in_guest 'dmesg | grep -E "BUG:|WARNING: CPU|Oops|soft lockup|rcu.*stall|invalid opcode"')
 check "the kernel has nothing to complain of" [ -z "$complaints" ]
 [ -z "$complaints" ] || sed 's/^/      | /' <<< "$complaints"
 check "dvm-ctl shutdown" ctl image shutdown

@@ -103,6 +103,14 @@ TEST(RunOptions, AllOfThem) {
   EXPECT_EQ(*s->events, "e");
 }
 
+TEST(RunOptions, Flags) {
+  EXPECT_FALSE(settings_of({"--kernel", "k"})->low_latency);
+  const auto s = settings_of({"--kernel", "k", "--low-latency", "--detach"});
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  EXPECT_TRUE(s->low_latency);
+  EXPECT_TRUE(s->detach);
+}
+
 TEST(RunOptions, AnEmptyCommandLineForTheKernelIsAllowed) {
   EXPECT_TRUE(settings_of({"--kernel", "k", "--append", ""}).ok());
 }
@@ -189,9 +197,10 @@ TEST(RunOptions, HelpAndVersionNeedNothingElse) {
 
 TEST(RunOptions, HelpNamesEveryOptionAndExitCode) {
   const std::string help = run_help();
-  for (const char* text : {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                           "--placement", "--name", "--pool", "--on-panic", "--events", "--config",
-                           "--version", "--help", "Ctrl-A x", "SIGTERM", "64", "EXAMPLES"}) {
+  for (const char* text :
+       {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory", "--placement",
+        "--name", "--pool", "--on-panic", "--events", "--config", "--low-latency", "--version",
+        "--help", "Ctrl-A x", "SIGTERM", "64", "EXAMPLES"}) {
     EXPECT_NE(help.find(text), std::string::npos) << text;
   }
 }

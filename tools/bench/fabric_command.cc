@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "fabric/awake_processors.h"
 #include "tools/bench/bench_report.h"
 #include "tools/bench/fabric_bench.h"
 #include "tools/bench/fabric_detection.h"
@@ -15,17 +16,18 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kHelp =
-    "usage: dvm-bench fabric [locks|allocator|detection]... [--json] [--pairs N]\n"
+    "usage: dvm-bench fabric [locks|allocator|detection]... [OPTION...]\n"
     "       dvm-bench fabric mapreduce [OPTION...]   (--help tells more)\n"
     "Measures the fabric's locks beside TATAS, MCS and robust mutexes, its allocator beside "
     "malloc,\n"
     "and how fast a death is detected and announced. Without a name: all three.\n"
     "  --json     machine-readable, on stdout\n"
     "  --few      locks at 1 and 2 contenders only\n"
+    "  --low-latency  detection with processors that do not sleep, as dvm-run --low-latency\n"
     "  --pairs N  paired runs for each row (100)\n";
 
 struct FabricOptions {
-  bool help = false, as_json = false, few = false;
+  bool help = false, as_json = false, few = false, low_latency = false;
   bool locks = false, allocator = false, detection = false;
   u32 pairs = bench::FabricBenchSettings{}.pairs;
 };
@@ -40,6 +42,8 @@ Result<FabricOptions> parse(const std::vector<std::string>& words) {
       o.as_json = true;
     } else if (word == "--few") {
       o.few = true;
+    } else if (word == "--low-latency") {
+      o.low_latency = true;
     } else if (word == "locks") {
       o.locks = true;
     } else if (word == "allocator") {
@@ -79,6 +83,10 @@ Status bench_fabric(const std::vector<std::string>& words) {
     text += rows_text;
   };
   if (options.detection) {  // before anything makes threads: it forks
+    std::optional<fabric::AwakeProcessors> awake;
+    if (options.low_latency) {
+      DVM_ASSIGN(awake, fabric::AwakeProcessors::ask());
+    }
     DVM_ASSIGN(const auto rows, bench::measure_detection({}));
     add(bench::detection_json(rows), bench::detection_text(rows));
   }
