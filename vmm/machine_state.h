@@ -32,7 +32,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 3;
+inline constexpr u32 kMachineVersion = 4;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
