@@ -30,6 +30,7 @@ enum class EventKind : u32 {
   fault_failed,    // number, fault_tag, FaultFailure
   node_health,     // stable id, HealthReading, value
   net_restarted,   // pid, deaths so far
+  disk_resized,    // disk, bytes
 };
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.

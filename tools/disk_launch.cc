@@ -45,6 +45,25 @@ vmm::FunctionConfig GuestDisks::function(u32 n, u32 queues) const {
   return config;
 }
 
+Result<u32> GuestDisks::find(std::string_view word) const {
+  for (u32 n = 0; n < count(); ++n) {
+    const DiskOption& option = disks_[n].option;
+    if (word == fmt::to_string(n) || word == option.spec.path ||
+        (!option.serial.empty() && word == option.serial))
+      return n;
+  }
+  if (count() == 0) return error("found '{}'; the guest has no disks", word);
+  return error("found '{}'; allowed: 0 to {}, a disk's path or its serial", word, count() - 1);
+}
+
+Result<u64> GuestDisks::grow(u32 n, std::optional<u64> bytes) const {
+  const Entry& disk = disks_[n];
+  const srt::DiskSpec& spec = disk.option.spec;
+  if (!disk.file) return error("disk {}: of format {}; allowed: raw disks", spec.path, spec.format);
+  if (bytes) DVM_TRY(disk.file->grow(*bytes));
+  return disk.file->read_size();
+}
+
 std::vector<std::string> GuestDisks::node_arguments(u32 first_function) const {
   std::vector<std::string> words;
   for (u32 n = 0; n < count(); ++n) {

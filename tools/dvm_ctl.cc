@@ -11,6 +11,7 @@
 #include "tools/guest_connection.h"
 #include "tools/message.h"
 #include "tools/reply_text.h"
+#include "tools/size_text.h"
 
 namespace dvm::tools {
 namespace {
@@ -81,6 +82,11 @@ std::string reply_text(const CtlCommandLine& line, const std::string& guest, con
     for (const auto& event : reply.at("events")) text += event_text(event);
     return text;
   }
+  if (line.command == "resize-disk") {
+    return fmt::format("{}: disk {}: {}\n", guest, reply.at("disk").get<u64>(),
+                       format_size(reply.at("bytes").get<u64>()));
+  }
+  if (line.command == "balloon") return guest + ": balloon: " + balloon_text(reply);
   if (line.command == "shutdown") return guest + ": asked to shut down\n";
   return guest + ": " + reply.at("state").get<std::string>() + "\n";
 }
@@ -90,11 +96,18 @@ Status carry_out(const CtlCommandLine& line) {
   DVM_ASSIGN(const auto guest, find_guest(line.name));
   DVM_ASSIGN(auto connection, GuestConnection::open(guest));
   if (line.command == "console") {
-    return run_console(std::move(connection), guest.name, line.history.value_or(kDefaultHistory));
+    return run_console(std::move(connection), guest, line.history.value_or(kDefaultHistory),
+                       line.port);
   }
   if (line.command == "dump") return dump(connection, guest.name, line);
   json request = {{"command", line.command}};
   if (line.follow) request["follow"] = true;
+  if (line.command == "balloon" && line.size) request["bytes"] = *line.size;
+  if (line.command == "resize-disk") {
+    request["disk"] = line.disk;
+    if (line.size) request["bytes"] = *line.size;
+    if (!line.size) request["to_file"] = true;
+  }
   DVM_ASSIGN(const json reply, connection.ask(request));
   if (line.follow) return follow_events(connection, line.json);
   return print(reply_text(line, guest.name, reply));

@@ -40,11 +40,25 @@ Status check_cpu(vmm::CpuLevel level) {
 
 u16 tap_queues(const NetOption& net) { return net.queues == 0 ? u16{1} : net.queues; }
 
+// There is room: the limits of each kind add up to less.
+u32 free_function(const vmm::MachineConfig& config) {
+  return vmm::find_function(config.functions, vmm::FunctionKind::none).value_or(0);
+}
+static_assert(kFirstDiskFunction + GuestDisks::kMax + 3 <= vmm::kMaxFunctions);
+
+void add_console_and_balloon(const RunSettings& settings, vmm::MachineSpec& spec) {
+  if (settings.console.present) {
+    const u32 function = free_function(spec.config);
+    spec.config.functions[function].kind = vmm::FunctionKind::console;
+    spec.capacity[function] = vmm::ConsoleSize{}.packed();
+  }
+  if (settings.balloon)
+    spec.config.functions[free_function(spec.config)].kind = vmm::FunctionKind::balloon;
+}
+
 void add_network(const RunSettings& settings, vmm::MachineConfig& config) {
   if (!settings.net) return;
-  const auto free = std::ranges::find_if(config.functions, [](const vmm::FunctionConfig& f) {
-    return f.kind == vmm::FunctionKind::none;
-  });
+  vmm::FunctionConfig* const free = &config.functions[free_function(config)];
   const bool tap = settings.net->kind == NetKind::tap;
   free->kind = vmm::FunctionKind::net;
   free->queues = tap ? tap_queues(*settings.net) : std::min<u32>(settings.cpus, vmm::kMaxNetPairs);
@@ -90,6 +104,7 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
     spec.capacity[kFirstDiskFunction + n] = disks.bytes(n);
   }
   add_network(settings, spec.config);
+  add_console_and_balloon(settings, spec);
   DVM_ASSIGN(auto machine, vmm::Machine::create(spec));
   DVM_ASSIGN(auto* const fabric, machine->pool().record<fabric::FabricState>(
                                      fabric::RegionKind::membership, fabric::kMembershipVersion));

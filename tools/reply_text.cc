@@ -86,16 +86,61 @@ std::string vcpu_table(const json& vcpus) {
   return table.text();
 }
 
+// "node 0: 3, node 1: 1"
+std::string owners(const json& held) {
+  std::string text;
+  for (const auto& [name, count] : held.items())
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", name, count.get<u64>());
+  return text.empty() ? "-" : text;
+}
+
+// "3.2 MiB"
+std::string amount(u64 bytes) {
+  constexpr std::array<std::string_view, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string device_table(const json& devices) {
+  TextTable table({"DEVICE", "IN", "BYTES", "OUT", "BYTES", "OTHER", "ERRORS", "DROPPED", "KICKS",
+                   "INTERRUPTS", "OWNERS", "DETAIL"});
+  for (const auto& d : devices) {
+    const std::string detail = word(d, "detail");
+    table.add({word(d, "name"), number(d, "in_requests"), amount(d.at("in_bytes").get<u64>()),
+               number(d, "out_requests"), amount(d.at("out_bytes").get<u64>()),
+               number(d, "other_requests"), number(d, "errors"), number(d, "dropped"),
+               number(d, "kicks"), number(d, "interrupts"), owners(d.at("owners")),
+               detail.empty() ? "-" : detail});
+  }
+  return table.text();
+}
+
 }  // namespace
+
+std::string balloon_text(const json& balloon) {
+  std::string text = fmt::format(
+      "{} of {} given up; given back to the host so far: {} by the balloon, {} as free pages\n",
+      format_size(balloon.at("actual").get<u64>()), format_size(balloon.at("target").get<u64>()),
+      amount(balloon.at("given_back").get<u64>()), amount(balloon.at("reported").get<u64>()));
+  for (const auto& [name, value] : balloon.at("stats").items())
+    text += fmt::format("  {:<20} {}\n", name, value.get<u64>());
+  return text;
+}
 
 std::string status_text(const json& s) {
   const auto& pool = s.at("pool");
-  std::string text =
-      fmt::format("{}: {}, boot {}, {} on {}, {}, pool {} ({} MiB), protect {}\n", word(s, "name"),
-                  word(s, "state"), number(s, "boots"), counted(s.at("vcpus").size(), "vCPU"),
-                  counted(s.at("nodes").size(), "node"), format_size(s.at("memory").get<u64>()),
-                  word(pool, "path"), pool.at("size").get<u64>() / kMiB, word(s, "protect"));
-  return text + "\n" + node_table(s.at("nodes")) + "\n" + vcpu_table(s.at("vcpus"));
+  std::string text = fmt::format(
+      "{}: {}, boot {}, {} on {}, {}, pool {} ({} MiB, {} MiB backed), protect {}\n",
+      word(s, "name"), word(s, "state"), number(s, "boots"), counted(s.at("vcpus").size(), "vCPU"),
+      counted(s.at("nodes").size(), "node"), format_size(s.at("memory").get<u64>()),
+      word(pool, "path"), pool.at("size").get<u64>() / kMiB, pool.at("backed").get<u64>() / kMiB,
+      word(s, "protect"));
+  text += "\n" + node_table(s.at("nodes")) + "\n" + vcpu_table(s.at("vcpus")) + "\n" +
+          device_table(s.at("devices"));
+  if (!s.at("balloon").is_null()) text += "\nballoon: " + balloon_text(s.at("balloon"));
+  return text;
 }
 
 std::string event_text(const json& event) {

@@ -10,11 +10,12 @@ namespace dvm::tools {
 namespace {
 
 const OptionNames kNames = {
-    .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
-                   "--firmware", "--firmware-log", "--serial", "--cpu", "--net", "--mac",
+    .with_value = {"--kernel",    "--initrd",    "--append",   "--nodes",        "--cpus",
+                   "--memory",    "--placement", "--name",     "--pool",         "--on-panic",
+                   "--config",    "--events",    "--firmware", "--firmware-log", "--serial",
+                   "--console",   "--gdb",       "--cpu",      "--net",          "--mac",
                    "--hang-after"},
-    .flags = {"--detach", "--low-latency", "--help", "--version"},
+    .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
 
@@ -59,6 +60,9 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--firmware", r.firmware, check_path));
   DVM_TRY(take(words, "--firmware-log", r.firmware_log, check_path));
   DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
+  DVM_TRY(take(words, "--console", r.console, parse_console_target));
+  DVM_TRY(take(words, "--gdb", r.gdb, parse_gdb_target));
+  if (words.has("--balloon")) r.balloon = true;
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
   DVM_TRY(take(words, "--hang-after", r.hang_after_ms, parse_hang_after));
   if (words.has("--detach")) r.detach = true;

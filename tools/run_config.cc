@@ -98,6 +98,16 @@ Result<SerialTarget> serial_of(const json& value) {
   return parse_serial_target(text);
 }
 
+Result<ConsoleTarget> console_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "a string, as --console has it: \"virtio\""));
+  return parse_console_target(text);
+}
+
+Result<GdbTarget> gdb_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"unix:PATH\" or \"tcp:HOST:PORT\""));
+  return parse_gdb_target(text);
+}
+
 Result<vmm::CpuLevel> cpu_of(const json& value) {
   DVM_ASSIGN(const auto text, text_of(value, "a CPU model's name, as a string"));
   return parse_cpu(text);
@@ -140,7 +150,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 21> kKeys = {{
+constexpr std::array<Key, 24> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -158,6 +168,9 @@ constexpr std::array<Key, 21> kKeys = {{
     {"firmware", [](J v, R r) { return store(r.firmware, path_of(v)); }},
     {"firmware_log", [](J v, R r) { return store(r.firmware_log, path_of(v)); }},
     {"serial", [](J v, R r) { return store(r.serial, serial_of(v)); }},
+    {"console", [](J v, R r) { return store(r.console, console_of(v)); }},
+    {"balloon", [](J v, R r) { return store(r.balloon, flag_of(v)); }},
+    {"gdb", [](J v, R r) { return store(r.gdb, gdb_of(v)); }},
     {"cpu", [](J v, R r) { return store(r.cpu, cpu_of(v)); }},
     {"hang_after", [](J v, R r) { return store(r.hang_after_ms, hang_after_of(v)); }},
     {"low_latency", [](J v, R r) { return store(r.low_latency, flag_of(v)); }},

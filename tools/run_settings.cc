@@ -63,6 +63,9 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.mac, over.mac);
   std::move(over.disks.begin(), over.disks.end(), std::back_inserter(base.disks));
   take_over(base.serial, over.serial);
+  take_over(base.console, over.console);
+  take_over(base.balloon, over.balloon);
+  take_over(base.gdb, over.gdb);
   take_over(base.detach, over.detach);
   take_over(base.low_latency, over.low_latency);
   take_over(base.hang_after_ms, over.hang_after_ms);
@@ -102,8 +105,18 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   settings.low_latency = request.low_latency.value_or(false);
   settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);
   settings.cpu = request.cpu.value_or(settings.cpu);
+  settings.console = request.console.value_or(settings.console);
+  settings.balloon = request.balloon.value_or(false);
+  settings.gdb = std::move(request.gdb);
+  const bool console_there = settings.console.where.kind == SerialKind::stdio;
   settings.serial = request.serial.value_or(
-      SerialTarget{settings.detach ? SerialKind::log : SerialKind::stdio, {}});
+      SerialTarget{settings.detach || console_there ? SerialKind::log : SerialKind::stdio, {}});
+  if (console_there && (settings.detach || settings.serial.kind == SerialKind::stdio)) {
+    return usage_error(
+        "console: found virtio:stdio with {}; allowed: virtio, virtio:file:PATH or "
+        "virtio:unix:PATH",
+        settings.detach ? "--detach" : "--serial stdio");
+  }
   if (settings.detach && settings.serial.kind == SerialKind::stdio) {
     return usage_error("serial: found stdio with --detach; allowed: file:PATH, unix:PATH, or none");
   }

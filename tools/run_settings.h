@@ -9,7 +9,9 @@
 
 #include "fabric/result.h"
 #include "fabric/types.h"
+#include "tools/console_target.h"
 #include "tools/disk_option.h"
+#include "tools/gdb_target.h"
 #include "tools/net_option.h"
 #include "tools/serial_target.h"
 #include "vmm/cpu_level.h"
@@ -29,6 +31,9 @@ struct RunRequest {
   std::optional<vmm::net::MacAddress> mac;
   std::vector<DiskOption> disks;  // those of the command line come after those of the file
   std::optional<SerialTarget> serial;
+  std::optional<ConsoleTarget> console;
+  std::optional<bool> balloon;
+  std::optional<GdbTarget> gdb;
   std::optional<bool> detach;
   std::optional<bool> low_latency;
   std::optional<u32> hang_after_ms;
@@ -56,6 +61,9 @@ struct RunSettings {
   vmm::net::MacAddress mac{};  // with a network
   std::vector<DiskOption> disks;
   SerialTarget serial;
+  ConsoleTarget console;
+  bool balloon = false;
+  std::optional<GdbTarget> gdb;
   bool detach = false;
   bool low_latency = false;
   u32 hang_after_ms = 2000;

@@ -1,8 +1,12 @@
 #include "tools/status.h"
 
+#include <sys/stat.h>
+
 #include <nlohmann/json.hpp>
 
 #include "hyperkernel/page_directory.h"
+#include "tools/balloon_request.h"
+#include "tools/device_figures.h"
 #include "tools/exit_reason.h"
 #include "tools/net_option.h"
 #include "vmm/net/net_device.h"
@@ -86,6 +90,12 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
           {"other_msrs", counters.other_msrs}};
 }
 
+// Bytes of the pool's file that have memory behind them. Of a DAX device: none are counted.
+u64 backed_bytes(const fabric::Pool& pool) {
+  struct stat st {};
+  return ::fstat(pool.fd().get(), &st) == 0 ? static_cast<u64>(st.st_blocks) * 512 : 0;
+}
+
 json net_json(Machine& machine) {
   const auto function = vmm::find_net_function(machine.config());
   if (!function) return nullptr;
@@ -108,6 +118,29 @@ json net_json(Machine& machine) {
           {"socket_wakeups", r.socket_wakeups.load()},
           {"put_off", r.put_off.load()},
           {"restarts", r.restarts.load()}};
+}
+
+json devices_json(const Machine& machine) {
+  json devices = json::array();
+  for (const DeviceFigures& d : device_figures(machine)) {
+    json owners = json::object();
+    for (const auto& [name, count] : d.owners) owners[name] = count;
+    devices.push_back({{"name", d.name},
+                       {"kind", d.kind},
+                       {"function", d.function ? json(*d.function) : json(nullptr)},
+                       {"detail", d.detail},
+                       {"in_requests", d.in_requests},
+                       {"in_bytes", d.in_bytes},
+                       {"out_requests", d.out_requests},
+                       {"out_bytes", d.out_bytes},
+                       {"other_requests", d.other_requests},
+                       {"errors", d.errors},
+                       {"dropped", d.dropped},
+                       {"kicks", d.kicks},
+                       {"interrupts", d.interrupts},
+                       {"owners", std::move(owners)}});
+  }
+  return devices;
 }
 
 }  // namespace
@@ -167,18 +200,21 @@ json status_json(Machine& machine) {
   for (u32 n = 0; n < config.nodes; ++n) nodes.push_back(node_json(machine, n, pages));
   for (u32 v = 0; v < config.vcpus; ++v) vcpus.push_back(vcpu_json(state.vcpus[v], v));
   const std::string& path = machine.pool().path();
-  return {
-      {"name", config.name.data()},
-      {"state", phase_name(state.control.phase.load())},
-      {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
-      {"protect", "none"},
-      {"boots", state.control.boots.load()},
-      {"memory", config.memory_bytes},
-      {"nodes", std::move(nodes)},
-      {"vcpus", std::move(vcpus)},
-      {"net", net_json(machine)},
-      {"pool",
-       {{"path", path.empty() ? "memfd" : path}, {"size", machine.pool().header().total_bytes}}}};
+  return {{"name", config.name.data()},
+          {"state", phase_name(state.control.phase.load())},
+          {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
+          {"protect", "none"},
+          {"boots", state.control.boots.load()},
+          {"memory", config.memory_bytes},
+          {"nodes", std::move(nodes)},
+          {"vcpus", std::move(vcpus)},
+          {"net", net_json(machine)},
+          {"devices", devices_json(machine)},
+          {"balloon", balloon_json(machine)},
+          {"pool",
+           {{"path", path.empty() ? "memfd" : path},
+            {"size", machine.pool().header().total_bytes},
+            {"backed", backed_bytes(machine.pool())}}}};
 }
 
 }  // namespace dvm::tools

@@ -62,11 +62,16 @@ Result<RawTerminal> RawTerminal::enter() {
   return RawTerminal(true);
 }
 
-std::string window_size_command() {
+std::optional<vmm::ConsoleSize> window_size() {
   winsize size{};
   if (::ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0)
-    return {};
-  return fmt::format("stty rows {} cols {}\n", size.ws_row, size.ws_col);
+    return std::nullopt;
+  return vmm::ConsoleSize{size.ws_col, size.ws_row};
+}
+
+std::string window_size_command() {
+  const auto size = window_size();
+  return size ? fmt::format("stty rows {} cols {}\n", size->rows, size->columns) : std::string();
 }
 
 RawTerminal::~RawTerminal() {

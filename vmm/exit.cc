@@ -121,6 +121,7 @@ ExitResult handle_exit(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_INTR: return {};
+    case KVM_EXIT_DEBUG: return {ExitOutcome::debug, {}};
     case KVM_EXIT_SHUTDOWN: return {ExitOutcome::triple_fault, {}};
     case KVM_EXIT_INTERNAL_ERROR: return internal_error(run);
     case KVM_EXIT_FAIL_ENTRY:

@@ -76,6 +76,8 @@ Status Machine::open(fabric::Pool pool) {
   DVM_ASSIGN(auto view, hyperkernel::GuestView::map(pool_, directory,
                                                     ram_layout(state_->config.memory_bytes)));
   view_ = std::move(view);
+  DVM_ASSIGN(release_, hyperkernel::PageRelease::of(pool_, directory,
+                                                    ram_layout(state_->config.memory_bytes)));
   return has_firmware() ? open_firmware(directory) : Status();
 }
 

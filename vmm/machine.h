@@ -13,8 +13,10 @@
 #include "fabric/fault_effects.h"
 #include "fabric/pool.h"
 #include "hyperkernel/guest_view.h"
+#include "hyperkernel/page_release.h"
 #include "vmm/machine_state.h"
 #include "vmm/pci/config_address.h"
+#include "vmm/virtio/console.h"
 #include "vmm/virtio/pci_transport.h"
 
 namespace dvm::vmm {
@@ -28,6 +30,10 @@ struct MachineSpec {
 
 struct Line;
 class QueueServer;
+
+// The guest's two ways to a terminal: its 16550, and hvc0.
+enum class ConsolePort { serial, virtio };
+
 // One bit for each vCPU: those that have something new in their inbox and are to be kicked.
 using VcpuSet = u64;
 static_assert(layout::kMaxVcpus <= 64);
@@ -112,6 +118,9 @@ class Machine {
   // The driver broke a rule, which shows only now: its device asks to be reset.
   void fail_device(u32 function) { kick_all(fail_function(function), std::nullopt); }
   FunctionCounters& counters(u32 function) { return state_->functions[function].counters; }
+  // The disk behind a block function has grown to `bytes`: for every node from now on, and the
+  // driver is told. Precondition: no less than before, whole blocks; the file has them already.
+  void grow_disk(u32 function, u64 bytes);
   // Changes what the driver reads of the device, and tells it.
   void change_device_config(u32 function, const std::function<void(VirtioPciState&)>& change);
 
@@ -140,6 +149,25 @@ class Machine {
   // Types `from` into the serial port; returns how many bytes it had room for.
   std::size_t console_input(std::span<const char> from);
 
+  // The same for the console that is meant (machine_hvc.cc). What the driver of the virtio console
+  // has no buffers for is not typed; `produced` rings when it has some, if reader_waits is set.
+  std::size_t console_output(ConsolePort port, std::span<char> to);
+  std::size_t console_input(ConsolePort port, std::span<const char> from);
+  ConsoleOut& console_ring(ConsolePort port) {
+    return port == ConsolePort::serial ? state_->console : state_->virtio_console;
+  }
+  bool has_virtio_console() const;
+  // The terminal of the virtio console is that large from now on; the driver is told.
+  void set_console_size(ConsoleSize size);
+
+  // --- balloon (machine_balloon.cc)
+  // --------------------------------------------------------------- The guest is asked to give up
+  // `bytes` of its memory, and to take back what it has given beyond that. Precondition: there is a
+  // balloon; whole pages, no more than its memory.
+  void set_balloon(u64 bytes);
+  u64 balloon_actual();          // bytes that the driver says it has given up
+  void request_balloon_stats();  // the answer comes with the record's `changed`
+
   // Moves up to to.size() bytes of the firmware's log out; 0 when none. By the console's owner.
   std::size_t firmware_log_output(std::span<char> to);
 
@@ -156,6 +184,15 @@ class Machine {
   bool panic_guest();
   bool all_parked() const;  // every vCPU of every node stands still
   void ring_everyone();
+
+  // --- a debugger (machine_debug.cc, vmm/debug_record.h)
+  // ------------------------------------------ What the stub changed in the record takes effect: no
+  // vCPU goes on without it.
+  void debug_changed();
+  bool is_debug_breakpoint(u64 address) const;  // an INT3 of the debugger's
+  // The vCPU has met what it was to watch for: the machine pauses. The first one counts.
+  void debug_stop(u32 vcpu, u32 dr6);
+
   // Sets all device state to power-on values. Caller: the one node that carries a reset out.
   void reset_devices();
 
@@ -192,6 +229,15 @@ class Machine {
                       const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write);
   VcpuSet post_msi(const Msi& message);
   void serve_notified(u32 function, u16 queue, bool again);
+  void serve_rng(u32 function, u16 queue, bool again);
+  void serve_hvc(u32 function, u16 queue, bool again);
+  bool transmit_hvc(u32 function, bool again);
+  u64 hvc_moved(u32 function);
+  void serve_balloon(u32 function, u16 queue, bool again);
+  void serve_balloon_stats(u32 function, u16 queue, bool again);
+  struct HeldPages;
+  bool take_balloon_chain(u32 function, u16 queue, bool again, HeldPages& taken);
+  u64 give_back(const std::vector<GuestRun>& runs);
   std::optional<LiveQueue> live_queue(u32 function, u16 queue);
   VcpuSet raise_queue_interrupt(u32 function, u16 queue);
   VcpuSet fail_function(u32 function);
@@ -232,6 +278,7 @@ class Machine {
   hyperkernel::GuestView rom_view_;  // of nothing without firmware
   FwCfgContents fw_cfg_;
   std::array<QueueServer*, kMaxFunctions> servers_{};
+  std::optional<hyperkernel::PageRelease> release_;
 };
 
 // What serves the queues of a device that needs more than the machine: a disk, a network.

@@ -36,6 +36,7 @@ void Machine::request_stop(StopReason reason) {
   control.phase.store(Phase::stopped, std::memory_order_seq_cst);  // before the kicks look
   ring_everyone();
   fabric::ring(state_->console.produced);
+  fabric::ring(state_->virtio_console.produced);
 }
 
 bool Machine::request_pause() {
@@ -79,6 +80,7 @@ fabric::FaultHooks Machine::fault_hooks() {
               [this] {
                 ring_everyone();
                 fabric::ring(state_->console.produced);
+                fabric::ring(state_->virtio_console.produced);
               }};
 }
 

@@ -9,8 +9,10 @@
 #include "fabric/instance.h"
 #include "fabric/pool_lock.h"
 #include "fabric/pool_record.h"
+#include "vmm/balloon_record.h"
 #include "vmm/boot/entry_state.h"
 #include "vmm/cpu_level.h"
+#include "vmm/debug_record.h"
 #include "vmm/device_cell.h"
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/debug_port.h"
@@ -124,7 +126,8 @@ struct alignas(64) NodeRecord {
 };
 
 // Console bytes on their way out: byte n is in data[n % kBytes] and is there once the serial port's
-// published tx_count is above n. `consumed` is moved on by the console's owner only.
+// published tx_count, or the virtio console's QueueState::moved, is above n. `consumed` is moved on
+// by the console's owner only.
 struct ConsoleOut {
   static constexpr u64 kBytes = 64 * kKiB;
   std::atomic<u64> consumed;
@@ -172,6 +175,11 @@ struct MachineState {
   DeviceCell<DebugPortState> debug_port;
   FirmwareLog firmware_log;
   NetRecord net;
+
+  ConsoleOut virtio_console;  // machine_hvc.cc
+  BalloonRecord balloon;      // machine_balloon.cc
+  DebugRecord debug;
+  std::array<VcpuDebug, layout::kMaxVcpus> debug_vcpus;
 };
 
 // What never changes again by its checksum, what does by its range.

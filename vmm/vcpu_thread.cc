@@ -294,22 +294,37 @@ void VcpuThread::save_image() {
   const auto gs = vcpu_.msr(kMsrKernelGsBase);
   if (!regs || !sregs || !gs) return;
   v_.image = {*regs, *sregs, *gs, 1};
+  if (const auto fpu = vcpu_.fpu()) machine_.state().debug_vcpus[index_].fpu = *fpu;
 }
 
+// While it is parked a debugger may write the image; it is not saved over until the vCPU has run.
 void VcpuThread::park() {
+  VcpuDebug& debug = machine_.state().debug_vcpus[index_];
   save_image();
-  const u32 seen = fabric::listen(v_.bell);
-  v_.run_state.store(VcpuRunState::parked, std::memory_order_seq_cst);
-  fabric::ring(machine_.state().control.changed);
-  if (machine_.state().control.phase.load() == Phase::paused)
-    fabric::wait(v_.bell, seen, std::nullopt);
+  for (;;) {
+    const u32 seen = fabric::listen(v_.bell);
+    v_.run_state.store(VcpuRunState::parked, std::memory_order_seq_cst);
+    fabric::ring(machine_.state().control.changed);
+    if (machine_.state().control.phase.load() != Phase::paused) break;
+    if (debug.step.load() == 0) {
+      fabric::wait(v_.bell, seen, std::nullopt);
+      continue;
+    }
+    v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
+    step_one();
+    save_image();
+    debug.step.store(0);
+  }
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
+  load_image();
 }
 
 void VcpuThread::enter() {
   kvm_run& run = vcpu_.run();
   run.immediate_exit = 0;  // first: a signal from here on takes us out again
   arm_timer();
+  if (machine_.state().debug.generation.load(std::memory_order_relaxed) != debug_seen_)
+    follow_debugger();
   pv_eoi_before_entry();
   run.cr8 = v_.lapic.tpr >> 4;
   // A kick from here on finds in_guest and sends the signal; one from before is seen by the look
@@ -335,6 +350,9 @@ void VcpuThread::handle(const ExitResult& result) {
   switch (result.outcome) {
     case ExitOutcome::go_on: return;
     case ExitOutcome::halted:
+      if (machine_.state().debug.attached.load(std::memory_order_relaxed) != 0 &&
+          met_halt_breakpoint())
+        return;
       halted_ = true;
       v_.interruptible_halt.store(vcpu_.run().if_flag, std::memory_order_relaxed);
       machine_.settle_transmits();
@@ -346,6 +364,7 @@ void VcpuThread::handle(const ExitResult& result) {
       if (auto s = vcpu_.set_sregs(*sregs); !s.ok()) fail(s.error().message);
       return;
     }
+    case ExitOutcome::debug: return on_debug_exit();
     case ExitOutcome::triple_fault: machine_.guest_panicked(1); return;
     case ExitOutcome::failed: return fail(result.why);
   }

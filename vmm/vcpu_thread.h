@@ -44,6 +44,13 @@ class VcpuThread {
   void park();
   void finish_exit();  // that KVM has not completed: an answer it has yet to take over
   void save_image();
+  void load_image();        // what a debugger wrote into it
+  void follow_debugger();   // watch for what it wants watched, from the next entry on
+  Status watch(bool step);  // tells KVM
+  void step_one();          // instruction, for a debugger; takes no interrupt
+  bool step_once(bool& met);
+  void on_debug_exit();
+  bool met_halt_breakpoint();
   void enter();
   void handle(const ExitResult& result);
   void fail(const std::string& why);
@@ -55,6 +62,7 @@ class VcpuThread {
   fabric::Peer& peer_;
   kvm_sregs reset_sregs_{};
   bool halted_ = false;
+  u32 debug_seen_ = 0;     // generation of the debug record that KVM was told of
   void* timer_ = nullptr;  // timer_t
   u64 armed_tsc_ = 0;
   std::thread thread_;

@@ -54,9 +54,23 @@ refused "an empty one" --disk "$dir/empty.img"
 refused "one of no whole sectors" --disk "$dir/odd.img"
 refused "a folder" --disk "$dir"
 refused "no such format" --disk "$dir/a.img,format=fat"
-start holder 'sleep 60' --disk "$dir/a.img"
-check "boots" wait_for holder DVM-USERSPACE 60
+# Says the size of the disk when it changes, and writes its last sector from the other node.
+script='old=""; while :; do s=$(cat /sys/block/vda/size); [ "$s" = "$old" ] || { echo "SIZE $s"
+  echo "end $s" | taskset 2 dd of=/dev/vda bs=512 seek=$((s - 1)) conv=sync,fsync 2>/dev/null && echo "WROTE $s"; }
+  old=$s; usleep 100000; done'
+start holder "$script" --nodes 2 --cpus 2 --disk "$dir/a.img,serial=A1"
+check "boots" wait_for holder "WROTE 131072" 60
 refused "one in use" --disk "$dir/a.img"
+check "resize-disk" [ "$(ctl holder resize-disk 0 96M)" = "holder: disk 0: 96 MiB" ]
+check "the guest sees it, and can write there" wait_for holder "WROTE 196608" 10
+truncate -s 128M "$dir/a.img"
+check "resize-disk --to-file" [ "$(ctl holder resize-disk A1 --to-file)" = "holder: disk 0: 128 MiB" ]
+check "the guest sees that too" wait_for holder "WROTE 262144" 10
+check "it is in the file" [ "$(tail -c 512 "$dir/a.img" | tr -d '\0' | head -n 1)" = "end 262144" ]
+smaller() { ! ctl holder resize-disk "$dir/a.img" 64M > "$dir/o" 2>&1 && grep -q 'allowed: at least' "$dir/o"; }
+check "a smaller size is refused" smaller
+check "in one line" [ "$(wc -l < "$dir/o")" = 1 ]
+check "status counts the disk's requests" grep -qE '^disk0 .* A1$' <(ctl holder status)
 kill "$run_pid"; sleep 0.3; kill "$run_pid"
 check "ends" ends "$run_pid" 10 0
 check "nothing is left" nothing_left

@@ -202,7 +202,7 @@ class ControlSocket : public Launcher {
     auto folder = GuestFolder::claim("test");
     ASSERT_TRUE(folder.ok());
     folder_.emplace(folder.take());
-    auto server = ControlServer::start(*machine_, {feed_, typed_}, folder_->socket_path());
+    auto server = ControlServer::start(*machine_, {{feed_, typed_}}, folder_->socket_path());
     ASSERT_TRUE(server.ok()) << server.error().message;
     server_ = server.take();
   }

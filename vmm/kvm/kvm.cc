@@ -109,6 +109,33 @@ Status Vcpu::inject_nmi() {
   return {};
 }
 
+Result<kvm_fpu> Vcpu::fpu() const {
+  kvm_fpu f{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_FPU, "KVM_GET_FPU", &f));
+  return f;
+}
+
+Status Vcpu::set_fpu(kvm_fpu fpu) {
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_FPU, "KVM_SET_FPU", &fpu));
+  return {};
+}
+
+Status Vcpu::set_guest_debug(kvm_guest_debug debug) {
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG", &debug));
+  return {};
+}
+
+// Injected, not pending: the exit has left DR6 and RIP as delivery needs them.
+Status Vcpu::inject_debug_exception(u8 vector) {
+  kvm_vcpu_events events{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
+  events.exception.injected = 1;
+  events.exception.nr = vector;
+  events.exception.has_error_code = 0;
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
+  return {};
+}
+
 Status Vcpu::inject_double_fault() {
   kvm_vcpu_events events{};
   DVM_TRY(kvm_ioctl(fd_, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));

@@ -40,6 +40,11 @@ class Vcpu {
   Result<u64> tsc_khz() const;
   Status inject_interrupt(u8 vector);  // precondition: ready_for_interrupt_injection
   Status inject_nmi();
+  Result<kvm_fpu> fpu() const;
+  Status set_fpu(kvm_fpu fpu);
+  Status set_guest_debug(kvm_guest_debug debug);
+  // #DB or #BP, that the guest itself brought about.
+  Status inject_debug_exception(u8 vector);
   Status inject_double_fault();  // in place of whatever was about to be delivered
 
  private:

@@ -58,11 +58,15 @@ struct QueueState {
   u16 in_flight;       // chains that have a holder
   u8 event_idx;
   u8 indirect;
+  // The console's: bytes that the queue ever moved, through all set-ups, and those of the next
+  // chain that have gone already. Published with the step that moves them.
+  u64 moved;
+  u64 part;
   // By head: 1 + the stable instance id of the process that has the chain's request in hand, for
   // devices that answer later; 0: none. Stored with the step that takes the chain or gives it back.
   std::array<u8, kMaxQueueSize> holder;
 };
-static_assert(sizeof(QueueState) == 40 + kMaxQueueSize);
+static_assert(sizeof(QueueState) == 56 + kMaxQueueSize);
 static_assert(std::is_trivially_copyable_v<QueueState> && std::is_standard_layout_v<QueueState>);
 
 // A piece of guest RAM, not empty and checked to be there.
