@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "fabric/fabric_state.h"
 #include "tools/guest_clock.h"
 #include "tools/node_process.h"
 #include "tools/size_text.h"
@@ -104,7 +105,11 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
   }
   add_network(settings, spec.config);
   add_console_and_balloon(settings, spec);
-  return vmm::Machine::create(spec);
+  DVM_ASSIGN(auto machine, vmm::Machine::create(spec));
+  DVM_ASSIGN(auto* const fabric, machine->pool().record<fabric::FabricState>(
+                                     fabric::RegionKind::membership, fabric::kMembershipVersion));
+  fabric->deadline_ms.store(settings.hang_after_ms);
+  return machine;
 }
 
 std::string plural(u32 count, std::string_view noun) {

@@ -10,10 +10,11 @@ namespace dvm::tools {
 namespace {
 
 const OptionNames kNames = {
-    .with_value = {"--kernel",  "--initrd",    "--append",   "--nodes",        "--cpus",
-                   "--memory",  "--placement", "--name",     "--pool",         "--on-panic",
-                   "--config",  "--events",    "--firmware", "--firmware-log", "--serial",
-                   "--console", "--gdb",       "--cpu",      "--net",          "--mac"},
+    .with_value = {"--kernel",    "--initrd",    "--append",   "--nodes",        "--cpus",
+                   "--memory",    "--placement", "--name",     "--pool",         "--on-panic",
+                   "--config",    "--events",    "--firmware", "--firmware-log", "--serial",
+                   "--console",   "--gdb",       "--cpu",      "--net",          "--mac",
+                   "--hang-after"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -63,6 +64,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--gdb", r.gdb, parse_gdb_target));
   if (words.has("--balloon")) r.balloon = true;
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
+  DVM_TRY(take(words, "--hang-after", r.hang_after_ms, parse_hang_after));
   if (words.has("--detach")) r.detach = true;
   if (words.has("--low-latency")) r.low_latency = true;
   return r;

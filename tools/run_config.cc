@@ -49,6 +49,12 @@ Result<u32> count_of(const json& value, u32 max) {
   return check_count(value.get<u64>(), max);
 }
 
+Result<u32> hang_after_of(const json& value) {
+  if (!value.is_number_unsigned())
+    return wrong_type(value, "a whole number of milliseconds, 100 to 600000");
+  return check_hang_after(value.get<u64>());
+}
+
 Result<u64> memory_of(const json& value) {
   if (value.is_number_unsigned()) return check_memory(value.get<u64>());
   if (!value.is_string())
@@ -144,7 +150,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 23> kKeys = {{
+constexpr std::array<Key, 24> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -166,6 +172,7 @@ constexpr std::array<Key, 23> kKeys = {{
     {"balloon", [](J v, R r) { return store(r.balloon, flag_of(v)); }},
     {"gdb", [](J v, R r) { return store(r.gdb, gdb_of(v)); }},
     {"cpu", [](J v, R r) { return store(r.cpu, cpu_of(v)); }},
+    {"hang_after", [](J v, R r) { return store(r.hang_after_ms, hang_after_of(v)); }},
     {"low_latency", [](J v, R r) { return store(r.low_latency, flag_of(v)); }},
     {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};

@@ -93,14 +93,16 @@ OPTIONS
                       A tap interface that exists (ip tuntap add IFNAME mode tap user USER), with
                       N queues, 1 to 8. Default: 1; more need a multi_queue interface.
   --mac ADDRESS       The network card's address, 52:54:00:12:34:56. Default: made from the name.
+  --hang-after MS     A node that is silent for so many milliseconds, 100 to 600000, is powered off and
+                      is dead. (Processes that die are noticed at once.) Default: 2000.
   --low-latency       Keep this machine's processors from sleeping while the guest runs: a node's death
                       is known in half the time, interrupts between nodes are quicker, idle
                       processors use power. Needs write access to /dev/cpu_dma_latency.
   --config FILE.json  Read options from a JSON object with the keys kernel, initrd, append, nodes,
                       cpus, memory ("512M" or bytes), placement ([0,0,1,1]), name, pool, on_panic,
                       events, disks (an array of objects with path, readonly, format, cache,
-                      discard, serial), firmware, firmware_log, serial, console, gdb, cpu,
-                      balloon, detach and low_latency (true or false), net, mac. The command line
+                      discard, serial), firmware, firmware_log, serial, console, gdb, cpu, balloon,
+                      detach and low_latency (true or false), hang_after, net, mac. The command line
                       wins over the file. Paths are relative to the
                       current folder.
   --version           Print the version.

@@ -68,6 +68,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.gdb, over.gdb);
   take_over(base.detach, over.detach);
   take_over(base.low_latency, over.low_latency);
+  take_over(base.hang_after_ms, over.hang_after_ms);
   take_over(base.cpu, over.cpu);
   return base;
 }
@@ -102,6 +103,7 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   settings.disks = std::move(request.disks);
   settings.detach = request.detach.value_or(false);
   settings.low_latency = request.low_latency.value_or(false);
+  settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);
   settings.cpu = request.cpu.value_or(settings.cpu);
   settings.console = request.console.value_or(settings.console);
   settings.balloon = request.balloon.value_or(false);
@@ -133,6 +135,22 @@ Result<u32> parse_count(std::string_view text, u32 max) {
   if (failure != std::errc{} || rest != end || value < 1 || value > max)
     return count_error(text, max);
   return value;
+}
+
+Result<u32> check_hang_after(u64 milliseconds) {
+  constexpr u32 kLeast = 100, kMost = 600'000;
+  if (milliseconds < kLeast || milliseconds > kMost)
+    return usage_error("found {}; allowed: {} to {} (milliseconds)", milliseconds, kLeast, kMost);
+  return static_cast<u32>(milliseconds);
+}
+
+Result<u32> parse_hang_after(std::string_view text) {
+  u32 value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data(), end, value);
+  if (failure != std::errc{} || rest != end)
+    return usage_error("found '{}'; allowed: 100 to 600000 (milliseconds)", text);
+  return check_hang_after(value);
 }
 
 Result<u64> check_memory(u64 bytes) {

@@ -36,6 +36,7 @@ struct RunRequest {
   std::optional<GdbTarget> gdb;
   std::optional<bool> detach;
   std::optional<bool> low_latency;
+  std::optional<u32> hang_after_ms;
   std::optional<vmm::CpuLevel> cpu;
 };
 
@@ -65,6 +66,7 @@ struct RunSettings {
   std::optional<GdbTarget> gdb;
   bool detach = false;
   bool low_latency = false;
+  u32 hang_after_ms = 2000;
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
 };
 
@@ -76,6 +78,9 @@ Result<RunSettings> settle(RunRequest request, std::string default_name);
 
 // --- the range of each value; errors read "found X; allowed: Y" -------------------------------
 Result<u32> check_count(u64 value, u32 max);
+// Milliseconds of a node's silence, 100 to 600000.
+Result<u32> check_hang_after(u64 milliseconds);
+Result<u32> parse_hang_after(std::string_view text);
 Result<u32> parse_count(std::string_view text, u32 max);
 Result<u64> check_memory(u64 bytes);
 Result<std::string> check_name(std::string name);

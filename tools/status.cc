@@ -116,6 +116,7 @@ json net_json(Machine& machine) {
           {"interrupts", c.interrupts.load()},
           {"wakeups", r.wakeups.load()},
           {"socket_wakeups", r.socket_wakeups.load()},
+          {"put_off", r.put_off.load()},
           {"restarts", r.restarts.load()}};
 }
 

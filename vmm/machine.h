@@ -97,9 +97,16 @@ class Machine {
   // A step of a queue: `process` takes chains and gives them back under the queue's lock, its state
   // is published, then the driver is shown what was given back and interrupted if it wants that,
   // or, with `again` (after a death), in any case. An error of `process`: the driver broke a rule.
-  // False, and nothing done, unless the driver has the queue running.
+  // False, and nothing done, unless the driver has the queue running. `process` may set `*put_off`:
+  // then the driver is not interrupted, and the caller sees to interrupt_since.
   using Process = std::function<Status(QueueState&, const LiveQueue&)>;
-  bool serve_queue(u32 function, u16 queue, bool again, const Process& process);
+  bool serve_queue(u32 function, u16 queue, bool again, const Process& process,
+                   const bool* put_off = nullptr);
+  // The interrupt that was put off, if the driver still wants one for what it has been shown from
+  // used index `told` on.
+  void interrupt_since(u32 function, u16 queue, u16 told);
+  // All that is put off for the network's transmit queues (NetRecord::owed). Cheap if nothing is.
+  void settle_transmits();
   // What the driver negotiated, and in which set-up of its.
   struct Driver {
     u64 features;

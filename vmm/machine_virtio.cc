@@ -195,7 +195,8 @@ VcpuSet Machine::raise_queue_interrupt(u32 function, u16 queue) {
   });
 }
 
-bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& process) {
+bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& process,
+                          const bool* put_off) {
   if (function >= kMaxFunctions || queue >= kMaxVirtioQueues) return false;
   DeviceCell<QueueState>& cell = state_->functions[function].queues[queue];
   VcpuSet changed = 0;
@@ -213,6 +214,10 @@ bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& pr
     bool wanted = repeat;
     if (cell.published().used_idx != cell.published().published_used) {
       publish_step(cell, [&](QueueState& q) {
+        if (put_off != nullptr && *put_off) {
+          if (auto shown = queue_republish_used(q, memory()); !shown.ok()) good = shown;
+          return;
+        }
         const auto flushed = queue_flush_used(q, memory());
         wanted |= flushed.ok() && *flushed;
         if (!flushed.ok()) good = flushed.error();
@@ -223,6 +228,35 @@ bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& pr
   }
   kick_all(changed, std::nullopt);
   return true;
+}
+
+void Machine::interrupt_since(u32 function, u16 queue, u16 told) {
+  DeviceCell<QueueState>& cell = state_->functions[function].queues[queue];
+  VcpuSet changed = 0;
+  {
+    const fabric::LockGuard guard(cell.lock, self_, *instances_);
+    if (!live_queue(function, queue)) return;
+    const auto wanted = queue_wants_interrupt(cell.published(), memory(), told);
+    if (!wanted.ok()) {
+      changed = fail_function(function);
+    } else if (*wanted || guard.result().from_dead()) {
+      changed = raise_queue_interrupt(function, queue);
+    }
+  }
+  kick_all(changed, std::nullopt);
+}
+
+void Machine::settle_transmits() {
+  for (u16 pair = 0; pair < kMaxNetPairs; ++pair) {
+    auto& owed = state_->net.owed[pair];
+    if (owed.load(std::memory_order_relaxed) == 0) continue;
+    const u32 debt = owed.exchange(0, std::memory_order_acq_rel);
+    const auto function =
+        std::ranges::find(config().functions, FunctionKind::net, &FunctionConfig::kind);
+    if (debt == 0 || function == config().functions.end()) continue;
+    interrupt_since(static_cast<u32>(function - config().functions.begin()), net_tx_queue(pair),
+                    static_cast<u16>(debt));
+  }
 }
 
 void Machine::finish_chains(u32 function, u16 queue, u32 generation,

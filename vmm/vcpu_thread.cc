@@ -355,6 +355,7 @@ void VcpuThread::handle(const ExitResult& result) {
         return;
       halted_ = true;
       v_.interruptible_halt.store(vcpu_.run().if_flag, std::memory_order_relaxed);
+      machine_.settle_transmits();
       return;
     case ExitOutcome::apic_base: {
       auto sregs = vcpu_.sregs();

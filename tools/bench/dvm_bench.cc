@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "tools/bench/boot_command.h"
+#include "tools/bench/device_command.h"
 #include "tools/bench/fabric_command.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
@@ -15,7 +16,12 @@ struct Benchmark {
   Status (*run)(const std::vector<std::string>& words);
 };
 
-constexpr std::array<Benchmark, 2> kBenchmarks = {{{"boot", bench_boot}, {"fabric", bench_fabric}}};
+constexpr std::array<Benchmark, 4> kBenchmarks = {{
+    {"boot", bench_boot},
+    {"disk", bench_disk},
+    {"fabric", bench_fabric},
+    {"net", bench_net},
+}};
 
 std::string usage() {
   std::string names;

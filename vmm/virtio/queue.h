@@ -113,6 +113,10 @@ Status queue_push_used(QueueState& queue, const hyperkernel::GuestMemory& memory
 
 // Shows the driver all that was pushed; true if it wants an interrupt for it (§2.7.7).
 Result<bool> queue_flush_used(QueueState& queue, const hyperkernel::GuestMemory& memory);
+// Whether the driver wants an interrupt for what it has been shown from used index `told` on: the
+// answer that flush_used gives, for whoever puts it off (the driver may have looked meanwhile).
+Result<bool> queue_wants_interrupt(const QueueState& queue, const hyperkernel::GuestMemory& memory,
+                                   u16 told);
 // The same store again, whether or not it was done before: for whoever takes over from the dead.
 Status queue_republish_used(QueueState& queue, const hyperkernel::GuestMemory& memory);
 
