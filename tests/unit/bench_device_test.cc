@@ -86,7 +86,7 @@ TEST(DeviceReport, MoreIsBetter) {
   const std::vector<DeviceSamples> all = {samples("qemu", "", {}, {100.0, 200.0, std::nullopt}),
                                           samples("dvm-1-node", "qemu", 1.0, {110.0, 210.0, 50.0}),
                                           samples("dvm-2-nodes", "qemu", 0.9, {80.0, 160.0, 1.0})};
-  const auto figures = device_figures("disk", {{"a", "IOPS"}}, all);
+  const auto figures = job_figures("disk", {{"a", "IOPS"}}, all);
   ASSERT_EQ(figures.size(), 3u);
   EXPECT_FALSE(figures[0].rate.goal.has_value());
   EXPECT_EQ(figures[1].rate.name, "disk.a.dvm-1-node");
@@ -103,7 +103,7 @@ TEST(DeviceReport, ReasonsAreForEachOperation) {
   auto all = std::vector{samples("dvm-1-node", "", {}, {1.0})};
   all[0].jobs["a"].reasons = ExitCounts{{{"npf", 200}, {"rare", 1}}, {{"mmio", 100}}};
   all[0].jobs["a"].reasons_operations = 100;
-  const std::string table = device_reasons_table(device_figures("disk", {{"a", "IOPS"}}, all));
+  const std::string table = device_reasons_table(job_figures("disk", {{"a", "IOPS"}}, all));
   EXPECT_NE(table.find("npf 2.00"), std::string::npos) << table;
   EXPECT_NE(table.find("mmio 1.00"), std::string::npos) << table;
   EXPECT_EQ(table.find("rare"), std::string::npos) << table;

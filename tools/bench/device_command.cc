@@ -13,7 +13,7 @@ namespace {
 void tell(const std::string& text) { say_line("dvm-bench", text); }
 
 Status print_device(const std::string& benchmark, const DeviceOptions& options,
-                    const std::vector<DeviceFigures>& figures) {
+                    const std::vector<JobFigures>& figures) {
   BenchReport report = report_here();
   report.results = device_results(figures);
   if (options.plot) {
@@ -42,7 +42,7 @@ Status bench_device(const std::string& benchmark, const std::vector<std::string>
   if (!kvm_counts()) tell("exits are not counted: cannot read KVM's counters in debugfs");
   DeviceBench bench(options, std::move(contenders), tell);
   DVM_ASSIGN(const auto samples, bench.run());
-  const auto figures = device_figures(benchmark, options.jobs, samples);
+  const auto figures = job_figures(benchmark, options.jobs, samples);
   DVM_TRY(print_device(benchmark, options, figures));
   for (const auto& f : figures) {
     if (f.rate.summary) return {};

@@ -40,8 +40,8 @@ BenchResult compare(std::string name, std::string unit, const Series& ours, cons
   return result;
 }
 
-DeviceFigures figures_of(const std::string& benchmark, const DeviceJob& job,
-                         const DeviceSamples& samples, const std::vector<DeviceSamples>& all) {
+JobFigures figures_of(const std::string& benchmark, const DeviceJob& job,
+                      const DeviceSamples& samples, const std::vector<DeviceSamples>& all) {
   static const DeviceSeries none;
   const DeviceContender& c = samples.contender;
   const DeviceSeries* const found = series_of(all, c.name, job.name);
@@ -52,7 +52,7 @@ DeviceFigures figures_of(const std::string& benchmark, const DeviceJob& job,
     const std::string name = fmt::format("{}.{}.{}{}", benchmark, job.name, c.name, what);
     return compare(name, unit, ours.*series, peer != nullptr ? &(peer->*series) : nullptr, c.peer);
   };
-  DeviceFigures f;
+  JobFigures f;
   f.job = job.name;
   f.contender = c.name;
   f.rate = result("", job.unit, &DeviceSeries::rate);
@@ -81,17 +81,17 @@ std::string goal_text(const BenchResult& rate) {
 
 }  // namespace
 
-std::vector<DeviceFigures> device_figures(const std::string& benchmark,
-                                          const std::vector<DeviceJob>& jobs,
-                                          const std::vector<DeviceSamples>& all) {
-  std::vector<DeviceFigures> figures;
+std::vector<JobFigures> job_figures(const std::string& benchmark,
+                                    const std::vector<DeviceJob>& jobs,
+                                    const std::vector<DeviceSamples>& all) {
+  std::vector<JobFigures> figures;
   for (const auto& job : jobs) {
     for (const auto& samples : all) figures.push_back(figures_of(benchmark, job, samples, all));
   }
   return figures;
 }
 
-std::vector<BenchResult> device_results(const std::vector<DeviceFigures>& figures) {
+std::vector<BenchResult> device_results(const std::vector<JobFigures>& figures) {
   std::vector<BenchResult> results;
   for (const auto& f : figures) {
     for (const BenchResult* r : {&f.rate, &f.exits, &f.injected, &f.interrupts}) {
@@ -101,7 +101,7 @@ std::vector<BenchResult> device_results(const std::vector<DeviceFigures>& figure
   return results;
 }
 
-std::string device_table(const std::vector<DeviceFigures>& figures) {
+std::string device_table(const std::vector<JobFigures>& figures) {
   TextTable table({"job", "machine", "rate", "p5", "p95", "unit", "runs", "to QEMU", "p5", "p95",
                    "exits/op", "interrupts/op", "goal holds"});
   for (const auto& f : figures) {
@@ -117,7 +117,7 @@ std::string device_table(const std::vector<DeviceFigures>& figures) {
   return table.text();
 }
 
-std::string device_reasons_table(const std::vector<DeviceFigures>& figures) {
+std::string device_reasons_table(const std::vector<JobFigures>& figures) {
   TextTable table({"job", "machine", "exits/op to KVM", "exits/op to user space"});
   bool any = false;
   for (const auto& f : figures) {
@@ -140,7 +140,7 @@ std::string device_reasons_table(const std::vector<DeviceFigures>& figures) {
   return any ? table.text() : "";
 }
 
-std::string device_chart(const std::string& benchmark, const std::vector<DeviceFigures>& figures,
+std::string device_chart(const std::string& benchmark, const std::vector<JobFigures>& figures,
                          const DeviceOptions& options, const std::string& machine) {
   std::vector<Bar> bars;
   for (const auto& f : figures) {
