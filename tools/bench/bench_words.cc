@@ -85,4 +85,37 @@ Status need_kvm(const std::string& benchmark, const std::vector<std::string>& wo
       why, benchmark, command);
 }
 
+// What a user who wants QEMU to boot fast would choose; docs/benchmarks.md has what was tried.
+const char* const kLeanQ35 = "q35,smm=off,sata=off,smbus=off,hpet=off,vmport=off,pit=off,pic=off";
+
+std::vector<std::string> qemu_words(const LeanQemu& q) {
+  return {"qemu-system-x86_64",
+          "-M",
+          q.machine,
+          "-accel",
+          "kvm",
+          "-cpu",
+          "host",
+          "-smp",
+          fmt::to_string(q.cpus),
+          "-m",
+          fmt::format("{}M", q.memory / kMiB),
+          "-bios",
+          "qboot.rom",
+          "-nodefaults",
+          "-device",
+          q.entropy,
+          "-display",
+          "none",
+          "-serial",
+          "stdio",
+          "-no-reboot",
+          "-kernel",
+          q.kernel,
+          "-initrd",
+          q.initrd,
+          "-append",
+          q.append};
+}
+
 }  // namespace dvm::tools

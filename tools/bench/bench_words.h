@@ -28,6 +28,16 @@ std::vector<std::string> split_list(const std::string& text);   // at commas
 std::string cache_folder();                                     // where tools/guest-files puts them
 Status check_readable(const std::string& path, const char* hint);  // names `hint` if it is not
 
+// A QEMU as lean as its machine allows, with what dvm's machine has: a serial port on stdio and a
+// virtio source of entropy, qboot for firmware.
+struct LeanQemu {
+  std::string machine, entropy;
+  u32 cpus = 1;
+  u64 memory = 0;
+  std::string kernel, initrd, append;
+};
+extern const char* const kLeanQ35;
+std::vector<std::string> qemu_words(const LeanQemu& q);
 // Writes it all to stdout, or to a file.
 Status print_text(const std::string& text);
 Status write_text(const std::string& path, const std::string& text);

@@ -8,11 +8,12 @@
 #include <bit>
 #include <memory>
 
+#include "tools/bench/bench_words.h"
+
 namespace dvm::tools {
 namespace {
 
 constexpr double kOneNodeGoal = 1.0, kMoreNodesGoal = 0.9;
-constexpr const char* kQ35 = "q35,smm=off,sata=off,smbus=off,hpet=off,vmport=off,pit=off,pic=off";
 constexpr const char* kMac = "52:54:00:12:34:56";
 
 using Words = std::vector<std::string>;
@@ -24,35 +25,9 @@ std::string append_of(const DeviceOptions& o, const char* command, const std::st
                      o.seconds, jobs, more);
 }
 
-// As for the boot benchmark: what a user who wants a lean QEMU would choose.
 Words qemu(const DeviceOptions& o, const std::string& append, const Words& device) {
-  Words words = {"qemu-system-x86_64",
-                 "-M",
-                 kQ35,
-                 "-accel",
-                 "kvm",
-                 "-cpu",
-                 "host",
-                 "-smp",
-                 fmt::to_string(o.cpus),
-                 "-m",
-                 fmt::format("{}M", o.memory / kMiB),
-                 "-bios",
-                 "qboot.rom",
-                 "-nodefaults",
-                 "-device",
-                 "virtio-rng-pci",
-                 "-display",
-                 "none",
-                 "-serial",
-                 "stdio",
-                 "-no-reboot",
-                 "-kernel",
-                 o.kernel,
-                 "-initrd",
-                 o.initrd,
-                 "-append",
-                 append};
+  Words words =
+      qemu_words({kLeanQ35, "virtio-rng-pci", o.cpus, o.memory, o.kernel, o.initrd, append});
   words.insert(words.end(), device.begin(), device.end());
   return words;
 }

@@ -6,6 +6,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tools/bench/bench_words.h"
 #include "tools/bench/mapreduce_bench.h"
 #include "tools/command_words.h"
 #include "tools/mapreduce/apps/app_list.h"
@@ -42,22 +43,12 @@ Result<u64> number(const std::string& option, const std::string& text, u64 least
   return n;
 }
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t comma = std::min(text.find(',', at), text.size());
-    parts.push_back(text.substr(at, comma - at));
-    at = comma + 1;
-  }
-  return parts;
-}
-
 Status take_numbers(const CommandWords& words, const std::string& option, u64 least, u64 most,
                     std::vector<u32>& to) {
   const auto text = words.value(option);
   if (!text) return {};
   to.clear();
-  for (const std::string& part : split(*text)) {
+  for (const std::string& part : split_list(*text)) {
     DVM_ASSIGN(const u64 n, number(option, part, least, most));
     to.push_back(static_cast<u32>(n));
   }
@@ -67,7 +58,7 @@ Status take_numbers(const CommandWords& words, const std::string& option, u64 le
 Result<MapReduceSettings> settings_of(const CommandWords& words) {
   MapReduceSettings s;
   if (!words.rest.empty()) return usage_error("mapreduce: unknown word {}", words.rest.front());
-  if (const auto names = words.value("--app")) s.apps = split(*names);
+  if (const auto names = words.value("--app")) s.apps = split_list(*names);
   const auto known = mapreduce::app_names();
   for (const std::string& name : s.apps) {
     if (std::find(known.begin(), known.end(), name) == known.end())
