@@ -14,46 +14,21 @@ while read -r line; do case $line in
 start hvc "$script" --nodes 2 --cpus 2 --memory 256M --console "virtio:unix:$dir/hvc"
 
 cat > "$dir/drive.py" << 'PY'
-import fcntl, os, pty, select, struct, sys, termios, time
-pid, tty = pty.fork()
-if pid == 0:
-    os.execv("build/bin/dvm-ctl", ["dvm-ctl", "--name", "hvc", "console"])
-def size(rows, columns): fcntl.ioctl(tty, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-size(33, 111)
-seen = b""
-def until(text, seconds=30):
-    global seen
-    end = time.time() + seconds
-    while text not in seen and time.time() < end:
-        if select.select([tty], [], [], 0.2)[0]:
-            try: seen += os.read(tty, 4096)
-            except OSError: break
-    print("ok   " if text in seen else "FAIL ", "terminal:", text.decode(), flush=True)
-    if text not in seen: print(seen[-500:])
-    seen = seen.split(text)[-1]
-until(b"READY", 60)
-os.write(tty, b"one\r"); until(b"got:one")
-os.write(tty, b"size\r"); until(b"size:33 111")
-size(40, 99); time.sleep(1)
-os.write(tty, b"size\r"); until(b"size:40 99")
-os.write(tty, b"both\r"); until(b"from-cpu0"); until(b"from-cpu1")
-os.write(tty, b"\x01x"); until(b"console left")
+import time
+from terminal import Terminal
+t = Terminal("hvc", 33, 111)
+t.until(b"READY", 60)
+t.type(b"one\r"); t.until(b"got:one")
+t.type(b"size\r"); t.until(b"size:33 111")
+t.resize(40, 99); time.sleep(1)
+t.type(b"size\r"); t.until(b"size:40 99")
+t.type(b"both\r"); t.until(b"from-cpu0"); t.until(b"from-cpu1")
+t.type(b"\x01x"); t.until(b"console left")
 PY
-timeout 120 python3 "$dir/drive.py" | tee "$dir/drive.out"
+PYTHONPATH=tests/cluster timeout 120 python3 -B "$dir/drive.py" | tee "$dir/drive.out"
 check "the terminal's checks" [ "$(grep -c '^ok ' "$dir/drive.out") $(grep -c FAIL "$dir/drive.out")" = "7 0" ]
 
-cat > "$dir/client.py" << 'PY'
-import socket, sys, time
-s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect(sys.argv[1])
-s.sendall(sys.argv[2].encode())
-got = b""
-while sys.argv[3].encode() not in got:
-    part = s.recv(65536)
-    if not part: break
-    got += part
-sys.stdout.buffer.write(got)
-PY
-client() { timeout 90 python3 "$dir/client.py" "$dir/hvc" "$@"; }
+client() { timeout 90 python3 tests/cluster/socket_client.py "$dir/hvc" "$@"; }
 client $'two\n' got:two > "$dir/first"
 check "socket: from the first byte" grep -q READY "$dir/first"
 check "socket: types" grep -q got:two "$dir/first"
