@@ -4,6 +4,7 @@
 
 #include "tools/control_protocol.h"
 #include "tools/event_text.h"
+#include "tools/json_text.h"
 
 namespace dvm::tools {
 

@@ -9,6 +9,7 @@
 #include "tools/control_fault.h"
 #include "tools/disk_resize.h"
 #include "tools/event_text.h"
+#include "tools/json_text.h"
 #include "tools/memory_dump.h"
 #include "tools/metrics.h"
 #include "tools/status.h"
@@ -220,13 +221,9 @@ json handle_request(const json& request, Machine& machine, const GuestDisks* dis
 
 json handle_request_line(const std::string& line, Machine& machine, const GuestDisks* disks) {
   if (line.size() > kMaxRequestBytes) return error_reply("the request is longer than 64 KiB");
-  const json request = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const json request = parse_json(line);
   if (request.is_discarded()) return error_reply("the request is not valid JSON");
   return handle_request(request, machine, disks);
-}
-
-std::string to_line(const json& object) {
-  return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 }  // namespace dvm::tools

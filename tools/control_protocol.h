@@ -26,6 +26,5 @@ nlohmann::json handle_request(const nlohmann::json& request, vmm::Machine& machi
 nlohmann::json handle_request_line(const std::string& line, vmm::Machine& machine,
                                    const GuestDisks* disks = nullptr);
 nlohmann::json error_reply(const std::string& why);
-std::string to_line(const nlohmann::json& object);
 
 }  // namespace dvm::tools

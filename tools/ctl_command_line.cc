@@ -12,14 +12,14 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 14> kCommands = {
+constexpr std::array<std::string_view, 14> kCommandNames = {
     "status", "console", "events", "pause", "resume", "reset",       "shutdown",
     "stop",   "metrics", "check",  "dump",  "list",   "resize-disk", "balloon"};
 
 Status check_command(const CtlCommandLine& line) {
-  if (std::find(kCommands.begin(), kCommands.end(), line.command) == kCommands.end()) {
+  if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
     return usage_error("unknown command '{}'; allowed: {}", line.command,
-                       fmt::join(kCommands, ", "));
+                       fmt::join(kCommandNames, ", "));
   }
   if (line.follow && line.command != "events")
     return usage_error("--follow: allowed with events only");
@@ -110,7 +110,8 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
     }
     line.history = *bytes;
   }
-  if (found.rest.empty()) return usage_error("no command; allowed: {}", fmt::join(kCommands, ", "));
+  if (found.rest.empty())
+    return usage_error("no command; allowed: {}", fmt::join(kCommandNames, ", "));
   line.command = found.rest.front();
   const std::size_t words_taken = words_of(line.command);
   if (found.rest.size() > words_taken) {

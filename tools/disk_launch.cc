@@ -1,4 +1,5 @@
 #include "tools/disk_launch.h"
+#include "tools/json_text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -83,8 +84,7 @@ std::vector<std::string> GuestDisks::node_arguments(u32 first_function) const {
                        {"direct", g.direct},
                        {"discard", g.discard},
                        {"zeroes", g.write_zeroes}};
-    words.insert(words.end(),
-                 {"--disk", word.dump(-1, ' ', false, json::error_handler_t::replace)});
+    words.insert(words.end(), {"--disk", to_line(word)});
   }
   return words;
 }
@@ -98,7 +98,7 @@ std::vector<int> GuestDisks::node_descriptors() const {
 }
 
 Result<vmm::DiskSource> disk_source_of(const std::string& word) {
-  const json said = json::parse(word, nullptr, false);
+  const json said = parse_json(word);
   if (!said.is_object()) return usage_error("--disk: not what dvm-run hands over");
   vmm::DiskSource source;
   try {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tools/json_text.h"
 #include "tools/size_text.h"
 #include "tools/text_table.h"
 
@@ -149,7 +150,7 @@ std::string event_text(const json& event) {
       event.at("seq").get<u64>(), word(event, "event"), word(event, "source"));
   for (const auto& [name, value] : event.items()) {
     if (name == "time_ns" || name == "seq" || name == "event" || name == "source") continue;
-    text += fmt::format(" {}={}", name, value.dump());
+    text += fmt::format(" {}={}", name, to_line(value));
   }
   return text + "\n";
 }

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "fabric/fd.h"
+#include "tools/json_text.h"
 #include "tools/placement.h"
 #include "tools/size_text.h"
 #include "vmm/layout.h"
@@ -19,18 +20,6 @@ namespace {
 using nlohmann::json;
 
 constexpr u64 kMaxConfigBytes = kMiB;
-
-// A value as the message shows it: what it is, and itself if it is short.
-std::string found(const json& value) {
-  if (value.is_object() || value.is_array()) return value.is_array() ? "an array" : "an object";
-  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
-}
-
-Error wrong_type(const json& value, std::string_view allowed) {
-  return usage_error("found {}; allowed: {}", found(value), allowed);
-}
 
 Result<std::string> text_of(const json& value, std::string_view allowed) {
   if (!value.is_string()) return wrong_type(value, allowed);

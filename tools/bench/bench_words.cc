@@ -61,12 +61,6 @@ Status check_readable(const std::string& path, const char* hint) {
   return {};
 }
 
-Status print_text(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return sys_error("write stdout");
-  return {};
-}
-
 Status write_text(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::trunc);
   file << text << std::flush;

@@ -38,8 +38,7 @@ struct LeanQemu {
 };
 extern const char* const kLeanQ35;
 std::vector<std::string> qemu_words(const LeanQemu& q);
-// Writes it all to stdout, or to a file.
-Status print_text(const std::string& text);
+// Writes it all to a file.
 Status write_text(const std::string& path, const std::string& text);
 // An error that says where KVM is, unless it is here. `benchmark`: "boot".
 Status need_kvm(const std::string& benchmark, const std::vector<std::string>& words);

@@ -4,6 +4,7 @@
 
 #include "tools/bench/bench_words.h"
 #include "tools/bench/boot_report.h"
+#include "tools/json_text.h"
 #include "tools/message.h"
 #include "tools/node_process.h"
 
@@ -18,7 +19,7 @@ Status print_boot(const BootOptions& options, const std::vector<BootFigures>& fi
   if (options.plot) {
     DVM_TRY(write_text(*options.plot, boot_chart(figures, options, report.machine)));
   }
-  if (options.json) return print_text(report_json(report).dump() + "\n");
+  if (options.json) return print_text(to_line(report_json(report)) + "\n");
   std::string text =
       fmt::format("{} ({})\n\n{}", report.machine, report.where, boot_table(figures));
   if (const std::string reasons = boot_reasons_table(figures); !reasons.empty()) {

@@ -4,6 +4,7 @@
 
 #include "tools/bench/bench_words.h"
 #include "tools/bench/device_report.h"
+#include "tools/json_text.h"
 #include "tools/message.h"
 #include "tools/node_process.h"
 
@@ -19,7 +20,7 @@ Status print_device(const std::string& benchmark, const DeviceOptions& options,
   if (options.plot) {
     DVM_TRY(write_text(*options.plot, device_chart(benchmark, figures, options, report.machine)));
   }
-  if (options.json) return print_text(report_json(report).dump() + "\n");
+  if (options.json) return print_text(to_line(report_json(report)) + "\n");
   std::string text =
       fmt::format("{} ({})\n\n{}", report.machine, report.where, device_table(figures));
   if (const std::string reasons = device_reasons_table(figures); !reasons.empty())

@@ -9,6 +9,8 @@
 #include "tools/bench/fabric_bench.h"
 #include "tools/bench/fabric_detection.h"
 #include "tools/bench/mapreduce_command.h"
+#include "tools/json_text.h"
+#include "tools/message.h"
 
 namespace dvm::tools {
 namespace {
@@ -63,23 +65,17 @@ Result<FabricOptions> parse(const std::vector<std::string>& words) {
   return o;
 }
 
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return sys_error("write stdout");
-  return {};
-}
-
 }  // namespace
 
 Status bench_fabric(const std::vector<std::string>& words) {
   if (!words.empty() && words.front() == "mapreduce")
     return bench_mapreduce({words.begin() + 1, words.end()});
   DVM_ASSIGN(const FabricOptions options, parse(words));
-  if (options.help) return print(kHelp);
+  if (options.help) return print_text(kHelp);
   json results = json::array();
   std::string text;
   const auto add = [&](const std::string& rows_json, const std::string& rows_text) {
-    for (auto& row : json::parse(rows_json)) results.push_back(std::move(row));
+    for (auto& row : parse_json(rows_json)) results.push_back(std::move(row));
     text += rows_text;
   };
   if (options.detection) {  // before anything makes threads: it forks
@@ -100,9 +96,10 @@ Status bench_fabric(const std::vector<std::string>& words) {
     add(bench::rows_as_json(rows), bench::rows_as_text(rows));
   }
   const BenchReport here = report_here();
-  if (!options.as_json) return print(fmt::format("{} ({})\n\n{}", here.machine, here.where, text));
-  return print(json{{"machine", here.machine}, {"where", here.where}, {"results", results}}.dump() +
-               "\n");
+  if (!options.as_json)
+    return print_text(fmt::format("{} ({})\n\n{}", here.machine, here.where, text));
+  return print_text(
+      to_line({{"machine", here.machine}, {"where", here.where}, {"results", results}}) + "\n");
 }
 
 }  // namespace dvm::tools

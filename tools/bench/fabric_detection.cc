@@ -37,9 +37,9 @@ struct Times {
   std::vector<double> detected_us, notified_us, recovered_us, pidfd_us, bare_us;
 };
 
-class Bench {
+class DetectionBench {
  public:
-  ~Bench() {
+  ~DetectionBench() {
     for (const pid_t pid : helpers_) {
       ::kill(pid, SIGKILL);
       ::waitpid(pid, nullptr, 0);
@@ -63,7 +63,7 @@ class Bench {
 };
 
 template <typename Body>
-Result<pid_t> Bench::fork_peer(u32 id, Body body) {
+Result<pid_t> DetectionBench::fork_peer(u32 id, Body body) {
   const InstanceId self = world_->instances.join(id, 0);
   const pid_t pid = ::fork();
   if (pid < 0) return sys_error("fork");
@@ -75,7 +75,7 @@ Result<pid_t> Bench::fork_peer(u32 id, Body body) {
   ::_exit(1);
 }
 
-void Bench::listen_for_deaths(Membership& group) {
+void DetectionBench::listen_for_deaths(Membership& group) {
   std::array<Notification, 16> heard;
   for (;;) {
     const u32 seen = group.listen();
@@ -90,7 +90,7 @@ void Bench::listen_for_deaths(Membership& group) {
   }
 }
 
-void Bench::manage(Peer& peer) {
+void DetectionBench::manage(Peer& peer) {
   const RecoveryTable none;
   Manager manager(world_->fabric, world_->instances, peer, {}, Manager::Eagerness::first);
   RecoveryRunner runner(world_->fabric, world_->instances, none, peer);
@@ -99,7 +99,7 @@ void Bench::manage(Peer& peer) {
   for (;;) ::pause();
 }
 
-Status Bench::start() {
+Status DetectionBench::start() {
   void* p =
       ::mmap(nullptr, sizeof(World), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return sys_error("mmap");
@@ -114,7 +114,7 @@ Status Bench::start() {
   return {};
 }
 
-bool Bench::wait_until_over(InstanceId who) const {
+bool DetectionBench::wait_until_over(InstanceId who) const {
   const u64 until = monotonic_ns() + kGiveUpNs;
   while (world_->heard.load() != who.packed() ||
          look(world_->fabric.failures[who.id]).stage != FailureStage::dead) {
@@ -124,7 +124,7 @@ bool Bench::wait_until_over(InstanceId who) const {
   return true;
 }
 
-Status Bench::kill_one(u64 bytes, Times& times) {
+Status DetectionBench::kill_one(u64 bytes, Times& times) {
   DVM_ASSIGN(const pid_t pid, fork_peer(kVictim, [this, bytes](Peer& peer, Membership&) {
                void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
@@ -164,7 +164,7 @@ Status Bench::kill_one(u64 bytes, Times& times) {
 
 // The kernel's own part, which nobody who sleeps can be faster than: a process dies, and another
 // wakes up from the wait for its robust futex.
-Status Bench::kill_bare(u64 bytes, Times& times) {
+Status DetectionBench::kill_bare(u64 bytes, Times& times) {
   world_->bare_ns.store(0);
   const pid_t waiter = ::fork();
   if (waiter == 0) {
@@ -239,7 +239,7 @@ std::vector<DetectionRow> make_rows(const DetectionSettings& settings,
 Result<std::vector<DetectionRow>> measure_detection(const DetectionSettings& settings) {
   if (settings.mapped_bytes.empty() || settings.rounds == 0) return error("nothing to measure");
   std::vector<Times> times(settings.mapped_bytes.size());
-  Bench bench;
+  DetectionBench bench;
   DVM_TRY(bench.start());
   for (u32 round = 0; round < settings.rounds; ++round) {
     for (std::size_t i = 0; i < times.size(); ++i) {

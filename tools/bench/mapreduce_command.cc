@@ -9,8 +9,10 @@
 #include "tools/bench/bench_words.h"
 #include "tools/bench/mapreduce_bench.h"
 #include "tools/command_words.h"
+#include "tools/json_text.h"
 #include "tools/mapreduce/apps/app_list.h"
 #include "tools/mapreduce/launcher.h"
+#include "tools/message.h"
 
 namespace dvm::tools {
 namespace {
@@ -77,23 +79,18 @@ Result<MapReduceSettings> settings_of(const CommandWords& words) {
   return s;
 }
 
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return sys_error("write stdout");
-  return {};
-}
-
 }  // namespace
 
 Status bench_mapreduce(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords given, split_command_line(words, kNames));
-  if (given.has("--help")) return print(kHelp);
+  if (given.has("--help")) return print_text(kHelp);
   DVM_ASSIGN(const MapReduceSettings settings, settings_of(given));
   DVM_ASSIGN(const auto series, measure_mapreduce(settings));
   BenchReport report = report_here();
   report.results = mapreduce_results(series);
-  if (given.has("--json")) return print(report_json(report).dump() + "\n");
-  return print(fmt::format("{} ({})\n\n{}", report.machine, report.where, mapreduce_text(series)));
+  if (given.has("--json")) return print_text(to_line(report_json(report)) + "\n");
+  return print_text(
+      fmt::format("{} ({})\n\n{}", report.machine, report.where, mapreduce_text(series)));
 }
 
 }  // namespace dvm::tools

@@ -75,6 +75,12 @@ struct Segment {
   u32 bytes;
 };
 
+inline u64 total_bytes(std::span<const Segment> segments) {
+  u64 sum = 0;
+  for (const Segment& s : segments) sum += s.bytes;
+  return sum;
+}
+
 // One buffer of the driver's: what the device may read, then what it may write (§2.7.4.2).
 struct Chain {
   u16 head;
