@@ -26,6 +26,9 @@ COMMANDS
   panic-guest             A vCPU gets a double fault: the guest's OS panics.
   corrupt header          Bits of the pool's header flip; dvm-ctl check reports where.
   corrupt record NAME     The same in a record: machine, events, instances, membership, directory.
+  corrupt page ADDRESS    The page at this guest physical address goes bad, as a memory device's
+                          scrubber finds it: the guest's OS is told and takes it out of use, until
+                          the guest's next reset.
   plan FILE               All faults of a JSON plan (below).
   points                  List the named points.
   kill, hang and slow take `fabric` for N: the fabric manager's process.

@@ -30,11 +30,12 @@ struct NumberKey {
   void (*put)(FaultRequest&, u64);
 };
 constexpr u64 kAny = ~u64{0};
-constexpr std::array<NumberKey, 9> kNumbers = {{
+constexpr std::array<NumberKey, 10> kNumbers = {{
     {"for_ms", 1, kMaxFaultMs, [](FaultRequest& r, u64 v) { r.duration_ms = v; }},
     {"share", 1, 99, [](FaultRequest& r, u64 v) { r.share = static_cast<u32>(v); }},
     {"period_ms", 10, 10'000, [](FaultRequest& r, u64 v) { r.period_ms = static_cast<u32>(v); }},
     {"value", 0, kAny, [](FaultRequest& r, u64 v) { r.value = v; }},
+    {"address", 0, kAny, [](FaultRequest& r, u64 v) { r.value = v; }},
     {"at_ms", 0, kMaxFaultMs, [](FaultRequest& r, u64 v) { r.delay_ms = v; }},
     {"mean_ms", 1, kMaxFaultMs, [](FaultRequest& r, u64 v) { r.delay_ms = v; }},
     {"seed", 0, kAny, [](FaultRequest& r, u64 v) { r.seed = v; }},
@@ -62,7 +63,7 @@ const KindKeys& keys_of(FaultKind kind) {
       {FaultKind::lost_lines, 1, {"node"}},
       {FaultKind::telemetry, 3, {"node", "reading", "value"}},
       {FaultKind::panic_guest, 0, {}},
-      {FaultKind::corrupt, 1, {"record"}},
+      {FaultKind::corrupt, 1, {"record", "address"}},
   }};
   return *std::find_if(table.begin(), table.end(),
                        [&](const KindKeys& k) { return k.kind == kind; });
@@ -192,6 +193,8 @@ Result<PlannedFault> parse_checked(const json& object) {
   for (const auto& [key, value] : object.items()) {
     if (const auto ok = put(key, value, fault); !ok.ok()) return in_kind(ok.error());
   }
+  if ((fault.record == kPageRecord) != object.contains("address"))
+    return in_kind(usage_error("record page needs an address, and no other has one"));
   return fault;
 }
 

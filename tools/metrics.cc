@@ -45,6 +45,8 @@ void guest_metrics(Exposition& out, vmm::Machine& machine) {
   out.sample(control.boots.load());
   out.metric("dvm_memory_bytes", "gauge", "RAM of the guest.");
   out.sample(machine.config().memory_bytes);
+  out.metric("dvm_bad_pages", "gauge", "Pages of RAM that went bad since the last reset.");
+  out.sample(machine.bad_pages().reported);
   out.metric("dvm_pool_bytes", "gauge", "Size of the memory pool.");
   out.sample(machine.pool().header().total_bytes);
   out.metric("dvm_pool_metadata_bytes", "gauge",

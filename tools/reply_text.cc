@@ -140,6 +140,10 @@ std::string status_text(const json& s) {
       word(s, "protect"));
   text += "\n" + node_table(s.at("nodes")) + "\n" + vcpu_table(s.at("vcpus")) + "\n" +
           device_table(s.at("devices"));
+  const auto& bad = s.at("bad_pages");
+  if (bad.at("reported") != 0)
+    text += fmt::format("\n{} of RAM gone bad, {} of them not yet taken out of use by the guest\n",
+                        counted(bad.at("reported").get<u64>(), "page"), number(bad, "not_taken"));
   if (!s.at("balloon").is_null()) text += "\nballoon: " + balloon_text(s.at("balloon"));
   return text;
 }

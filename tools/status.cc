@@ -200,6 +200,7 @@ json status_json(Machine& machine) {
   for (u32 n = 0; n < config.nodes; ++n) nodes.push_back(node_json(machine, n, pages));
   for (u32 v = 0; v < config.vcpus; ++v) vcpus.push_back(vcpu_json(state.vcpus[v], v));
   const std::string& path = machine.pool().path();
+  const vmm::ErrorSourceState bad = machine.bad_pages();
   return {{"name", config.name.data()},
           {"state", phase_name(state.control.phase.load())},
           {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
@@ -211,6 +212,7 @@ json status_json(Machine& machine) {
           {"net", net_json(machine)},
           {"devices", devices_json(machine)},
           {"balloon", balloon_json(machine)},
+          {"bad_pages", {{"reported", bad.reported}, {"not_taken", bad.waiting_count}}},
           {"pool",
            {{"path", path.empty() ? "memfd" : path},
             {"size", machine.pool().header().total_bytes},

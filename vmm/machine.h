@@ -182,6 +182,11 @@ class Machine {
   // Makes the guest's OS panic: a vCPU gets a double fault, which no OS goes on after. False: none
   // runs.
   bool panic_guest();
+  // Tells the guest's OS that this page of its RAM has gone bad (vmm/devices/error_source.h).
+  // False: not RAM, or the OS takes no such reports and the queue is full.
+  bool report_bad_page(u64 gpa);
+  ErrorSourceState bad_pages();
+  bool is_ram(u64 gpa) const;
   bool all_parked() const;  // every vCPU of every node stands still
   void ring_everyone();
 

@@ -16,6 +16,7 @@
 #include "vmm/device_cell.h"
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/debug_port.h"
+#include "vmm/devices/error_source.h"
 #include "vmm/devices/fw_cfg.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/pit.h"
@@ -34,7 +35,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 4;
+inline constexpr u32 kMachineVersion = 5;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -180,6 +181,7 @@ struct MachineState {
   BalloonRecord balloon;      // machine_balloon.cc
   DebugRecord debug;
   std::array<VcpuDebug, layout::kMaxVcpus> debug_vcpus;
+  DeviceCell<ErrorSourceState> error_source;
 };
 
 // What never changes again by its checksum, what does by its range.

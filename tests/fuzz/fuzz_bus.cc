@@ -80,7 +80,9 @@ class Bus {
       case 3: return layout::kEcamBase + (1u << 15) + at % (kFunctions << 15);
       case 4: return layout::kPciMmioBase + at % (kFunctions * kVirtioBarBytes);
       case 5: return layout::kPciMmioBase + at % 0x40 + (at >> 8) % kFunctions * kVirtioBarBytes;
-      case 6: return layout::kEcamBase + at % layout::kEcamBytes;
+      case 6:
+        return at % 2 == 0 ? layout::kEcamBase + at % layout::kEcamBytes
+                           : layout::kErrorSource + at / 2 % 0x100;
       default: return static_cast<u64>(at) << (selector >> 3);
     }
   }
@@ -155,7 +157,7 @@ class Bus {
   void outside() {
     std::array<char, 64> some{};
     VcpuRecord& v = machine_.state().vcpus[vcpu_];
-    switch (input_.take<u8>() % 13) {
+    switch (input_.take<u8>() % 14) {
       case 0: machine_.console_output(some); break;
       case 1: machine_.console_input(some); break;
       case 2: machine_.run_device_timers(); break;
@@ -168,6 +170,7 @@ class Bus {
       case 9: machine_.request_balloon_stats(); break;
       case 10: machine_.set_balloon(input_.take<u16>() * kPageBytes); break;
       case 11: machine_.mend_devices(); break;
+      case 12: machine_.report_bad_page(input_.take<u32>()); break;
       default:
         lapic_check_timer(v.lapic, v.inbox, machine_.lapic_clock());
         if (const auto vector = lapic_pending(v.lapic, v.inbox))

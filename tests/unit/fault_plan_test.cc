@@ -90,7 +90,9 @@ TEST(FaultPlan, WhatIsWrongIsNamed) {
       {R"({"fault":"panic-guest","node":0})", "unknown key 'node'"},
       {R"({"fault":"corrupt"})", "no record"},
       {R"({"fault":"corrupt","record":7})", "record: found 7"},
-      {R"({"fault":"corrupt","record":"page"})", "cannot be poisoned"},
+      {R"({"fault":"corrupt","record":"page"})", "needs an address"},
+      {R"({"fault":"corrupt","record":"header","address":1})", "needs an address"},
+      {R"({"fault":"corrupt","record":"page","address":-1})", "address: found -1"},
   };
   for (const auto& [text, message] : table) {
     const auto fault = parse_fault(parse_json(text));

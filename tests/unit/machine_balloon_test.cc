@@ -63,6 +63,13 @@ TEST_F(MachineBalloon, PagesGivenUpLeaveThePool) {
   EXPECT_EQ(byte_seen_by_other(kPages), 0x5a) << "touched, it is there again, for all";
 }
 
+TEST_F(MachineBalloon, ABufferWithoutPagesGivesNothingUp) {
+  touch(kPages, kPageBytes);
+  driver_->offer(0, {{kPages, 64, true}});  // for the device to write: it names no page
+  EXPECT_EQ(driver_->used(0), 1);
+  EXPECT_EQ(byte_seen_by_other(kPages), 0x5a);
+}
+
 TEST_F(MachineBalloon, FreePagesThatAreReportedLeaveThePool) {
   touch(kPages, 64 * kPageBytes);
   const u64 before = backed();

@@ -75,6 +75,7 @@ u64 balloon_actual(const VirtioPciState& state) {
 Result<std::vector<GuestRun>> balloon_frames(const Chain& chain, const GuestMemory& memory) {
   DVM_ASSIGN(const auto bytes, readable_bytes(chain, memory, kBalloonMaxFrames * sizeof(u32)));
   std::vector<u32> frames(bytes.size() / sizeof(u32));
+  if (frames.empty()) return std::vector<GuestRun>();
   std::memcpy(frames.data(), bytes.data(), frames.size() * sizeof(u32));
   std::sort(frames.begin(), frames.end());
   frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
