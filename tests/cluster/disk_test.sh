@@ -37,10 +37,12 @@ check "serial and a queue for each vCPU" wait_for disks "SERIAL first QUEUES 4" 
 check "the raw file has it" cmp -n 4194304 -i 12582912:0 "$dir/a.img" <(yes "disk vda part 3" | head -c 4194304)
 check "the qcow2 file has it" cmp -n 4194304 <(qemu-img dd -U -f qcow2 -O raw bs=4M count=1 if="$dir/q.img" of="$dir/q.raw" && cat "$dir/q.raw") <(yes "disk vdc part 0" | head -c 4194304)
 
+as=()
+cp "$cache/kernels/cloud/vmlinuz" "$dir"
 refused() { # TITLE WORD… : exit 64 or 1, one line
   local title=$1 code=0
   shift
-  timeout 30 build/bin/dvm-run --kernel "$cache/kernels/cloud/vmlinuz" "$@" < /dev/null > "$dir/o" 2> "$dir/e" || code=$?
+  timeout 30 "${as[@]}" build/bin/dvm-run --kernel "$dir/vmlinuz" "$@" < /dev/null > "$dir/o" 2> "$dir/e" || code=$?
   if { [ $code = 64 ] || [ $code = 1 ]; } && [ "$(wc -l < "$dir/e")" = 1 ]; then
     ok "$title: $(cat "$dir/e")"
   else
@@ -54,6 +56,21 @@ refused "an empty one" --disk "$dir/empty.img"
 refused "one of no whole sectors" --disk "$dir/odd.img"
 refused "a folder" --disk "$dir"
 refused "no such format" --disk "$dir/a.img,format=fat"
+refused "no such option" --disk "$dir/a.img,speed=high"
+# As one who is not root: a disk that others may not read, and one that they may not write.
+chmod 755 "$dir"
+chmod 600 "$dir/a.img"
+as=(setpriv --reuid 65534 --regid 65534 --clear-groups env "DVM_RUNTIME_DIR=$(mktemp -du)")
+refused "no permission" --disk "$dir/a.img"
+check "is said of the disk" grep -q 'a.img: .*Permission denied' "$dir/e"
+chmod 644 "$dir/a.img"
+refused "no permission to write" --disk "$dir/a.img"
+check "is said of the disk" grep -q 'a.img: may be read but not written' "$dir/e"
+as=()
+refused "a tap that is not there" --net tap=none0
+refused "no such network" --net carrier-pigeon
+refused "an address of many" --net user --mac 01:00:5e:00:00:01
+refused "a port of none" --net user,hostfwd=tcp::70000-:22
 # Says the size of the disk when it changes, and writes its last sector from the other node.
 script='old=""; while :; do s=$(cat /sys/block/vda/size); [ "$s" = "$old" ] || { echo "SIZE $s"
   echo "end $s" | taskset 2 dd of=/dev/vda bs=512 seek=$((s - 1)) conv=sync,fsync 2>/dev/null && echo "WROTE $s"; }
