@@ -9,7 +9,7 @@ namespace dvm::vmm {
 namespace {
 
 ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes) {
-  const auto& io = run.io;
+  const auto io = run.io;  // a copy: the data may lie anywhere in the record, even over this
   const u64 total = static_cast<u64>(io.size) * io.count;
   if ((io.size != 1 && io.size != 2 && io.size != 4) || io.data_offset > run_bytes ||
       total > run_bytes - io.data_offset) {
