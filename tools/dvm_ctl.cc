@@ -44,7 +44,9 @@ Status follow_events(GuestConnection& connection, bool as_json) {
   for (;;) {
     DVM_ASSIGN(const auto line, connection.next_line());
     if (!line) return {};
-    DVM_TRY(print_text(as_json ? *line + "\n" : event_text(parse_json(*line))));
+    const json event = parse_json(*line);
+    if (!event.is_object() || !event.contains("event")) return error("an event that is none");
+    DVM_TRY(print_text(as_json ? *line + "\n" : event_text(event)));
   }
 }
 

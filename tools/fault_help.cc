@@ -50,6 +50,7 @@ PLAN
   {"faults":[{"fault":"hang","node":1,"for_ms":200,"at_point":"group.armed","occurrence":3},
              {"fault":"slow","node":0,"share":5,"period_ms":50,"for_ms":1000,"at_ms":500},
              {"fault":"telemetry","node":1,"reading":"temperature","value":95},
+             {"fault":"corrupt","record":"page","address":305418240},
              {"fault":"corrupt","record":"header","seed":7,"mean_ms":2000}]}
   All of it is checked before any of it begins.
 

@@ -183,7 +183,8 @@ class Machine {
   // runs.
   bool panic_guest();
   // Tells the guest's OS that this page of its RAM has gone bad (vmm/devices/error_source.h).
-  // False: not RAM, or the OS takes no such reports and the queue is full.
+  // False: not RAM, or the OS takes no such reports and the queue is full. Told twice (by who
+  // cannot know whether one that died had told), a page that the OS has taken stays as it is.
   bool report_bad_page(u64 gpa);
   ErrorSourceState bad_pages();
   bool is_ram(u64 gpa) const;
