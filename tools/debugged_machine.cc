@@ -7,10 +7,10 @@
 namespace dvm::tools {
 namespace {
 
-// In code of the kernel's, HLT: every KVM leaves the guest for it, also where an emulated CPU does
-// not intercept INT3, and the kernel's own INT3 (its patching of code) are left alone. In code of a
-// program's, where HLT is a fault, INT3.
-constexpr char kHlt = '\xf4', kInt3 = '\xcc';
+// In code of the kernel's, OUT DX, AL: every KVM leaves the guest for it, also where an emulated
+// CPU does not intercept INT3, and the kernel's own INT3 (its patching of code) are left alone. In
+// code of a program's, where OUT is a fault, INT3.
+constexpr char kOut = '\xee', kInt3 = '\xcc';
 constexpr u64 kStepWaitNs = 5'000'000'000, kLookNs = 20'000'000;
 
 // Intel SDM vol. 3A §17.2.4: enabled globally, kind and length of one of the four.
@@ -161,7 +161,7 @@ Status DebuggedMachine::insert_software(u32 vcpu, u64 address) {
   if (free == slots.end()) return error("{} breakpoints are all there are", slots.size());
   DVM_ASSIGN(const auto at, translate(vcpu, address));
   DVM_ASSIGN(const char original, machine_.memory().load<char>(at.gpa));
-  const char trap = at.user ? kInt3 : kHlt;
+  const char trap = at.user ? kInt3 : kOut;
   free->store(address);
   DVM_TRY(machine_.memory().store(at.gpa, trap));
   software_[address] = {at.gpa, original, trap, static_cast<u32>(free - slots.begin())};

@@ -169,7 +169,7 @@ void vcpu_placement_metrics(Exposition& out, const vmm::MachineState& state) {
   using enum vmm::VcpuRunState;
   out.metric("dvm_vcpu_state", "gauge", "1 for the state the vCPU is in.");
   for (u32 v = 0; v < state.config.vcpus; ++v) {
-    const auto now = state.vcpus[v].run_state.load();
+    const auto now = seen_run_state(state.vcpus[v]);
     for (const auto s : {absent, outside, in_guest, halted, wait_sipi, parked}) {
       out.sample(s == now ? 1 : 0, fmt::format("vcpu=\"{}\",state=\"{}\"", v, run_state_name(s)));
     }

@@ -79,7 +79,7 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
   exits["total"] = total + counters.signal_exits;
   return {{"id", index},
           {"node", vcpu.node.load()},
-          {"state", run_state_name(vcpu.run_state.load())},
+          {"state", run_state_name(seen_run_state(vcpu))},
           {"exits", std::move(exits)},
           {"injected", counters.injected},
           {"kicks_sent", counters.kicks_sent},

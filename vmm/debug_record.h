@@ -20,7 +20,7 @@ struct DebugRecord {
   std::atomic<u32> generation;  // moved on after every change of what follows and of `attached`
   std::array<std::atomic<u64>, kHardwareBreakpoints> address;  // guest-virtual
   std::atomic<u64> dr7;
-  // Guest-virtual addresses where the stub has put a HLT or INT3; kNoBreakpoint where there is
+  // Guest-virtual addresses where the stub has put an OUT or INT3; kNoBreakpoint where there is
   // none.
   std::array<std::atomic<u64>, kSoftwareBreakpoints> software;
   // 1 + the vCPU that stopped the machine, and above bit 32 DR6 as KVM told it; 0: none has.

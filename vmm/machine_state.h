@@ -35,7 +35,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 5;
+inline constexpr u32 kMachineVersion = 6;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -92,7 +92,8 @@ struct MachineControl {
 // Where a vCPU is. in_guest and halted tell a sender how to reach it.
 enum class VcpuRunState : u32 { absent, outside, in_guest, halted, wait_sipi, parked };
 
-// Written by the vCPU's thread only; read by anyone, for people.
+// Written by the vCPU's thread only (halts that KVM counts: by its node's main one); read by anyone,
+// for people.
 struct VcpuCounters {
   std::array<u64, 64> exits{};  // by KVM exit reason
   u64 signal_exits = 0;         // KVM_RUN interrupted: kicks and timers
@@ -114,10 +115,18 @@ struct alignas(64) VcpuRecord {
   std::atomic<i32> tid;
   std::atomic<u32> started;             // has been through SIPI (or is the bootstrap vCPU)
   std::atomic<u32> interruptible_halt;  // RFLAGS.IF at HLT
+  std::atomic<u32> halted_in_kvm;       // as of the node's last beat; means something in_guest only
   alignas(64) LapicState lapic;
   VcpuCounters counters;
   VcpuImage image;
 };
+
+// For people: where it is, of one that KVM has wait in a HLT too.
+inline VcpuRunState seen_run_state(const VcpuRecord& v) {
+  const VcpuRunState state = v.run_state.load();
+  return state == VcpuRunState::in_guest && v.halted_in_kvm.load() != 0 ? VcpuRunState::halted
+                                                                        : state;
+}
 
 struct alignas(64) NodeRecord {
   fabric::Doorbell bell;            // wakes the node's service thread

@@ -9,6 +9,7 @@ namespace dvm::vmm {
 namespace {
 
 constexpr u8 kDebugVector = 1, kBreakpointVector = 3;
+constexpr u16 kPortCompletedEarly = 0x7e;  // KVM_X86_QUIRK_OUT_7E_INC_RIP
 
 template <typename T>
 bool same(const T& a, const T& b) {
@@ -54,7 +55,8 @@ void VcpuThread::load_image() {
 // A vCPU that is halted, or waits to be started, stays where it is.
 void VcpuThread::step_one() {
   load_image();
-  if (halted_ || v_.started.load() == 0) return;
+  const auto halted = vcpu_.halted();
+  if (halted_ || !halted || *halted || v_.started.load() == 0) return;
   if (const auto told = watch(true); !told.ok()) return fail(told.error().message);
   constexpr int kMostEntries = 64;  // exits that an instruction takes to its end, and signals
   bool met = false;
@@ -84,13 +86,19 @@ bool VcpuThread::step_once(bool& met) {
   return !halted_ && machine_.state().debug.stopped_by.load() == 0;
 }
 
-// A HLT that a debugger put there is as if it had not been executed.
-bool VcpuThread::met_halt_breakpoint() {
+// An OUT that a debugger put there is as if it had not been executed. Where RIP is at its exit is a
+// matter of the port, but not after KVM has completed it.
+bool VcpuThread::met_trap() {
+  kvm_run& run = vcpu_.run();
+  if (run.exit_reason != KVM_EXIT_IO || run.io.direction != KVM_EXIT_IO_OUT) return false;
   auto regs = vcpu_.regs();
   const auto sregs = vcpu_.sregs();
-  if (!regs.ok() || !sregs.ok() || !machine_.is_debug_breakpoint(sregs->cs.base + regs->rip - 1))
-    return false;
-  --regs->rip;
+  if (!regs.ok() || !sregs.ok()) return false;
+  const u64 passed = run.io.port == kPortCompletedEarly ? 1 : 0;
+  const u64 at = regs->rip - passed;
+  if (!machine_.is_debug_breakpoint(sregs->cs.base + at)) return false;
+  finish_exit();
+  regs->rip = at;
   if (const auto set = vcpu_.set_regs(*regs); !set.ok()) fail(set.error().message);
   machine_.debug_stop(index_, 0);
   return true;

@@ -39,7 +39,8 @@ VcpuThread::VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& pee
       index_(index),
       v_(machine.state().vcpus[index]),
       vcpu_(std::move(vcpu)),
-      peer_(peer) {}
+      peer_(peer),
+      halts_before_(v_.counters.halts) {}
 
 VcpuThread::~VcpuThread() { join(); }
 
@@ -153,7 +154,9 @@ bool VcpuThread::take_signals() {
   }
   if ((v_.inbox.signals.fetch_and(~kSignalPanic) & kSignalPanic) != 0) {
     halted_ = false;
-    if (auto s = vcpu_.inject_double_fault(); !s.ok()) fail(s.error().message);
+    auto s = vcpu_.end_halt();
+    if (s.ok()) s = vcpu_.inject_double_fault();
+    if (!s.ok()) fail(s.error().message);
   }
   return true;
 }
@@ -163,6 +166,7 @@ Status VcpuThread::reset_registers() {
   kvm_sregs sregs = reset_sregs_;
   sregs.apic_base = v_.lapic.apic_base;
   DVM_TRY(vcpu_.set_sregs(sregs));
+  DVM_TRY(vcpu_.end_halt());
   kvm_vcpu_events events{};
   DVM_TRY(kvm_ioctl(vcpu_.fd(), KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
   kvm_debugregs debug{};
@@ -343,6 +347,7 @@ void VcpuThread::enter() {
   }
   ++v_.counters.exits[run.exit_reason % v_.counters.exits.size()];
   fabric::failpoint("vcpu.exited");
+  if (machine_.state().debug.attached.load(std::memory_order_relaxed) != 0 && met_trap()) return;
   handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
 }
 
@@ -350,9 +355,6 @@ void VcpuThread::handle(const ExitResult& result) {
   switch (result.outcome) {
     case ExitOutcome::go_on: return;
     case ExitOutcome::halted:
-      if (machine_.state().debug.attached.load(std::memory_order_relaxed) != 0 &&
-          met_halt_breakpoint())
-        return;
       halted_ = true;
       v_.interruptible_halt.store(vcpu_.run().if_flag, std::memory_order_relaxed);
       machine_.settle_transmits();
@@ -368,6 +370,12 @@ void VcpuThread::handle(const ExitResult& result) {
     case ExitOutcome::triple_fault: machine_.guest_panicked(1); return;
     case ExitOutcome::failed: return fail(result.why);
   }
+}
+
+void VcpuThread::publish_stats() {
+  if (vcpu_.injection() == Injection::queued) return;
+  v_.counters.halts = halts_before_ + vcpu_.stats().halts();
+  v_.halted_in_kvm.store(vcpu_.stats().halted() ? 1 : 0, std::memory_order_relaxed);
 }
 
 void VcpuThread::fail(const std::string& why) {

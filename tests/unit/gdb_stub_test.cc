@@ -162,14 +162,14 @@ TEST_F(GdbStubTest, SoftwareBreakpointsAreHiddenAndTakenOut) {
   put(0x5000, "abcdef");
   EXPECT_EQ(ask("Z0,5002,1"), "OK");
   EXPECT_EQ(memory(0x5000, 6),
-            "ab\xf4"
+            "ab\xee"
             "def");
   EXPECT_EQ(from_hex(ask("m5000,6")), "abcdef");
   EXPECT_TRUE(machine_->is_debug_breakpoint(0x5002));
   EXPECT_FALSE(machine_->is_debug_breakpoint(0x5003));
   EXPECT_EQ(ask("M5000,6:303132333435"), "OK");
   EXPECT_EQ(memory(0x5000, 6),
-            "01\xf4"
+            "01\xee"
             "345");
   EXPECT_EQ(ask("z0,5002,1"), "OK");
   EXPECT_EQ(memory(0x5000, 6), "012345");
