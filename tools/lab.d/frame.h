@@ -21,7 +21,7 @@ enum class Kind : std::uint8_t {
   kError,       // agent: bytes of stderr
   kOutputGone,  // host: nobody reads stdout any more
   kErrorGone,   // host: nobody reads stderr any more
-  kAlive,       // agent: nothing to say, but alive
+  kAlive,       // either: nothing to say, but alive
   kExit,        // agent: the command ended; the code as a shell would give it, one byte
 };
 
