@@ -5,7 +5,7 @@ key=$dir/key
 install -m 600 "$cache/disks/id_ed25519" "$key"
 in_guest() {
   ssh -q -i "$key" -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=20 \
-    root@127.0.0.1 "$@"
+    "${guest_user:-root}@127.0.0.1" "$@"
 }
 
 start_image() { # OPTION…: with 4 vCPUs over 2 nodes. Sets run_pid.
