@@ -92,8 +92,8 @@ struct MachineControl {
 // Where a vCPU is. in_guest and halted tell a sender how to reach it.
 enum class VcpuRunState : u32 { absent, outside, in_guest, halted, wait_sipi, parked };
 
-// Written by the vCPU's thread only (halts that KVM counts: by its node's main one); read by anyone,
-// for people.
+// Written by the vCPU's thread only (halts that KVM counts: by its node's main one); read by
+// anyone, for people.
 struct VcpuCounters {
   std::array<u64, 64> exits{};  // by KVM exit reason
   u64 signal_exits = 0;         // KVM_RUN interrupted: kicks and timers

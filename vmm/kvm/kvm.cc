@@ -216,8 +216,8 @@ Status Vm::split_irqchip() {
   return {};
 }
 
-// With no in-kernel local APIC, or one that is never in x2APIC mode, x2APIC accesses come to us as invalid MSRs; the others that we keep
-// are filtered, so that KVM never answers them.
+// With no in-kernel local APIC, or one that is never in x2APIC mode, x2APIC accesses come to us as
+// invalid MSRs; the others that we keep are filtered, so that KVM never answers them.
 Status Vm::enable_msr_exits() {
   kvm_enable_cap cap{};
   cap.cap = KVM_CAP_X86_USER_SPACE_MSR;

@@ -16,7 +16,8 @@ Result<VcpuStats> VcpuStats::open(const Fd& vcpu) {
   if (fd < 0) return sys_error("ioctl KVM_GET_STATS_FD");
   stats.fd_ = Fd(fd);
   kvm_stats_header header{};
-  DVM_TRY(stats.fd_.pread_all(std::as_writable_bytes(std::span(&header, 1)), 0, "KVM's statistics"));
+  DVM_TRY(
+      stats.fd_.pread_all(std::as_writable_bytes(std::span(&header, 1)), 0, "KVM's statistics"));
   constexpr u32 kMostNameBytes = 256, kMostStats = 1024;
   if (header.name_size > kMostNameBytes || header.num_desc > kMostStats)
     return error("KVM's statistics: {} with names of {} bytes", header.num_desc, header.name_size);

@@ -10,7 +10,7 @@ namespace dvm::vmm {
 class VcpuStats {
  public:
   static Result<VcpuStats> open(const Fd& vcpu);
-  u64 halts() const { return value(halts_at_); }           // HLT instructions
+  u64 halts() const { return value(halts_at_); }            // HLT instructions
   bool halted() const { return value(blocking_at_) != 0; }  // waits in one now
 
  private:
