@@ -1,8 +1,12 @@
 // What a DiskQueue is driven by: io_uring for files of this host, NBD for others.
 #pragma once
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <vector>
 
+#include "fabric/fd.h"
 #include "fabric/result.h"
 #include "srt/disk_request.h"
 #include "srt/transfer.h"
@@ -35,9 +39,16 @@ class DiskEngine {
   // Begins a request, which the queue has checked against its buffers.
   virtual void start(DiskTask& task) = 0;
   // Sends what was started, and appends tasks that have ended. With `block`, waits for one or for
-  // wake(), which may have come before; it may also return for no reason.
-  virtual void run(bool block, std::vector<EndedTask>& ended) = 0;
-  virtual void wake() = 0;  // any thread
+  // wake(), which may have come before; it may also return for no reason. True: the bell was rung.
+  virtual bool run(bool block, std::vector<EndedTask>& ended) = 0;
+  virtual const Fd& bell() const = 0;  // an eventfd, from prepare() on: writing to it is wake()
+  void wake() const;                   // any thread
 };
+
+inline void DiskEngine::wake() const {
+  const u64 one = 1;
+  while (::write(bell().get(), &one, sizeof(one)) < 0 && errno == EINTR) {
+  }
+}
 
 }  // namespace dvm::srt

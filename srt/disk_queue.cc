@@ -33,28 +33,37 @@ bool is_well_formed(const DiskRequest& r) {
 }  // namespace
 
 struct DiskQueue::State {
-  State(std::unique_ptr<DiskEngine> the_engine, OnComplete callback, u32 depth)
-      : engine(std::move(the_engine)), on_complete(std::move(callback)), tasks(depth) {
+  State(std::unique_ptr<DiskEngine> the_engine, OnComplete complete, OnLook look, u32 depth)
+      : engine(std::move(the_engine)),
+        on_complete(std::move(complete)),
+        on_look(std::move(look)),
+        tasks(depth) {
     for (auto& task : tasks) idle.push_back(&task);
     ended.reserve(depth);
     completions.reserve(depth);
   }
 
+  enum class Turn { work, rest, end };
   void loop();
-  bool take_work(bool& block);
+  void look(Look why);
+  Turn next();
+  bool run(bool block);
   void deliver();
+  void wake();
+  bool all_idle() const { return idle.size() == tasks.size(); }
 
   std::unique_ptr<DiskEngine> engine;
   OnComplete on_complete;
+  OnLook on_look;
   std::thread thread;
 
   mutable std::mutex mutex;
-  std::condition_variable drained;
+  std::condition_variable rested;
   std::vector<DiskTask> tasks;     // the array never changes
-  std::vector<DiskTask*> idle;     // guarded by mutex, as are the next four
+  std::vector<DiskTask*> idle;     // guarded by mutex, as is all up to stopping
   std::vector<DiskTask*> waiting;  // submitted, not yet started
   bool sleeping = false;           // the thread waits, or is about to: it needs a wake-up
-  bool delivering = false;         // the callback runs
+  bool resting = false;            // it sleeps, and has looked since anybody poked
   bool stopping = false;
 
   // The thread's own.
@@ -63,31 +72,54 @@ struct DiskQueue::State {
   std::vector<DiskCompletion> completions;
 };
 
+// As long as there is work nothing waits: what completes at once is told in one go, and who submits
+// meanwhile need not wake anybody.
 void DiskQueue::State::loop() {
   engine->enter();
-  bool block = false;
-  while (take_work(block)) {
-    for (DiskTask* task : starting) {
-      if (is_well_formed(task->request)) {
-        engine->start(*task);
-      } else {
-        ended.push_back({task, EINVAL});
-        block = false;
-      }
-    }
-    starting.clear();
-    engine->run(block, ended);
-    if (!ended.empty()) deliver();
+  look(Look::rung);
+  for (Turn turn = next(); turn != Turn::end; turn = next()) {
+    const bool rung = run(turn == Turn::rest);
+    look(rung ? Look::rung : Look::working);
   }
 }
 
-// False when the queue stops and nothing is left to do.
-bool DiskQueue::State::take_work(bool& block) {
+void DiskQueue::State::look(Look why) {
+  if (on_look) on_look(why);
+}
+
+DiskQueue::State::Turn DiskQueue::State::next() {
+  {
+    const std::lock_guard lock(mutex);
+    starting.swap(waiting);
+    if (!starting.empty()) return Turn::work;
+    if (stopping && all_idle()) return Turn::end;
+    sleeping = true;  // what is submitted, or poked, from here on wakes
+  }
+  look(Look::last);
   const std::lock_guard lock(mutex);
-  if (stopping && idle.size() == tasks.size()) return false;
-  starting.swap(waiting);
-  sleeping = block = true;  // what is submitted from here on wakes the engine
-  return true;
+  if (!sleeping) return Turn::work;
+  resting = all_idle();
+  if (resting) rested.notify_all();
+  return Turn::rest;
+}
+
+// True: the bell was rung.
+bool DiskQueue::State::run(bool block) {
+  for (DiskTask* task : starting) {
+    if (is_well_formed(task->request)) {
+      engine->start(*task);
+    } else {
+      ended.push_back({task, EINVAL});
+    }
+  }
+  starting.clear();
+  const bool rung = engine->run(block, ended);
+  if (block) {
+    const std::lock_guard lock(mutex);
+    sleeping = resting = false;
+  }
+  if (!ended.empty()) deliver();
+  return rung;
 }
 
 void DiskQueue::State::deliver() {
@@ -98,30 +130,37 @@ void DiskQueue::State::deliver() {
   }
   {
     const std::lock_guard lock(mutex);
-    sleeping = false;
-    delivering = true;
     for (const EndedTask& e : ended) idle.push_back(e.task);
   }
   ended.clear();
   on_complete(completions);
-  const std::lock_guard lock(mutex);
-  delivering = false;
-  if (idle.size() == tasks.size()) drained.notify_all();
+}
+
+void DiskQueue::State::wake() {
+  bool sleeps = false;
+  {
+    const std::lock_guard lock(mutex);
+    sleeps = std::exchange(sleeping, false);
+    resting = false;
+  }
+  if (sleeps) engine->wake();
 }
 
 Result<std::unique_ptr<DiskQueue>> DiskQueue::open(const Disk& disk, OnComplete on_complete,
-                                                   u32 depth) {
-  return open(std::make_unique<UringEngine>(disk), std::move(on_complete), depth);
+                                                   u32 depth, OnLook on_look) {
+  return open(std::make_unique<UringEngine>(disk), std::move(on_complete), depth,
+              std::move(on_look));
 }
 
 Result<std::unique_ptr<DiskQueue>> DiskQueue::open(std::unique_ptr<DiskEngine> engine,
-                                                   OnComplete on_complete, u32 depth) {
+                                                   OnComplete on_complete, u32 depth,
+                                                   OnLook on_look) {
   if (depth == 0 || depth > kMaxDepth) {
     return error("disk queue: found a depth of {}; allowed: 1 to {}", depth, kMaxDepth);
   }
   DVM_TRY(engine->prepare(depth));
-  return std::unique_ptr<DiskQueue>(
-      new DiskQueue(std::make_unique<State>(std::move(engine), std::move(on_complete), depth)));
+  return std::unique_ptr<DiskQueue>(new DiskQueue(std::make_unique<State>(
+      std::move(engine), std::move(on_complete), std::move(on_look), depth)));
 }
 
 DiskQueue::DiskQueue(std::unique_ptr<State> state) : state_(std::move(state)) {
@@ -164,10 +203,14 @@ std::size_t DiskQueue::submit(std::span<const DiskRequest> requests) {
   return taken;
 }
 
+void DiskQueue::poke() { state_->wake(); }
+
+const Fd& DiskQueue::bell() const { return state_->engine->bell(); }
+
 void DiskQueue::drain() {
+  poke();
   std::unique_lock lock(state_->mutex);
-  state_->drained.wait(
-      lock, [this] { return state_->idle.size() == state_->tasks.size() && !state_->delivering; });
+  state_->rested.wait(lock, [this] { return state_->resting; });
 }
 
 u32 DiskQueue::in_flight() const {

@@ -52,12 +52,6 @@ Status NbdEngine::prepare(u32) {
   return {};
 }
 
-void NbdEngine::wake() {
-  const u64 one = 1;
-  while (::write(bell_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
-  }
-}
-
 // An errno for what is refused here.
 int NbdEngine::check(const DiskRequest& r) const {
   if (r.op == DiskOp::flush) return 0;
@@ -129,16 +123,17 @@ void NbdEngine::completed(DiskTask& task, u64 moved, int error) {
   ended_.push_back({&task, error});
 }
 
-void NbdEngine::wait(bool block) {
+// True: the bell was rung.
+bool NbdEngine::wait(bool block) {
   const unsigned direction = ::nbd_aio_get_direction(nbd_);
   std::array<pollfd, 2> fds{};
   fds[0] = {bell_.get(), POLLIN, 0};
   fds[1] = {::nbd_aio_get_fd(nbd_), 0, 0};
   if ((direction & LIBNBD_AIO_DIRECTION_READ) != 0) fds[1].events |= POLLIN;
   if ((direction & LIBNBD_AIO_DIRECTION_WRITE) != 0) fds[1].events |= POLLOUT;
-  if (::poll(fds.data(), fds.size(), block ? -1 : 0) <= 0) return;
-  u64 rung = 0;
-  if (fds[0].revents != 0 && ::read(bell_.get(), &rung, sizeof(rung)) < 0) return;
+  if (::poll(fds.data(), fds.size(), block ? -1 : 0) <= 0) return false;
+  u64 times = 0;
+  const bool rung = fds[0].revents != 0 && ::read(bell_.get(), &times, sizeof(times)) > 0;
   // A connection that dies fails all its commands in these, and has no descriptor from then on.
   const auto came = fds[1].revents;
   if ((came & ~POLLOUT) != 0 && (direction & LIBNBD_AIO_DIRECTION_READ) != 0) {
@@ -146,10 +141,11 @@ void NbdEngine::wait(bool block) {
   } else if (came != 0 && (direction & LIBNBD_AIO_DIRECTION_WRITE) != 0) {
     ::nbd_aio_notify_write(nbd_);
   }
+  return rung;
 }
 
-void NbdEngine::run(bool block, std::vector<EndedTask>& ended) {
-  wait(block && ended_.empty());
+bool NbdEngine::run(bool block, std::vector<EndedTask>& ended) {
+  const bool rung = wait(block && ended_.empty());
   std::vector<EndedTask> now;
   now.swap(ended_);
   for (const EndedTask& e : now) {
@@ -160,6 +156,7 @@ void NbdEngine::run(bool block, std::vector<EndedTask>& ended) {
       issue(*e.task);
     }
   }
+  return rung;
 }
 
 }  // namespace dvm::srt

@@ -29,8 +29,8 @@ class NbdEngine final : public DiskEngine {
   Status prepare(u32 depth) override;
   void enter() override {}
   void start(DiskTask& task) override;
-  void run(bool block, std::vector<EndedTask>& ended) override;
-  void wake() override;
+  bool run(bool block, std::vector<EndedTask>& ended) override;
+  const Fd& bell() const override { return bell_; }
 
  private:
   NbdEngine(nbd_handle* nbd, const DiskSpec& spec, const DiskGeometry& geometry)
@@ -42,7 +42,7 @@ class NbdEngine final : public DiskEngine {
   void issue(DiskTask& task);
   i64 send(DiskTask& task, Command* command);
   void completed(DiskTask& task, u64 moved, int error);
-  void wait(bool block);
+  bool wait(bool block);
 
   nbd_handle* nbd_;
   DiskSpec spec_;

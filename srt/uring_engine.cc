@@ -66,12 +66,6 @@ void UringEngine::listen() {
   ::io_uring_sqe_set_data(sqe, nullptr);
 }
 
-void UringEngine::wake() {
-  const u64 one = 1;
-  while (::write(bell_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
-  }
-}
-
 void UringEngine::start(DiskTask& task) {
   const DiskRequest& r = task.request;
   const DiskGeometry& g = disk_.geometry();
@@ -165,7 +159,7 @@ void UringEngine::zeroes_completed(DiskTask& task, int result) {
 
 void UringEngine::end(DiskTask& task, int error) { ended_.push_back({&task, error}); }
 
-void UringEngine::run(bool block, std::vector<EndedTask>& ended) {
+bool UringEngine::run(bool block, std::vector<EndedTask>& ended) {
   const unsigned wait = block && ended_.empty() ? 1 : 0;
   const int sent = wait != 0 ? ::io_uring_submit_and_wait(&ring_, wait)
                              : ::io_uring_submit_and_get_events(&ring_);
@@ -173,6 +167,7 @@ void UringEngine::run(bool block, std::vector<EndedTask>& ended) {
     // For want of memory, or too many completions not yet taken: what was not sent stays queued.
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
+  bool rung = false;
   io_uring_cqe* cqe = nullptr;
   while (::io_uring_peek_cqe(&ring_, &cqe) == 0) {
     auto* task = static_cast<DiskTask*>(::io_uring_cqe_get_data(cqe));
@@ -181,11 +176,13 @@ void UringEngine::run(bool block, std::vector<EndedTask>& ended) {
     if (task != nullptr) {
       completed(*task, result);
     } else {
+      rung = true;
       listen();
     }
   }
   ended.insert(ended.end(), ended_.begin(), ended_.end());
   ended_.clear();
+  return rung;
 }
 
 }  // namespace dvm::srt

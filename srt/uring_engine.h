@@ -21,8 +21,8 @@ class UringEngine final : public DiskEngine {
   Status prepare(u32 depth) override;
   void enter() override;
   void start(DiskTask& task) override;
-  void run(bool block, std::vector<EndedTask>& ended) override;
-  void wake() override;
+  bool run(bool block, std::vector<EndedTask>& ended) override;
+  const Fd& bell() const override { return bell_; }
 
  private:
   void issue(DiskTask& task);

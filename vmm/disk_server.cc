@@ -1,6 +1,7 @@
 #include "vmm/disk_server.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace dvm::vmm {
 namespace {
@@ -51,8 +52,9 @@ DiskServer::DiskServer(Machine& machine, u32 function) : machine_(machine), func
 Result<std::unique_ptr<DiskServer>> DiskServer::open(Machine& machine, u32 function,
                                                      const OpenQueue& open_queue) {
   std::unique_ptr<DiskServer> server(new DiskServer(machine, function));
-  DVM_ASSIGN(server->disk_,
-             open_queue([s = server.get()](auto completions) { s->completed(completions); }));
+  DiskServer* s = server.get();
+  DVM_ASSIGN(s->disk_, open_queue([s](auto completions) { s->completed(completions); },
+                                  [s](auto why) { s->look(why); }));
   machine.set_server(function, server.get());
   return server;
 }
@@ -62,17 +64,9 @@ DiskServer::~DiskServer() {
   if (disk_) drain();
 }
 
-// What waits for room is submitted by the completions that this waits for.
-void DiskServer::drain() {
-  for (bool busy = true; busy;) {
-    disk_->drain();
-    const std::lock_guard guard(mutex_);
-    busy = !waiting_.empty() || disk_->in_flight() != 0;
-  }
-}
+void DiskServer::drain() { disk_->drain(); }
 
 DiskServer::Operation* DiskServer::new_operation() {
-  const std::lock_guard guard(mutex_);
   if (free_.empty()) {
     operations_.push_back(std::make_unique<Operation>());
     return operations_.back().get();
@@ -82,33 +76,35 @@ DiskServer::Operation* DiskServer::new_operation() {
   return operation;
 }
 
-void DiskServer::free_operation(Operation* operation) {
-  const std::lock_guard guard(mutex_);
-  free_.push_back(operation);
+void DiskServer::serve(u16 queue, bool again) {
+  if (queue >= kMaxVirtioQueues) return;  // a doorbell that the driver made up
+  if (again) machine_.serve_queue(function_, queue, true, [](auto&, auto&) { return Status{}; });
+  notified_.fetch_or(u64{1} << queue);
+  disk_->poke();
 }
 
-void DiskServer::serve(u16 queue, bool again) {
-  std::vector<Operation*> taken;
-  machine_.serve_queue(function_, queue, again, [&](QueueState& state, const LiveQueue& live) {
-    return take_all(state, live, queue, taken);
-  });
-  if (taken.empty()) return;
-  {
-    const std::lock_guard guard(mutex_);
-    waiting_.insert(waiting_.end(), taken.begin(), taken.end());
+void DiskServer::look(srt::DiskQueue::Look why) {
+  const bool last = why == srt::DiskQueue::Look::last;
+  const u64 queues = watched_ | notified_.exchange(0);
+  for (u64 left = queues; left != 0; left &= left - 1) {
+    const u16 queue = static_cast<u16>(std::countr_zero(left));
+    machine_.serve_queue(function_, queue, false, [&](QueueState& state, const LiveQueue& live) {
+      return take_all(state, live, queue, last ? WhenEmpty::ask : WhenEmpty::leave);
+    });
   }
+  watched_ = last ? 0 : queues;
   submit_waiting();
 }
 
 // Bounded by the queue's size: no more chains can be taken before some are given back.
 Status DiskServer::take_all(QueueState& state, const LiveQueue& live, u16 queue,
-                            std::vector<Operation*>& taken) {
+                            WhenEmpty when_empty) {
   const BlkGeometry geometry =
       block_geometry(machine_.config().functions[function_],
                      machine_.state().functions[function_].capacity.load());
   Chain chain;
   for (;;) {
-    DVM_ASSIGN(const bool any, queue_pop(state, machine_.memory(), chain));
+    DVM_ASSIGN(const bool any, queue_pop(state, machine_.memory(), chain, when_empty));
     if (!any) return {};
     Operation* operation = new_operation();
     operation->queue = queue;
@@ -118,14 +114,14 @@ Status DiskServer::take_all(QueueState& state, const LiveQueue& live, u16 queue,
     const BlkNext next = blk_parse(chain, machine_.memory(), geometry, operation->request);
     if (next == BlkNext::submit && map_buffers(*operation).ok()) {
       queue_hold(state, chain.head, machine_.self().id);
-      taken.push_back(operation);
+      waiting_.push_back(operation);
       continue;
     }
     const Status answered =
         next == BlkNext::finish
             ? answer(state, operation->request, geometry)
             : Status(error("virtio-blk: a chain without a header or without a status"));
-    free_operation(operation);
+    free_.push_back(operation);
     DVM_TRY(answered);
   }
 }
@@ -150,7 +146,6 @@ Status DiskServer::map_buffers(Operation& operation) const {
 }
 
 void DiskServer::submit_waiting() {
-  const std::lock_guard guard(mutex_);
   while (!waiting_.empty()) {
     const Operation& operation = *waiting_.front();
     const BlkRequest& request = operation.request;
@@ -178,7 +173,7 @@ void DiskServer::completed(std::span<const srt::DiskCompletion> done) {
     if (!written.ok()) machine_.fail_device(function_);
     add_to(batches, operation->queue, operation->generation,
            {operation->request.head, written.ok() ? *written : 0});
-    free_operation(operation);
+    free_.push_back(operation);
   }
   for (const Batch& batch : batches)
     machine_.finish_chains(function_, batch.queue, batch.generation, batch.chains);

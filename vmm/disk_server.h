@@ -6,11 +6,14 @@
 // again from its chain. Doing a request twice does no harm: the driver has not been told that it is
 // done, so it has neither reused the memory nor asked for anything that relies on the write.
 //
-// Threads: serve any (vCPUs'); completions come on the DiskQueue's.
+// All of it is done on the DiskQueue's thread: a vCPU that notifies does no more than tell it which
+// queue to look at, and need not while that thread works.
+//
+// Threads: serve any (vCPUs').
 #pragma once
 
+#include <atomic>
 #include <deque>
-#include <mutex>
 #include <vector>
 
 #include "srt/disk_queue.h"
@@ -25,15 +28,16 @@ BlkGeometry block_geometry(const FunctionConfig& config, u64 capacity);
 class DiskServer final : public QueueServer {
  public:
   // How this process reaches the disk: makes the queue that is to call back.
-  using OpenQueue =
-      std::function<Result<std::unique_ptr<srt::DiskQueue>>(srt::DiskQueue::OnComplete)>;
+  using OpenQueue = std::function<Result<std::unique_ptr<srt::DiskQueue>>(
+      srt::DiskQueue::OnComplete, srt::DiskQueue::OnLook)>;
   // Until it is destroyed, which waits for all that is in flight, it serves the function.
   static Result<std::unique_ptr<DiskServer>> open(Machine& machine, u32 function,
                                                   const OpenQueue& open_queue);
   ~DiskServer();
 
   void serve(u16 queue, bool again) override;
-  // Waits until nothing of this process's is in flight. No vCPU of its runs.
+  // Waits until nothing of this process's is in flight, or waits to be looked at. No vCPU of its
+  // runs.
   void drain();
 
  private:
@@ -47,23 +51,27 @@ class DiskServer final : public QueueServer {
   };
 
   DiskServer(Machine& machine, u32 function);
-  Status take_all(QueueState& state, const LiveQueue& live, u16 queue,
-                  std::vector<Operation*>& taken);
+  void look(srt::DiskQueue::Look why);
+  Status take_all(QueueState& state, const LiveQueue& live, u16 queue, WhenEmpty when_empty);
   Status answer(QueueState& state, const BlkRequest& request, const BlkGeometry& geometry);
   Status map_buffers(Operation& operation) const;
   Operation* new_operation();
-  void free_operation(Operation* operation);
   void submit_waiting();
   void completed(std::span<const srt::DiskCompletion> done);
   void count(const BlkRequest& request, bool failed);
 
   Machine& machine_;
   const u32 function_;
-  std::mutex mutex_;  // of what follows; only DiskQueue::submit is called under it
+  std::atomic<u64> notified_ = 0;  // queues, by their bits
+  static_assert(kMaxVirtioQueues <= 64);
+
+  // The thread's own.
+  u64 watched_ = 0;  // queues whose drivers were not asked to notify
   std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Operation*> free_;
   std::deque<Operation*> waiting_;  // taken, and no room for them in disk_ yet
-  std::unique_ptr<srt::DiskQueue> disk_;
+
+  std::unique_ptr<srt::DiskQueue> disk_;  // first to end
 };
 
 }  // namespace dvm::vmm

@@ -14,11 +14,14 @@ static_assert(fabric::kMaxInstances <= 256);
 Result<std::unique_ptr<NodeDisk>> NodeDisk::open(Machine& machine, DiskSource source) {
   std::unique_ptr<NodeDisk> disk(new NodeDisk());
   const auto open_queue =
-      [&](srt::DiskQueue::OnComplete done) -> Result<std::unique_ptr<srt::DiskQueue>> {
-    if (source.nbd_socket.empty()) return srt::DiskQueue::open(*disk->file_, std::move(done));
+      [&](srt::DiskQueue::OnComplete done,
+          srt::DiskQueue::OnLook look) -> Result<std::unique_ptr<srt::DiskQueue>> {
+    constexpr u32 kDepth = srt::DiskQueue::kDefaultDepth;
+    if (source.nbd_socket.empty())
+      return srt::DiskQueue::open(*disk->file_, std::move(done), kDepth, std::move(look));
     DVM_ASSIGN(auto engine,
                srt::NbdEngine::connect(source.nbd_socket, source.spec, source.geometry));
-    return srt::DiskQueue::open(std::move(engine), std::move(done), srt::DiskQueue::kDefaultDepth);
+    return srt::DiskQueue::open(std::move(engine), std::move(done), kDepth, std::move(look));
   };
   if (source.nbd_socket.empty()) {
     DVM_ASSIGN(disk->file_, srt::Disk::adopt(std::move(source.file), source.spec, source.geometry,

@@ -139,10 +139,11 @@ Status queue_chain(const QueueState& queue, const GuestMemory& memory, u16 head,
   return walk(queue, memory, chain);
 }
 
-Result<bool> queue_pop(QueueState& queue, const GuestMemory& memory, Chain& chain) {
+Result<bool> queue_pop(QueueState& queue, const GuestMemory& memory, Chain& chain,
+                       WhenEmpty when_empty) {
   DVM_TRY(check_geometry(queue));
   DVM_ASSIGN(u16 waiting, available(queue, memory));
-  if (waiting == 0 && queue.event_idx != 0) {
+  if (waiting == 0 && queue.event_idx != 0 && when_empty == WhenEmpty::ask) {
     DVM_ASSIGN(waiting, rearm(queue, memory));
   }
   if (waiting == 0) return false;

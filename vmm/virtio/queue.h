@@ -99,11 +99,15 @@ QueueSetup make_queue_setup(u16 max_size);
 // Nothing taken yet.
 QueueState make_queue(const QueueSetup& setup, u32 generation);
 
-// Takes the next chain. False: there is none, and the driver has been asked to notify of the next.
+enum class WhenEmpty { ask, leave };
+
+// Takes the next chain. False: there is none, and the driver has been asked to notify of the next;
+// or not, for a server that looks again by itself (`leave`), and asks before it stops to.
 // An error: the driver broke a rule, the queue is as before, and the device needs a reset.
 // Every descriptor is fetched once. Work is bounded: a chain has at most `size` descriptors, and at
 // most `size` chains can be taken before flush_used gives any back; one more is an error.
-Result<bool> queue_pop(QueueState& queue, const hyperkernel::GuestMemory& memory, Chain& chain);
+Result<bool> queue_pop(QueueState& queue, const hyperkernel::GuestMemory& memory, Chain& chain,
+                       WhenEmpty when_empty = WhenEmpty::ask);
 
 // A chain that was taken before, found again by its head, for whoever takes its request over.
 Status queue_chain(const QueueState& queue, const hyperkernel::GuestMemory& memory, u16 head,
