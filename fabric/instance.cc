@@ -20,6 +20,11 @@ void InstanceTable::retire(InstanceId instance, InstanceState how) {
   }
 }
 
+bool InstanceTable::has_ended(u32 id) const {
+  const InstanceState state = slots[id].state.load(std::memory_order_acquire);
+  return state != InstanceState::active && state != InstanceState::suspect;
+}
+
 bool InstanceTable::is_stale(InstanceId instance) const {
   if (instance.id >= kMaxInstances || !instance.valid()) return true;
   return slots[instance.id].generation.load(std::memory_order_acquire) != instance.generation;

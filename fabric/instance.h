@@ -45,6 +45,8 @@ struct InstanceTable {
   // The instance left by itself, or is confirmed stopped: what it owned is stale from here on.
   void retire(InstanceId instance, InstanceState how);
   bool is_stale(InstanceId instance) const;
+  // Whoever has this stable id now does nothing any more.
+  bool has_ended(u32 id) const;
 };
 static_assert(sizeof(InstanceTable) == 64 * kMaxInstances);
 inline constexpr u32 kInstancesVersion = 1;

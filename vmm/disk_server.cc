@@ -64,7 +64,10 @@ DiskServer::~DiskServer() {
   if (disk_) drain();
 }
 
-void DiskServer::drain() { disk_->drain(); }
+void DiskServer::drain() {
+  notified_.fetch_or(known_.load());  // the bell may have been rung, and not been heard yet
+  disk_->drain();
+}
 
 DiskServer::Operation* DiskServer::new_operation() {
   if (free_.empty()) {
@@ -79,13 +82,16 @@ DiskServer::Operation* DiskServer::new_operation() {
 void DiskServer::serve(u16 queue, bool again) {
   if (queue >= kMaxVirtioQueues) return;  // a doorbell that the driver made up
   if (again) machine_.serve_queue(function_, queue, true, [](auto&, auto&) { return Status{}; });
-  notified_.fetch_or(u64{1} << queue);
+  const u64 bit = u64{1} << queue;
+  if ((known_.load(std::memory_order_relaxed) & bit) == 0) known_.fetch_or(bit);
+  notified_.fetch_or(bit);
   disk_->poke();
 }
 
 void DiskServer::look(srt::DiskQueue::Look why) {
   const bool last = why == srt::DiskQueue::Look::last;
-  const u64 queues = watched_ | notified_.exchange(0);
+  u64 queues = watched_ | notified_.exchange(0);
+  if (why == srt::DiskQueue::Look::rung) queues |= known_.load(std::memory_order_relaxed);
   for (u64 left = queues; left != 0; left &= left - 1) {
     const u16 queue = static_cast<u16>(std::countr_zero(left));
     machine_.serve_queue(function_, queue, false, [&](QueueState& state, const LiveQueue& live) {

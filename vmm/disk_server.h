@@ -36,6 +36,9 @@ class DiskServer final : public QueueServer {
   ~DiskServer();
 
   void serve(u16 queue, bool again) override;
+  // A write to this eventfd is a notification of each queue that has been notified here before.
+  const Fd& bell() const { return disk_->bell(); }
+  u64 notified_before() const { return known_.load(std::memory_order_relaxed); }
   // Waits until nothing of this process's is in flight, or waits to be looked at. No vCPU of its
   // runs.
   void drain();
@@ -63,6 +66,7 @@ class DiskServer final : public QueueServer {
   Machine& machine_;
   const u32 function_;
   std::atomic<u64> notified_ = 0;  // queues, by their bits
+  std::atomic<u64> known_ = 0;     // that ever were
   static_assert(kMaxVirtioQueues <= 64);
 
   // The thread's own.

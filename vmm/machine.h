@@ -235,6 +235,7 @@ class Machine {
   void write_function(u32 function,
                       const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write);
   VcpuSet post_msi(const Msi& message);
+  void wait_for_ioeventfds(u32 function);
   void serve_notified(u32 function, u16 queue, bool again);
   void serve_rng(u32 function, u16 queue, bool again);
   void serve_hvc(u32 function, u16 queue, bool again);

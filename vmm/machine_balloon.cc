@@ -17,16 +17,11 @@ struct Machine::HeldPages {
 
 namespace {
 
-bool has_ended(const fabric::InstanceTable& instances, u32 id) {
-  const auto state = instances.slots[id].state.load(std::memory_order_acquire);
-  return state != fabric::InstanceState::active && state != fabric::InstanceState::suspect;
-}
-
 // A chain that somebody took who is dead.
 std::optional<u16> orphan(const QueueState& q, const fabric::InstanceTable& instances) {
   for (u16 head = 0; head < q.size; ++head) {
     const u8 holder = q.holder[head % kMaxQueueSize];
-    if (holder != 0 && has_ended(instances, holder - 1u)) return head;
+    if (holder != 0 && instances.has_ended(holder - 1u)) return head;
   }
   return std::nullopt;
 }

@@ -171,6 +171,7 @@ void Machine::pci_config_write(const ConfigAddress& at, u8 size, u32 value) {
     write_function(*function, [&](VirtioPciState& s, Effects& effects) {
       return virtio_config_write(s, at.reg, size, value, effects);
     });
+    wait_for_ioeventfds(*function);
   }
 }
 

@@ -36,7 +36,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 7;
+inline constexpr u32 kMachineVersion = 8;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;

@@ -1,5 +1,6 @@
 // The virtio functions: their registers on the bus, their queues' steps, their interrupts.
 #include <algorithm>
+#include <thread>
 
 #include "vmm/disk_server.h"
 #include "vmm/machine_steps.h"
@@ -109,6 +110,25 @@ void Machine::write_function(
   }
   kick_all(changed, std::nullopt);
   if (notified) serve_notified(function, *notified, false);
+}
+
+// After its BAR may have moved: until no node that lives has an ioeventfd where it was. The nodes'
+// main threads see to it, which do not wait for vCPUs while the machine runs.
+void Machine::wait_for_ioeventfds(u32 function) {
+  constexpr auto kNap = std::chrono::microseconds(50);
+  VirtioFunction& f = state_->functions[function];
+  const u64 here = f.bar.load();
+  for (u32 node = 0; node < config().nodes; ++node) {
+    const auto elsewhere = [&] {
+      const u64 there = f.ioeventfd_bars[node].load();
+      return there != 0 && there != here && state_->control.phase.load() == Phase::running &&
+             !instances_->has_ended(kFirstNodeInstance + node);
+    };
+    while (elsewhere()) {
+      fabric::ring(state_->nodes[node].bell);
+      std::this_thread::sleep_for(kNap);
+    }
+  }
 }
 
 void Machine::change_device_config(u32 function,

@@ -156,6 +156,7 @@ Status Node::start_vcpus() {
   if (machine_->has_firmware())
     DVM_TRY(vm.map_rom(machine_->rom(), machine_->config().firmware_bytes));
   vm_ = std::make_unique<Vm>(std::move(vm));
+  io_event_fds_.emplace(*machine_, *vm_, index_);
   for (u32 i = 0; i < machine_->config().vcpus; ++i) {
     if (s.vcpus[i].node.load() != index_) continue;
     DVM_ASSIGN(auto vcpu, VcpuThread::create(*machine_, *vm_, i, fabric_->peer()));
@@ -170,6 +171,7 @@ Status Node::start_vcpus() {
 void Node::stop_vcpus() {
   for (auto& vcpu : vcpus_) vcpu->join();
   vcpus_.clear();
+  io_event_fds_.reset();
   for (auto& disk : disks_) disk->drain();
   vm_.reset();
 }
@@ -179,6 +181,12 @@ void Node::serve(u32 seen) {
   fabric::failpoint("node.serves");
   fabric_->beat();
   for (const auto& vcpu : vcpus_) vcpu->publish_stats();
+  if (io_event_fds_) {
+    for (const auto& disk : disks_) {
+      io_event_fds_->follow(disk->function(), disk->server().notified_before(),
+                            disk->server().bell());
+    }
+  }
   u64 until = fabric::monotonic_ns() + fabric_->tick_ns();
   if (vm_ && machine_->state().vcpus[0].node.load() == index_) {
     machine_->run_device_timers();

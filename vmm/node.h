@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "fabric/fabric_service.h"
 #include "vmm/boot/loader.h"
+#include "vmm/io_event_fds.h"
 #include "vmm/machine.h"
 #include "vmm/node_disk.h"
 #include "vmm/vcpu_thread.h"
@@ -42,6 +44,7 @@ class Node {
   std::vector<DiskSource> disk_sources_;
   std::unique_ptr<fabric::FabricService> fabric_;
   std::unique_ptr<Vm> vm_;
+  std::optional<IoEventFds> io_event_fds_;
   std::vector<std::unique_ptr<NodeDisk>> disks_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };

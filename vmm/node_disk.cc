@@ -12,7 +12,7 @@ static_assert(fabric::kMaxInstances <= 256);
 }  // namespace
 
 Result<std::unique_ptr<NodeDisk>> NodeDisk::open(Machine& machine, DiskSource source) {
-  std::unique_ptr<NodeDisk> disk(new NodeDisk());
+  std::unique_ptr<NodeDisk> disk(new NodeDisk(source.function));
   const auto open_queue =
       [&](srt::DiskQueue::OnComplete done,
           srt::DiskQueue::OnLook look) -> Result<std::unique_ptr<srt::DiskQueue>> {

@@ -23,10 +23,13 @@ class NodeDisk {
   static Result<std::unique_ptr<NodeDisk>> open(Machine& machine, DiskSource source);
   // Nothing of this process's is in flight after it. No vCPU of its runs.
   void drain() { server_->drain(); }
+  u32 function() const { return function_; }
+  const DiskServer& server() const { return *server_; }
 
  private:
-  NodeDisk() = default;
+  explicit NodeDisk(u32 function) : function_(function) {}
 
+  const u32 function_;
   std::optional<srt::Disk> file_;  // outlives the server
   std::unique_ptr<DiskServer> server_;
 };

@@ -264,6 +264,22 @@ Status Vm::map(const hyperkernel::RamRange& range, u32 flags) {
   return {};
 }
 
+Status Vm::ioeventfd(u64 gpa, const Fd& eventfd, u32 flags) {
+  kvm_ioeventfd event{};
+  event.addr = gpa;
+  event.len = 0;  // whatever its length (KVM_CAP_IOEVENTFD_ANY_LENGTH)
+  event.fd = eventfd.get();
+  event.flags = flags;
+  DVM_TRY(kvm_ioctl(vm_, KVM_IOEVENTFD, "KVM_IOEVENTFD", &event));
+  return {};
+}
+
+Status Vm::add_ioeventfd(u64 gpa, const Fd& eventfd) { return ioeventfd(gpa, eventfd, 0); }
+
+Status Vm::remove_ioeventfd(u64 gpa, const Fd& eventfd) {
+  return ioeventfd(gpa, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
 Result<Vcpu> Vm::create_vcpu(u32 id) {
   DVM_ASSIGN(const int bytes, kvm_ioctl(kvm_, KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE"));
   if (static_cast<u64>(bytes) < sizeof(kvm_run))

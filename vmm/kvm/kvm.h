@@ -84,6 +84,9 @@ class Vm {
   // The last `bytes` before 4 GiB, read-only: a write there comes as an MMIO exit.
   Status map_rom(const hyperkernel::GuestMemory& rom, u64 bytes);
   Result<Vcpu> create_vcpu(u32 id);
+  // A write of any size at `gpa` adds 1 to the eventfd, and is no exit. Threads: any.
+  Status add_ioeventfd(u64 gpa, const Fd& eventfd);
+  Status remove_ioeventfd(u64 gpa, const Fd& eventfd);
   // What KVM of this host can offer a guest.
   Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
 
@@ -91,6 +94,7 @@ class Vm {
   Status split_irqchip();
   Status enable_msr_exits();
   Status map(const hyperkernel::RamRange& range, u32 flags);
+  Status ioeventfd(u64 gpa, const Fd& eventfd, u32 flags);
   Fd kvm_;
   Fd vm_;
   Injection injection_ = Injection::queued;

@@ -54,6 +54,8 @@ struct VirtioFunction {
   // What the driver is told and may change while the machine runs. block: bytes; console: its
   // terminal's size (ConsoleSize::packed); balloon: bytes that the guest is asked for.
   std::atomic<u64> capacity;
+  // By node: the BAR at which its KVM takes notifications itself, 0: none (vmm/io_event_fds.h).
+  std::array<std::atomic<u64>, layout::kMaxNodes> ioeventfd_bars;
   FunctionCounters counters;
   DeviceCell<VirtioPciState> device;
   std::array<DeviceCell<QueueState>, kMaxVirtioQueues> queues;

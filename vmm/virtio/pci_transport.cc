@@ -172,6 +172,10 @@ std::optional<u16> virtio_notified_queue(u64 offset) {
   return static_cast<u16>(at / kVirtioNotifyMultiplier);
 }
 
+u64 virtio_doorbell(u16 queue) {
+  return kVirtioNotifyOffset + u64{queue} * kVirtioNotifyMultiplier;
+}
+
 u64 virtio_bar_read(VirtioPciState& state, u32 bar, u64 offset, u8 size) {
   if (bar != kVirtioBar || offset >= kVirtioBarBytes || !is_size(size)) return 0;
   const u64 at = offset % kRegionBytes;

@@ -49,6 +49,8 @@ struct BarWriteResult {
 // The queue that a write at this offset of the BAR notifies, if it is one that does: told by the
 // address; the value says the same (virtio 1.2 §4.1.5.2). There may be no such queue.
 std::optional<u16> virtio_notified_queue(u64 offset);
+// Its inverse.
+u64 virtio_doorbell(u16 queue);
 
 // Accesses to the BAR, by offset within it. Anything not there reads as zero and ignores writes.
 // Reading may change the state (ISR).
