@@ -57,7 +57,12 @@ class MachineDriver {
     const u64 avail = area(queue) + 0x400;
     store<u16>(ring::avail_head(avail, next_[queue] % kSize), first);
     store<u16>(ring::avail_idx(avail), ++next_[queue]);
-    if (notify) bar(kVirtioNotifyOffset + kVirtioNotifyMultiplier * queue, 2, queue);
+    if (notify) ring(queue);
+  }
+  void ring(u16 queue) { bar(kVirtioNotifyOffset + kVirtioNotifyMultiplier * queue, 2, queue); }
+  // Of which available entry the driver was last asked to notify.
+  u16 avail_event(u16 queue) const {
+    return machine_.memory().load<u16>(ring::used_avail_event(area(queue) + 0x800, kSize)).value();
   }
   u16 used(u16 queue) const {
     return machine_.memory().load<u16>(ring::used_idx(area(queue) + 0x800)).value();
