@@ -29,8 +29,9 @@ PageCounts count_pages(const fabric::Pool& pool) {
     if (!entry) continue;
     if (entry->mode == PageMode::shared) ++counts.shared;
     if (entry->mode == PageMode::replicated) ++counts.replicated;
-    if (entry->mode == PageMode::owned && entry->owner < counts.owned.size()) {
-      ++counts.owned[entry->owner];
+    if (entry->mode != PageMode::owned) continue;
+    for (u32 node = 0; node < counts.owned.size(); ++node) {
+      if (entry->owned_by(node)) ++counts.owned[node];
     }
   }
   return counts;
