@@ -63,6 +63,8 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "mapreduce.seen_done",
     "node.serves",
     "node.starts_vcpus",
+    "pages.act",
+    "pages.swap",
     "peer.joined",
     "peer.leaving",
     "peer.registered",

@@ -1,0 +1,127 @@
+// How faults of the view become moves of pages: which, how many at once, and what makes room.
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "hyperkernel/pager.h"
+
+namespace dvm::hyperkernel {
+namespace {
+
+constexpr u64 kFirstTouchRun = 32;  // of pages that nobody has
+constexpr u64 kClockRun = 32;
+
+bool at_home(const DirEntry& e) { return e.mode == PageMode::replicated && e.nodes == 0; }
+
+}  // namespace
+
+void Pager::serve(Shard& shard, u32 index) {
+  const auto entered = options_.enter_thread ? options_.enter_thread() : nullptr;
+  const int faults = memory_->shard(index).fd().get();
+  std::array<uffd_msg, 16> messages;
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    const ssize_t got = ::read(faults, messages.data(), sizeof messages);
+    if (got <= 0) {
+      std::array<pollfd, 2> both{{{faults, POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
+      ::poll(both.data(), both.size(), -1);
+      continue;
+    }
+    for (std::size_t i = 0; i < static_cast<std::size_t>(got) / sizeof(uffd_msg); ++i) {
+      const auto& m = messages[i];
+      if (m.event != UFFD_EVENT_PAGEFAULT) continue;
+      const Status done = serve_fault(shard, m.arg.pagefault.address, m.arg.pagefault.flags);
+      if (!done.ok() && options_.failed) options_.failed(done.error());
+    }
+  }
+}
+
+Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
+  const u64 page = (address - memory_->local().address(0)) / kPageBytes;
+  const auto entry = directory_->lookup(page);
+  if (!entry) return error("a fault outside the view of RAM at {:#x}", address);
+  counters().faults.fetch_add(1, std::memory_order_relaxed);
+  const bool writes = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
+  if (is_hot(shard, page, *entry)) {
+    const auto shared = mover_->move({page, 1}, Want::share);
+    if (!shared.ok()) return shared.error();
+  }
+  // Who reads a page that nobody has will mostly be alone with it: it gets it whole.
+  const Want want = writes || at_home(*entry) ? Want::write : Want::read;
+  const PageRun run = run_to_move(shard, page, *entry);
+  DVM_TRY(make_room(run.count));
+  for (u64 i = 0; i < run.count; ++i) aged_[run.first + i].store(0, std::memory_order_relaxed);
+  const auto moved = mover_->move(run, want);
+  if (!moved.ok()) return moved.error();
+  if (!*moved) return error("page {} is not to be had", page);
+  return {};
+}
+
+// A page that comes from another node again and again is one that both write: the guest kernel's
+// hot words. One table a shard; pages that share a slot push each other out.
+bool Pager::is_hot(Shard& shard, u64 page, const DirEntry& entry) const {
+  const NodeSet others = static_cast<NodeSet>(entry.nodes & ~only(self_));
+  if (entry.mode == PageMode::shared || others == 0) return false;
+  Shard::Heat& heat = shard.heat[page % shard.heat.size()];
+  const u64 now = fabric::monotonic_ns();
+  if (heat.page != page || now - heat.since_ns > kHotNs) heat = {page, now, 0};
+  return ++heat.moves >= kHotMoves;
+}
+
+// More than one page when a walk goes on where the last run ended, or when nobody has the pages.
+// All of them as the first: with the same nodes, nobody at work on them.
+PageRun Pager::run_to_move(Shard& shard, u64 page, const DirEntry& entry) const {
+  const bool walks = page == shard.next;
+  shard.window = walks ? std::min(shard.window * 2, kMaxRun) : 1;
+  u64 limit = at_home(entry) ? std::max(shard.window, kFirstTouchRun) : shard.window;
+  limit = std::min({limit, shard.pages.first + shard.pages.count - page, options_.local_pages / 4});
+  PageRun run{page, 1};
+  for (; run.count < limit; ++run.count) {
+    const auto next = directory_->lookup(page + run.count);
+    if (!next || next->mode != entry.mode || next->nodes != entry.nodes || next->mover != 0) break;
+  }
+  shard.next = page + run.count;
+  return run;
+}
+
+// Second chance: what the hand passes is unmapped, so that touching it is a fault; what it passes
+// again before that goes home.
+Status Pager::make_room(u64 pages) {
+  const u64 limit = options_.local_pages;
+  if (limit >= coherence_->pages()) return {};
+  const LocalMemory& local = memory_->local();
+  if (local.pages_present() + pages <= limit) return {};
+  const std::lock_guard guard(clock_);
+  const u64 slack = std::min(limit / 8, kMaxRun);
+  u64 passed = 0;  // twice round is enough, unless what it meets is in others' hands
+  while (local.pages_present() + pages + slack > limit && passed < 4 * coherence_->pages()) {
+    auto at = local.next_present(hand_);
+    if (!at) at = local.next_present(0);
+    if (!at) return {};
+    PageRun run{*at, 1};
+    while (run.count < kClockRun && run.first + run.count < coherence_->pages() &&
+           aged_[run.first + run.count].load() == aged_[run.first].load())
+      ++run.count;
+    DVM_TRY(age(run));
+    passed += run.count + (run.first > hand_ ? run.first - hand_ : 0);
+    hand_ = run.first + run.count;
+  }
+  return {};
+}
+
+Status Pager::age(PageRun run) {
+  const bool again = aged_[run.first].load() != 0;
+  for (u64 i = 0; i < run.count; ++i) aged_[run.first + i].store(again ? 0 : 1);
+  if (!again) {
+    memory_->unmap(run);
+    return {};
+  }
+  const auto moved = mover_->move(run, Want::evict);
+  if (!moved.ok()) return moved.error();
+  counters().evicted.fetch_add(run.count, std::memory_order_relaxed);
+  return {};
+}
+
+}  // namespace dvm::hyperkernel
