@@ -4,6 +4,7 @@
 
 #include "tools/bench/boot_command.h"
 #include "tools/bench/fabric_command.h"
+#include "tools/bench/pages_command.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
 
@@ -15,7 +16,8 @@ struct Benchmark {
   Status (*run)(const std::vector<std::string>& words);
 };
 
-constexpr std::array<Benchmark, 2> kBenchmarks = {{{"boot", bench_boot}, {"fabric", bench_fabric}}};
+constexpr std::array<Benchmark, 3> kBenchmarks = {
+    {{"boot", bench_boot}, {"fabric", bench_fabric}, {"pages", bench_pages}}};
 
 std::string usage() {
   std::string names;
