@@ -32,6 +32,7 @@ constexpr KindInfo info(EventKind kind) {
     case EventKind::fault_injected: return {"fault_injected", {"number", "fault", "detail"}};
     case EventKind::fault_ended: return {"fault_ended", {"number", "fault", ""}};
     case EventKind::fault_failed: return {"fault_failed", {"number", "fault", "why"}};
+    case EventKind::net_restarted: return {"net_restarted", {"pid", "deaths"}};
     case EventKind::node_health: return {"node_health", {"node", "reading", "value"}};
   }
   return {"unknown", {"", "", ""}};

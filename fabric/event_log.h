@@ -29,6 +29,7 @@ enum class EventKind : u32 {
   fault_ended,     // number, fault_tag
   fault_failed,    // number, fault_tag, FaultFailure
   node_health,     // stable id, HealthReading, value
+  net_restarted,   // pid, deaths so far
 };
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.

@@ -61,6 +61,8 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "mapreduce.computed",
     "mapreduce.released",
     "mapreduce.seen_done",
+    "net.commanded",
+    "net.notified",
     "node.serves",
     "node.starts_vcpus",
     "pages.act",

@@ -10,6 +10,8 @@
 
 #include "tools/disk_launch.h"
 #include "vmm/kvm/kvm.h"
+#include "vmm/net/tap_server.h"
+#include "vmm/net/user_net_node.h"
 #include "vmm/node.h"
 
 namespace dvm {
@@ -17,6 +19,7 @@ namespace {
 
 struct NodeOptions {
   u32 node = 0;
+  std::vector<int> tap_fds;
   std::vector<std::string> disks;
   int pool_fd = -1, kernel_fd = -1, initrd_fd = -1, firmware_fd = -1, lifeline_fd = -1;
   std::string pool_name = "pool", kernel_name = "kernel", initrd_name = "initrd", append;
@@ -34,9 +37,36 @@ void add_options(CLI::App& app, NodeOptions& o) {
   app.add_option("--firmware-fd", o.firmware_fd, "descriptor of the firmware");
   app.add_option("--firmware-name", o.firmware_name, "its name, for messages");
   app.add_option("--append", o.append, "the kernel's command line");
+  app.add_option("--tap-fds", o.tap_fds, "descriptors of a tap interface, and its eventfd")
+      ->delimiter(',');
   app.add_option("--disk", o.disks, "a disk, as dvm-run describes it")->allow_extra_args(false);
   app.add_option("--lifeline-fd", o.lifeline_fd, "a pipe that ends when the launcher does")
       ->required();
+}
+
+// What serves the machine's network in this process.
+struct Network {
+  std::unique_ptr<vmm::UserNetNode> user;
+  std::unique_ptr<vmm::TapServer> tap;
+};
+
+Result<Network> start_network(vmm::Machine& machine, const NodeOptions& o) {
+  Network network;
+  const auto function = vmm::find_net_function(machine.config());
+  if (!function) return network;
+  if ((machine.config().functions[*function].flags & vmm::kNetTap) == 0) {
+    network.user = std::make_unique<vmm::UserNetNode>(machine, *function);
+    machine.set_server(*function, network.user.get());
+    return network;
+  }
+  if (o.tap_fds.size() < 2) return usage_error("--tap-fds: the machine's network needs them");
+  std::vector<Fd> taps(o.tap_fds.size() - 1);
+  for (std::size_t i = 0; i < taps.size(); ++i) taps[i] = Fd(o.tap_fds[i]);
+  network.tap =
+      std::make_unique<vmm::TapServer>(machine, *function, std::move(taps), Fd(o.tap_fds.back()));
+  DVM_TRY(network.tap->start());
+  machine.set_server(*function, network.tap.get());
+  return network;
 }
 
 Status run_node(NodeOptions& o) {
@@ -61,6 +91,7 @@ Status run_node(NodeOptions& o) {
     disks.push_back(std::move(disk));
   }
   vmm::Machine& shared = *machine;
+  DVM_ASSIGN(auto network, start_network(shared, o));
   vmm::Node node(std::move(machine), o.node, std::move(boot), std::move(disks));
   // The launcher holds the other end and never writes: any return is its death.
   std::thread([fd = o.lifeline_fd, &node] {
@@ -71,6 +102,7 @@ Status run_node(NodeOptions& o) {
   }).detach();
   const Status status = node.run();
   if (!status.ok()) shared.request_stop(vmm::StopReason::error);
+  network.tap.reset();
   std::fflush(nullptr);
   ::_exit(status.ok()
               ? 0

@@ -17,6 +17,7 @@ std::string instance_name(u32 instance) {
     return fmt::format("node {}", instance - vmm::kFirstNodeInstance);
   }
   if (instance == fabric::kManagerInstance) return "fabric";
+  if (instance == vmm::kNetInstance) return "net";
   return fmt::format("instance {}", instance);
 }
 

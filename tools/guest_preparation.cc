@@ -1,6 +1,7 @@
 #include "tools/guest_preparation.h"
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
 
 #include <algorithm>
 
@@ -10,6 +11,7 @@
 #include "vmm/boot/firmware.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm_probe.h"
+#include "vmm/net/tap.h"
 
 namespace dvm::tools {
 namespace {
@@ -33,6 +35,32 @@ Status check_cpu(vmm::CpuLevel level) {
   if (const auto fits = vmm::check_cpu_level(supported, level); !fits)
     return error("--cpu: {}", fits.error().message);
   return {};
+}
+
+u16 tap_queues(const NetOption& net) { return net.queues == 0 ? u16{1} : net.queues; }
+
+void add_network(const RunSettings& settings, vmm::MachineConfig& config) {
+  if (!settings.net) return;
+  const auto free = std::ranges::find_if(config.functions, [](const vmm::FunctionConfig& f) {
+    return f.kind == vmm::FunctionKind::none;
+  });
+  const bool tap = settings.net->kind == NetKind::tap;
+  free->kind = vmm::FunctionKind::net;
+  free->queues = tap ? tap_queues(*settings.net) : std::min<u32>(settings.cpus, vmm::kMaxNetPairs);
+  free->flags = vmm::kNetOffloads | (tap ? vmm::kNetTap | vmm::kNetEcn : 0);
+  free->mac = settings.mac;
+}
+
+Result<std::optional<PreparedTap>> open_network(const RunSettings& settings) {
+  std::optional<PreparedTap> tap;
+  if (!settings.net || settings.net->kind != NetKind::tap) return tap;
+  tap.emplace();
+  auto queues = vmm::open_tap(settings.net->interface, tap_queues(*settings.net));
+  if (!queues) return error("--net: {}", queues.error().message);
+  tap->queues = queues.take();
+  tap->wake = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!tap->wake.valid()) return sys_error("eventfd");
+  return tap;
 }
 
 Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
@@ -60,6 +88,7 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
         disks.function(n, std::min(settings.cpus, vmm::kMaxBlockQueues));
     spec.capacity[kFirstDiskFunction + n] = disks.bytes(n);
   }
+  add_network(settings, spec.config);
   return vmm::Machine::create(spec);
 }
 
@@ -95,6 +124,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   DVM_TRY(check_cpu(settings.cpu));
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
+  DVM_ASSIGN(auto tap, open_network(settings));
   DVM_TRY(disks.start_servers(folder.path()));
   std::optional<EventFile> events;
   if (settings.events) {
@@ -116,7 +146,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   }
   return PreparedGuest{std::move(node_program), std::move(boot),         std::move(folder),
                        std::move(events),       std::move(firmware_log), std::move(disks),
-                       machine.take()};
+                       machine.take(),          std::move(tap)};
 }
 
 std::string describe_guest(const RunSettings& settings) {

@@ -14,6 +14,12 @@
 
 namespace dvm::tools {
 
+// A tap interface's queues, and the eventfd by which its reader is woken. Nodes inherit them.
+struct PreparedTap {
+  std::vector<Fd> queues;
+  Fd wake;
+};
+
 struct PreparedGuest {
   std::string node_program;
   vmm::BootSource boot;
@@ -22,6 +28,7 @@ struct PreparedGuest {
   std::optional<Fd> firmware_log;
   GuestDisks disks;
   std::unique_ptr<vmm::Machine> machine;
+  std::optional<PreparedTap> tap;
 };
 
 // After an error nothing is left behind.

@@ -31,6 +31,32 @@ struct Pipe {
   Fd read, write;
 };
 
+// A tap interface's queues, and last its eventfd.
+std::vector<int> tap_descriptors(const PreparedTap& tap) {
+  std::vector<int> descriptors;
+  for (const Fd& queue : tap.queues) descriptors.push_back(queue.get());
+  descriptors.push_back(tap.wake.get());
+  return descriptors;
+}
+
+std::vector<std::string> more_arguments(const PreparedGuest& guest) {
+  auto words = guest.disks.node_arguments(kFirstDiskFunction);
+  if (guest.tap) {
+    words.push_back("--tap-fds");
+    words.push_back(fmt::format("{}", fmt::join(tap_descriptors(*guest.tap), ",")));
+  }
+  return words;
+}
+
+std::vector<int> more_descriptors(const PreparedGuest& guest) {
+  auto descriptors = guest.disks.node_descriptors();
+  if (guest.tap) {
+    const auto tap = tap_descriptors(*guest.tap);
+    descriptors.insert(descriptors.end(), tap.begin(), tap.end());
+  }
+  return descriptors;
+}
+
 Result<Pipe> make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) < 0) return sys_error("pipe2");
@@ -63,6 +89,10 @@ Result<int> GuestRun::run(const RunSettings& settings) {
 Status GuestRun::start(const RunSettings& settings) {
   DVM_ASSIGN(console_, GuestConsole::open(machine(), settings.serial));
   say("{}", describe_guest(settings));
+  if (settings.net && settings.net->kind == NetKind::user) {
+    network_.emplace(io_, machine(), net_text(*settings.net));
+    DVM_TRY(network_->start());
+  }
   DVM_ASSIGN(control_,
              ControlServer::start(machine(), console_->ends(), guest_->folder.socket_path()));
   DVM_TRY(console_->read_stdin([this](KeyCommand c) { on_keys(c); }));
@@ -74,8 +104,8 @@ Status GuestRun::start(const RunSettings& settings) {
                           machine().pool().name(),
                           guest_->boot,
                           pipe.read,
-                          guest_->disks.node_arguments(kFirstDiskFunction),
-                          guest_->disks.node_descriptors()};
+                          more_arguments(*guest_),
+                          more_descriptors(*guest_)};
   DVM_TRY(nodes_->start(launch, settings.nodes));
   start_watchers();
   fabric::watch_partition(&machine().faults().cut, machine().self().id);
@@ -98,6 +128,7 @@ void GuestRun::finish() {
   if (machine().state().control.phase.load() != Phase::stopped)
     machine().request_stop(StopReason::error);
   nodes_.reset();
+  network_.reset();
   lifeline_.reset();
   if (console_) console_->give_up();
   console_watcher_.reset();

@@ -10,6 +10,7 @@
 #include "tools/daemon.h"
 #include "tools/guest_console.h"
 #include "tools/guest_preparation.h"
+#include "tools/net_supervisor.h"
 #include "tools/node_supervisor.h"
 
 namespace dvm::tools {
@@ -42,6 +43,7 @@ class GuestRun {
   std::optional<PreparedGuest> guest_;
   Fd lifeline_;  // the write end: its end tells the nodes that we are gone
   std::unique_ptr<GuestConsole> console_;
+  std::optional<NetSupervisor> network_;
   std::optional<NodeSupervisor> nodes_;
   std::unique_ptr<ControlServer> control_;
   std::optional<BellWatcher> phase_watcher_, event_watcher_, console_watcher_;

@@ -2,6 +2,7 @@
 
 #include "tools/exit_reason.h"
 #include "tools/status.h"
+#include "vmm/net/net_device.h"
 
 namespace dvm::tools {
 namespace {
@@ -74,6 +75,24 @@ void health_metrics(Exposition& out, vmm::Machine& machine) {
   }
 }
 
+void net_metrics(Exposition& out, const vmm::MachineState& state) {
+  const auto function = vmm::find_net_function(state.config);
+  if (!function) return;
+  const vmm::FunctionCounters& c = state.functions[*function].counters;
+  const auto counter = [&](std::string_view name, std::string_view help, u64 value) {
+    out.metric(name, "counter", help);
+    out.sample(value);
+  };
+  counter("dvm_net_receive_packets_total", "Packets that the guest received.", c.in_ops.load());
+  counter("dvm_net_receive_bytes_total", "Their bytes.", c.in_bytes.load());
+  counter("dvm_net_transmit_packets_total", "Packets that the guest sent.", c.out_ops.load());
+  counter("dvm_net_transmit_bytes_total", "Their bytes.", c.out_bytes.load());
+  counter("dvm_net_dropped_packets_total", "Packets lost between guest and network.",
+          c.dropped.load());
+  counter("dvm_net_waits_for_room_total", "Times that packets waited for the guest's buffers.",
+          state.net.waits_for_room.load());
+}
+
 void vcpu_placement_metrics(Exposition& out, const vmm::MachineState& state) {
   out.metric("dvm_vcpu_node", "gauge", "Node that the vCPU is placed on.");
   for (u32 v = 0; v < state.config.vcpus; ++v) {
@@ -137,6 +156,7 @@ std::string metrics_text(vmm::Machine& machine) {
   guest_metrics(out, machine);
   node_metrics(out, machine);
   health_metrics(out, machine);
+  net_metrics(out, machine.state());
   vcpu_placement_metrics(out, machine.state());
   vcpu_exit_metrics(out, machine.state());
   vcpu_counter_metrics(out, machine.state());

@@ -12,7 +12,7 @@ namespace {
 const OptionNames kNames = {
     .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
                    "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
-                   "--firmware", "--firmware-log", "--serial", "--cpu"},
+                   "--firmware", "--firmware-log", "--serial", "--cpu", "--net", "--mac"},
     .flags = {"--detach", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -48,6 +48,8 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--pool", r.pool, check_path));
   DVM_TRY(take(words, "--on-panic", r.on_panic, parse_panic_policy));
   DVM_TRY(take(words, "--events", r.events, check_path));
+  DVM_TRY(take(words, "--net", r.net, parse_net));
+  DVM_TRY(take(words, "--mac", r.mac, parse_mac));
   for (const std::string& text : words.list("--disk")) {
     auto disk = parse_disk_option(text);
     if (!disk.ok()) return usage_error("--disk: {}", disk.error().message);

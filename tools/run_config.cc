@@ -102,6 +102,17 @@ Result<bool> flag_of(const json& value) {
   return value.get<bool>();
 }
 
+Result<NetOption> net_of(const json& value) {
+  DVM_ASSIGN(const auto text,
+             text_of(value, "a string, as --net has it: \"user\", \"tap=IFNAME\""));
+  return parse_net(text);
+}
+
+Result<vmm::net::MacAddress> mac_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "a string, \"52:54:00:12:34:56\""));
+  return parse_mac(text);
+}
+
 template <typename T>
 Status store(std::optional<T>& to, Result<T> value) {
   if (!value.ok()) return value.error();
@@ -123,7 +134,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 17> kKeys = {{
+constexpr std::array<Key, 19> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -135,6 +146,8 @@ constexpr std::array<Key, 17> kKeys = {{
     {"pool", [](J v, R r) { return store(r.pool, path_of(v)); }},
     {"on_panic", [](J v, R r) { return store(r.on_panic, panic_policy_of(v)); }},
     {"events", [](J v, R r) { return store(r.events, path_of(v)); }},
+    {"net", [](J v, R r) { return store(r.net, net_of(v)); }},
+    {"mac", [](J v, R r) { return store(r.mac, mac_of(v)); }},
     {"disks", [](J v, R r) { return store_all(r.disks, disk_options_of(v)); }},
     {"firmware", [](J v, R r) { return store(r.firmware, path_of(v)); }},
     {"firmware_log", [](J v, R r) { return store(r.firmware_log, path_of(v)); }},

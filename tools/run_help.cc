@@ -74,11 +74,19 @@ OPTIONS
                       or x86-64-v3 (no feature above that level; security features that need the
                       host's microcode are hidden too). Refused if this host lacks some of it.
                       help lists them. Default: host.
+  --net user[,hostfwd=tcp|udp:[HOSTADDR]:PORT-[GUESTADDR]:PORT]...
+                      A network of the guest's own behind this machine's sockets: 10.0.2.0/24, the
+                      guest .15 by DHCP, this machine .2, DNS .3. A hostfwd leads a port of this
+                      machine into the guest. Needs no rights. Default: no network.
+  --net tap=IFNAME[,queues=N]
+                      A tap interface that exists (ip tuntap add IFNAME mode tap user USER), with
+                      N queues, 1 to 8. Default: 1; more need a multi_queue interface.
+  --mac ADDRESS       The network card's address, 52:54:00:12:34:56. Default: made from the name.
   --config FILE.json  Read options from a JSON object with the keys kernel, initrd, append, nodes,
                       cpus, memory ("512M" or bytes), placement ([0,0,1,1]), name, pool, on_panic,
                       events, disks (an array of objects with path, readonly, format, cache,
                       discard, serial), firmware, firmware_log, serial, cpu, detach (true or
-                      false). The command line wins over the file. Paths are relative to the
+                      false), net, mac. The command line wins over the file. Paths are relative to the
                       current folder.
   --version           Print the version.
   --help              Print this.

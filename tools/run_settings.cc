@@ -59,6 +59,8 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.memory, over.memory);
   take_over(base.placement, over.placement);
   take_over(base.on_panic, over.on_panic);
+  take_over(base.net, over.net);
+  take_over(base.mac, over.mac);
   std::move(over.disks.begin(), over.disks.end(), std::back_inserter(base.disks));
   take_over(base.serial, over.serial);
   take_over(base.detach, over.detach);
@@ -86,6 +88,9 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   settings.pool = request.pool.value_or("");
   settings.on_panic = request.on_panic.value_or(settings.on_panic);
   settings.events = std::move(request.events);
+  if (request.mac && !request.net) return usage_error("mac: a network is needed too (net)");
+  settings.net = std::move(request.net);
+  settings.mac = request.mac.value_or(default_mac(settings.name));
   if (request.disks.size() > GuestDisks::kMax) {
     return usage_error("disks: found {}; allowed: at most {}", request.disks.size(),
                        GuestDisks::kMax);

@@ -10,6 +10,7 @@
 #include "fabric/result.h"
 #include "fabric/types.h"
 #include "tools/disk_option.h"
+#include "tools/net_option.h"
 #include "tools/serial_target.h"
 #include "vmm/cpu_level.h"
 
@@ -24,6 +25,8 @@ struct RunRequest {
   std::optional<u64> memory;
   std::optional<std::vector<u16>> placement;
   std::optional<PanicPolicy> on_panic;
+  std::optional<NetOption> net;
+  std::optional<vmm::net::MacAddress> mac;
   std::vector<DiskOption> disks;  // those of the command line come after those of the file
   std::optional<SerialTarget> serial;
   std::optional<bool> detach;
@@ -47,6 +50,8 @@ struct RunSettings {
   std::string pool;  // empty: anonymous memory
   PanicPolicy on_panic = PanicPolicy::reboot;
   std::optional<std::string> events;
+  std::optional<NetOption> net;
+  vmm::net::MacAddress mac{};  // with a network
   std::vector<DiskOption> disks;
   SerialTarget serial;
   bool detach = false;

@@ -4,6 +4,8 @@
 
 #include "hyperkernel/page_directory.h"
 #include "tools/exit_reason.h"
+#include "tools/net_option.h"
+#include "vmm/net/net_device.h"
 
 namespace dvm::tools {
 
@@ -85,6 +87,29 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
           {"other_msrs", counters.other_msrs}};
 }
 
+json net_json(Machine& machine) {
+  const auto function = vmm::find_net_function(machine.config());
+  if (!function) return nullptr;
+  const vmm::FunctionConfig& config = machine.config().functions[*function];
+  const vmm::FunctionCounters& c = machine.state().functions[*function].counters;
+  const vmm::NetRecord& r = machine.state().net;
+  return {{"kind", (config.flags & vmm::kNetTap) != 0 ? "tap" : "user"},
+          {"mac", mac_text(config.mac)},
+          {"queue_pairs", config.queues},
+          {"rx_packets", c.in_ops.load()},
+          {"rx_bytes", c.in_bytes.load()},
+          {"tx_packets", c.out_ops.load()},
+          {"tx_bytes", c.out_bytes.load()},
+          {"dropped", c.dropped.load()},
+          {"refused", r.refused.load()},
+          {"waits_for_room", r.waits_for_room.load()},
+          {"notifications", c.notifications.load()},
+          {"interrupts", c.interrupts.load()},
+          {"wakeups", r.wakeups.load()},
+          {"socket_wakeups", r.socket_wakeups.load()},
+          {"restarts", r.restarts.load()}};
+}
+
 }  // namespace
 
 std::string_view phase_name(vmm::Phase phase) {
@@ -151,6 +176,7 @@ json status_json(Machine& machine) {
       {"memory", config.memory_bytes},
       {"nodes", std::move(nodes)},
       {"vcpus", std::move(vcpus)},
+      {"net", net_json(machine)},
       {"pool",
        {{"path", path.empty() ? "memfd" : path}, {"size", machine.pool().header().total_bytes}}}};
 }

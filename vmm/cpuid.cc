@@ -66,6 +66,42 @@ void shape(kvm_cpuid_entry2& e, u32 vcpus) {
   }
 }
 
+// What needs XSAVE's state components, or an XCR0 that lets it: no CPU has it without XSAVE (Intel
+// SDM vol. 1 §13.3), and a kernel that finds it uses it.
+struct XsaveFeatures {
+  u32 function, index, eax, ebx, ecx, edx;
+};
+constexpr std::array<XsaveFeatures, 5> kNeedXsave = {{
+    {0x1, 0, 0, 0, 1u << 12 | 1u << 28 | 1u << 29, 0},  // FMA, AVX, F16C
+    // AVX2, MPX, AVX-512; PKU, VAES, VPCLMULQDQ; AMX
+    {0x7, 0, 0,
+     1u << 5 | 1u << 14 | 1u << 16 | 1u << 17 | 1u << 21 | 1u << 26 | 1u << 27 | 1u << 28 |
+         1u << 30 | 1u << 31,
+     1u << 1 | 1u << 3 | 1u << 6 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 14,
+     1u << 2 | 1u << 3 | 1u << 8 | 1u << 22 | 1u << 23 | 1u << 24 | 1u << 25},
+    {0x7, 1, 1u << 4 | 1u << 5 | 1u << 21 | 1u << 23, 0, 0, ~0u},  // AVX-VNNI and later
+    {0x8000'0001, 0, 0, 0, 1u << 11 | 1u << 15 | 1u << 16, 0},     // XOP, LWP, FMA4
+    {0xd, 0, ~0u, ~0u, ~0u, ~0u},
+}};
+
+void drop_what_needs_xsave(std::vector<kvm_cpuid_entry2>& model) {
+  constexpr u32 kEcx1Xsave = 1u << 26;
+  const bool has = std::ranges::any_of(model, [](const kvm_cpuid_entry2& e) {
+    return e.function == 0x1 && (e.ecx & kEcx1Xsave) != 0;
+  });
+  if (has) return;
+  std::erase_if(model, [](const kvm_cpuid_entry2& e) { return e.function == 0xd && e.index != 0; });
+  for (kvm_cpuid_entry2& e : model) {
+    for (const XsaveFeatures& f : kNeedXsave) {
+      if (e.function != f.function || e.index != f.index) continue;
+      e.eax &= ~f.eax;
+      e.ebx &= ~f.ebx;
+      e.ecx &= ~f.ecx;
+      e.edx &= ~f.edx;
+    }
+  }
+}
+
 kvm_cpuid_entry2 leaf(u32 function, u32 index, u32 eax, u32 ebx, u32 ecx, u32 edx) {
   kvm_cpuid_entry2 e{};
   e.function = function;
@@ -126,6 +162,7 @@ std::vector<kvm_cpuid_entry2> make_cpu_model(std::span<const kvm_cpuid_entry2> s
     model.push_back(e);
     shape(model.back(), vcpus);
   }
+  drop_what_needs_xsave(model);
   add_topology(model, vcpus);
   add_hypervisor_leaves(model, tsc_khz);
   return model;

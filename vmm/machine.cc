@@ -41,6 +41,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   std::construct_at(state);
   state->config = spec.config;
   state->config.checksum = config_checksum(state->config);
+  open_net_record(state->net);
   for (u32 i = 0; i < spec.config.vcpus; ++i) state->vcpus[i].node.store(spec.placement[i]);
   for (u32 i = 0; i < kMaxFunctions; ++i) state->functions[i].capacity.store(spec.capacity[i]);
   state->control.phase.store(Phase::resetting, std::memory_order_release);

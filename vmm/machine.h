@@ -94,6 +94,12 @@ class Machine {
   // False, and nothing done, unless the driver has the queue running.
   using Process = std::function<Status(QueueState&, const LiveQueue&)>;
   bool serve_queue(u32 function, u16 queue, bool again, const Process& process);
+  // What the driver negotiated, and in which set-up of its.
+  struct Driver {
+    u64 features;
+    u32 generation;
+  };
+  Driver driver_of(u32 function);
   // Gives back chains that were taken and held (queue_hold) under that generation of the set-up.
   void finish_chains(u32 function, u16 queue, u32 generation, std::span<const FinishedChain> done);
   // The driver broke a rule, which shows only now: its device asks to be reset.

@@ -61,8 +61,15 @@ Status check_devices(const MachineState& m, const RecordPlace& place) {
   if (m.rtc.published().phase_ns >= 1'000'000'000)
     return place.wrong(&m.rtc.published().phase_ns, "rtc: phase {}", m.rtc.published().phase_ns);
   DVM_TRY(check_pci(m.host_bridge.published(), "host bridge", place));
+  const NetControl& control = m.net.control.published();
+  if (control.pairs > kMaxNetPairs || control.address_count > NetControl::kMaxAddresses)
+    return place.wrong(&control, "network: {} pairs, {} addresses", control.pairs,
+                       control.address_count);
   for (u32 i = 0; i < kMaxFunctions; ++i) {
     if (m.config.functions[i].kind == FunctionKind::none) continue;
+    const FunctionConfig& config = m.config.functions[i];
+    if (config.kind == FunctionKind::net && (config.queues == 0 || config.queues > kMaxNetPairs))
+      return place.wrong(&config.queues, "network: {} queue pairs", config.queues);
     const std::string name = fmt::format("virtio function {}", i);
     DVM_TRY(check_virtio(m.functions[i].device.published(), name.c_str(), place));
     for (const auto& queue : m.functions[i].queues)

@@ -25,6 +25,7 @@
 #include "vmm/irq/pic.h"
 #include "vmm/kvm/kvm_api.h"
 #include "vmm/layout.h"
+#include "vmm/net/net_record.h"
 #include "vmm/pci/host_bridge.h"
 #include "vmm/vcpu_image.h"
 #include "vmm/virtio/function.h"
@@ -36,7 +37,8 @@ inline constexpr u32 kMachineVersion = 3;
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
 inline constexpr u32 kFirstNodeInstance = 1;
-static_assert(kFirstNodeInstance + layout::kMaxNodes <= fabric::kMaxInstances);
+inline constexpr u32 kNetInstance = kFirstNodeInstance + layout::kMaxNodes;  // dvm-net
+static_assert(kNetInstance < fabric::kMaxInstances - 1);
 
 // What the machine is. Written before the first node starts, then only read.
 struct MachineConfig {
@@ -169,6 +171,7 @@ struct MachineState {
   DeviceCell<FwCfgState> fw_cfg;
   DeviceCell<DebugPortState> debug_port;
   FirmwareLog firmware_log;
+  NetRecord net;
 };
 
 // What never changes again by its checksum, what does by its range.

@@ -4,6 +4,7 @@
 #include "vmm/disk_server.h"
 #include "vmm/machine_steps.h"
 #include "vmm/virtio/common_config.h"
+#include "vmm/virtio/net.h"
 #include "vmm/virtio/rng.h"
 
 namespace dvm::vmm {
@@ -36,6 +37,11 @@ void follow_bar(VirtioFunction& f) {
 VirtioPciState make_function(const FunctionConfig& config, u64 capacity) {
   switch (config.kind) {
     case FunctionKind::rng: return make_virtio_rng();
+    case FunctionKind::net:
+      return make_virtio_net({.mac = config.mac,
+                              .pairs = static_cast<u16>(config.queues),
+                              .offloads = (config.flags & kNetOffloads) != 0,
+                              .ecn = (config.flags & kNetEcn) != 0});
     case FunctionKind::block: return make_virtio_blk(block_geometry(config, capacity));
     default: return {};
   }
@@ -136,6 +142,12 @@ void Machine::serve_notified(u32 function, u16 queue, bool again) {
 std::optional<LiveQueue> Machine::live_queue(u32 function, u16 queue) {
   return look(state_->functions[function].device,
               [&](const VirtioPciState& s) { return virtio_live_queue(s, queue); });
+}
+
+Machine::Driver Machine::driver_of(u32 function) {
+  return look(state_->functions[function].device, [](const VirtioPciState& s) {
+    return Driver{s.driver_features, s.generation};
+  });
 }
 
 // The driver most often has MSI-X enabled and the vector unmasked: then nothing of the registers

@@ -12,7 +12,7 @@ void Worker::add_routines() {
   const auto burial = [this](InstanceId dead) -> Burial& {
     return world_.record().burials[dead.id];
   };
-  const auto ran = [this, burial](u32 routine, InstanceId dead) {
+  const auto ran = [burial](u32 routine, InstanceId dead) {
     burial(dead).ran_for[routine].store(dead.packed());
   };
   routines_.add("allocator", [this, burial, ran](InstanceId dead) {

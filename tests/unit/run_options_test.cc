@@ -168,8 +168,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"--kernel", "k", "--config", "/nonexistent/x.json"},
                  {"--config", "/nonexistent/x.json"}},
         // Parts that are not built are unknown, not accepted and ignored.
+        BadInput{{"--kernel", "k", "--net=bridge"}, {"--net", "bridge"}},
+        BadInput{{"--kernel", "k", "--mac=52:54:00:00:00:01"}, {"mac", "network"}},
         BadInput{{"--kernel", "k", "--share", "d"}, {"unknown option --share"}},
-        BadInput{{"--kernel", "k", "--net=user"}, {"unknown option --net"}},
         BadInput{{"--kernel", "k", "--protect", "epoch"}, {"unknown option --protect"}},
         BadInput{{"--kernel", "k", "--detach", "--serial", "stdio"},
                  {"serial", "stdio", "--detach"}},

@@ -21,23 +21,27 @@ struct LoaderEntry {
   static constexpr std::size_t kNameBytes = 56;
   using Name = std::array<char, kNameBytes>;
 
+  struct Allocate {
+    u32 alignment;
+    LoaderZone zone;
+  };
+  struct [[gnu::packed]] Pointer {
+    Name target;  // the address of this file is added
+    u32 offset;   // to the little-endian number here
+    u8 bytes;
+  };
+  struct Checksum {
+    u32 offset;  // of the checksum
+    u32 start;   // of the bytes it makes sum to zero
+    u32 bytes;
+  };
+
   LoaderCommand command;
   Name file;  // what is allocated, or changed
   union {
-    struct {
-      u32 alignment;
-      LoaderZone zone;
-    } allocate;
-    struct {
-      Name target;  // the address of this file is added
-      u32 offset;   // to the little-endian number here
-      u8 bytes;
-    } __attribute__((packed)) pointer;
-    struct {
-      u32 offset;  // of the checksum
-      u32 start;   // of the bytes it makes sum to zero
-      u32 bytes;
-    } checksum;
+    Allocate allocate;
+    Pointer pointer;
+    Checksum checksum;
     std::array<u8, 68> padding;
   };
 };

@@ -70,7 +70,7 @@ Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config) {
   const u64 rsdt_gpa = area.place(tables, "RSDT", rsdt.finish());
   const u64 xsdt_gpa = area.place(tables, "XSDT", xsdt.finish());
   area.place(tables, "RSD PTR ", make_rsdp(rsdt_gpa, xsdt_gpa));
-  std::ranges::rotate(tables, tables.end() - 1);
+  std::rotate(tables.begin(), tables.end() - 1, tables.end());
   constexpr u64 kRoom = layout::kAcpiTablesEnd - layout::kAcpiTables;
   if (area.end() - config.base > kRoom) {
     return error("the ACPI tables take {:#x} bytes; there is room for {:#x}",

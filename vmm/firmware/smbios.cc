@@ -28,7 +28,7 @@ constexpr u16 kFirmwareHandle = 0x0000, kSystemHandle = 0x0100, kChassisHandle =
 constexpr u16 kProcessorHandle = 0x0400, kArrayHandle = 0x1000, kDeviceHandle = 0x1100;
 constexpr u16 kArrayAddressHandle = 0x1300, kBootHandle = 0x2000, kEndHandle = 0x7f00;
 constexpr u16 kNoHandle = 0xffff, kNotProvided = 0xfffe;
-constexpr u8 kOther = 1, kUnknown = 2;
+constexpr u8 kOther = 1;
 
 constexpr std::string_view kMaker = "dvm";
 constexpr std::string_view kVersion = "1";

@@ -1,0 +1,90 @@
+// dvm-net: the user network of a guest. Started by dvm-run, which hands it the pool by descriptor;
+// not for use by hand. One process for all nodes, so that connections outlive any of them.
+#include <poll.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <thread>
+
+#include "fabric/fabric_service.h"
+#include "tools/exit_code.h"
+#include "tools/net_server.h"
+
+namespace dvm::tools {
+namespace {
+
+// A node that stands still stops vCPUs; a network that does is only slow, and to power it off would
+// cost the guest its connections. Its death is told at once in any case.
+constexpr u32 kSlowestBeatMs = 10'000;
+
+struct NetOptions {
+  int pool_fd = -1, lifeline_fd = -1, ready_fd = -1;
+  std::string pool_name = "pool", net = "user";
+};
+
+void add_options(CLI::App& app, NetOptions& o) {
+  app.add_option("--pool-fd", o.pool_fd, "descriptor of the pool")->required();
+  app.add_option("--pool-name", o.pool_name, "its name, for messages");
+  app.add_option("--lifeline-fd", o.lifeline_fd, "a pipe that ends when the launcher does")
+      ->required();
+  app.add_option("--ready-fd", o.ready_fd, "a pipe for \"ready\", or what is wrong")->required();
+  app.add_option("--net", o.net, "as dvm-run's --net");
+}
+
+Result<std::unique_ptr<fabric::FabricService>> join_fabric(vmm::Machine& machine) {
+  using fabric::RegionKind;
+  DVM_ASSIGN(auto* state, machine.pool().record<fabric::FabricState>(RegionKind::membership,
+                                                                     fabric::kMembershipVersion));
+  fabric::ServiceOptions options;
+  options.faults = machine.fault_place();
+  return fabric::FabricService::start(*state, machine.instances(), machine.self(),
+                                      std::move(options));
+}
+
+Status serve(const NetOptions& o, const Fd& ready) {
+  DVM_ASSIGN(const NetOption net, parse_net(o.net));
+  DVM_ASSIGN(auto pool, fabric::Pool::attach(Fd(o.pool_fd), o.pool_name));
+  DVM_ASSIGN(auto machine, vmm::Machine::attach(std::move(pool), vmm::kNetInstance));
+  const auto function = vmm::find_net_function(machine->config());
+  if (!function) return error("the machine has no network device");
+  DVM_ASSIGN(const auto server, NetServer::create(*machine, *function, net.forwards));
+  DVM_ASSIGN(const auto part, join_fabric(*machine));
+  DVM_TRY(ready.write_all(std::as_bytes(std::span("ready", 5)), "the launcher's pipe"));
+  part->allow_ms(kSlowestBeatMs);
+  server->start();
+  for (;;) {
+    part->beat();
+    server->serve_guest(fabric::monotonic_ns() + part->tick_ns());
+  }
+}
+
+}  // namespace
+}  // namespace dvm::tools
+
+int main(int argc, char** argv) {
+  ::signal(SIGINT, SIG_IGN);  // Ctrl-C is the launcher's
+  ::signal(SIGPIPE, SIG_IGN);
+  ::prctl(PR_SET_NAME, "dvm-net");
+  dvm::tools::NetOptions options;
+  CLI::App app("The user network of a guest; started by dvm-run.", "dvm-net");
+  dvm::tools::add_options(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : dvm::tools::kExitUsage;
+  }
+  // The launcher holds the other end and never writes: any return is its end, and ours. What a
+  // queue's step has in hand is finished by nobody, the guest ends too.
+  std::thread([fd = options.lifeline_fd] {
+    pollfd lifeline{fd, POLLIN, 0};
+    while (::poll(&lifeline, 1, -1) < 0 && errno == EINTR) {
+    }
+    ::_exit(0);
+  }).detach();
+  const dvm::Fd ready(options.ready_fd);
+  const dvm::Status status = dvm::tools::serve(options, ready);
+  (void)ready.write_all(std::as_bytes(std::span(status.error().message)), "the launcher's pipe");
+  return dvm::tools::kExitError;
+}
