@@ -137,6 +137,10 @@ Status NodeMemory::install(PageRun run, const std::byte* home, bool writable) co
   return {};
 }
 
+bool NodeMemory::install_zeroes(PageRun run) const {
+  return faults_of(run.first).zero(local_.address(run.first), run.count * kPageBytes) == 0;
+}
+
 // The page may be there: unmapped to see whether it is in use, or mapped with other rights.
 Status NodeMemory::install_one(u64 page, const std::byte* home, bool writable) const {
   const Userfault& faults = faults_of(page);

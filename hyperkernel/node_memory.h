@@ -67,6 +67,8 @@ class NodeMemory {
 
   // Maps pages that are not there from home, or those that are there again.
   Status install(PageRun run, const std::byte* home, bool writable) const;
+  // Maps pages of zeroes, writable. False, and nothing certain done: some are there; install them.
+  bool install_zeroes(PageRun run) const;
   // Maps the pool's frame itself. It stays mapped.
   Status map_frame(u64 page, u64 pool_offset) const;
   // The page stays, but the next to touch it faults: that is how it is seen to be in use.

@@ -2,7 +2,9 @@
 
 #include <immintrin.h>
 #include <time.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "fabric/failpoint.h"
@@ -235,8 +237,20 @@ Status PageMover::discard(PageRun run, u32 node) {
   return error("the memory of node {} cannot be reached, and the node lives", node);
 }
 
+// These frames are a hole in the pool's file, and to look at them would fill it. A device has none.
+bool PageMover::never_written(u64 number, u64 count) const {
+  const auto at = static_cast<off_t>(frames_offset_ + number * kPageBytes);
+  const off_t data = ::lseek(places_.pool->fd().get(), at, SEEK_DATA);
+  if (data < 0) return errno == ENXIO;
+  return data >= at + static_cast<off_t>(count * kPageBytes);
+}
+
 Status PageMover::install(const Item& first, PageRun run, bool writable) {
-  const std::byte* home = frame(first.transition.entry().frame);
+  const u64 number = first.transition.entry().frame;
+  const std::byte* home = frame(number);
+  if (writable && !first.from_elsewhere && never_written(number, run.count) &&
+      places_.memory->install_zeroes(run))
+    return {};
   if (!first.from_elsewhere) forget_lines({home, run.count * kPageBytes});
   if (!writable) counters().copied.fetch_add(run.count, std::memory_order_relaxed);
   return places_.memory->install(run, home, writable);

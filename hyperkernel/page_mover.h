@@ -83,6 +83,7 @@ class PageMover {
   Status write_back(PageRun run, u32 node, u64 frame);
   Status discard(PageRun run, u32 node);
   Status install(const Item& first, PageRun run, bool writable);
+  bool never_written(u64 frame, u64 count) const;
   std::byte* frame(u64 number) const { return frames_->data() + number * kPageBytes; }
   PageCounters& counters() const { return places_.coherence->node(places_.self).counters; }
 

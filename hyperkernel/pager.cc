@@ -9,7 +9,7 @@
 namespace dvm::hyperkernel {
 namespace {
 
-constexpr u64 kHoldLimitNs = 5'000'000'000;
+constexpr u64 kHoldLimitNs = 30'000'000'000;  // on a host that is far too busy
 constexpr u64 kWatchNs = 100'000'000;
 
 }  // namespace
@@ -60,7 +60,7 @@ Status Pager::publish(fabric::InstanceId instance) {
   const u64 until = fabric::monotonic_ns() + kHoldLimitNs;
   while (r.instance.load(std::memory_order_acquire) != 0) {  // a life before, not yet recovered
     if (fabric::monotonic_ns() > until)
-      return error("nobody has recovered the memory of node {} of before within 5 s", self_);
+      return error("nobody has recovered the memory of node {} of before within 30 s", self_);
     fabric::wait(coherence_->changed(), fabric::listen(coherence_->changed()),
                  fabric::monotonic_ns() + kWatchNs / 10);
   }
@@ -82,7 +82,7 @@ Status Pager::wait_until_held() {
     const u32 seen = fabric::listen(coherence_->changed());
     if (peers_->all_hold_ours()) return {};
     if (fabric::monotonic_ns() > until)
-      return error("a node does not take hold of the local memory of node {} within 5 s", self_);
+      return error("a node does not take hold of the local memory of node {} within 30 s", self_);
     fabric::wait(coherence_->changed(), seen, fabric::monotonic_ns() + kWatchNs / 10);
   }
 }
@@ -107,6 +107,16 @@ Status Pager::begin() {
     if (auto done = memory_->local().discard({page, 1}); !done.ok()) status = std::move(done);
   });
   return status;
+}
+
+std::vector<PageRun> Pager::owned() const {
+  std::vector<PageRun> runs;
+  for (u64 page = 0; page < coherence_->pages(); ++page) {
+    if (!directory_->lookup(page)->owned_by(self_)) continue;
+    if (runs.empty() || runs.back().first + runs.back().count != page) runs.push_back({page, 0});
+    ++runs.back().count;
+  }
+  return runs;
 }
 
 Status Pager::leave() {
@@ -134,17 +144,34 @@ void Pager::recover_stopped() {
   }
 }
 
+u64 Pager::count_named(PageRun run, u32 node) const {
+  u64 count = 0;
+  for (u64 i = 0; i < run.count; ++i) {
+    const auto entry = directory_->lookup(run.first + i);
+    count += entry && (entry->nodes & only(node)) != 0 ? 1u : 0u;
+  }
+  return count;
+}
+
 Status Pager::recover(u32 dead) {
   u64 who = coherence_->node(dead).instance.load(std::memory_order_acquire);
   if (who == 0 || !peers_->stopped(dead)) return {};
+  const u64 lost_before = counters().lost.load(std::memory_order_relaxed);
+  u64 recovered = 0;
   for (u64 page = 0; page < coherence_->pages(); ++page) {
     const auto entry = directory_->lookup(page);
     if (!entry || ((entry->nodes & only(dead)) == 0 && entry->mover != dead + 1)) continue;
-    const u64 count = std::min(kMaxRun, coherence_->pages() - page);
-    const auto moved = mover_->move({page, count}, Want::evict, dead);
+    const PageRun run{page, std::min(kMaxRun, coherence_->pages() - page)};
+    const u64 before = count_named(run, dead);
+    const auto moved = mover_->move(run, Want::evict, dead);
     if (!moved.ok()) return moved.error();
-    counters().recovered.fetch_add(1, std::memory_order_relaxed);
+    const u64 after = count_named(run, dead);
+    recovered += before > after ? before - after : 0;
   }
+  counters().recovered.fetch_add(recovered, std::memory_order_relaxed);
+  if (recovered != 0 && options_.recovered)
+    options_.recovered(dead, recovered,
+                       counters().lost.load(std::memory_order_relaxed) - lost_before);
   coherence_->sweep_frames([&](u64 page, u64 frame) {
     const auto entry = directory_->lookup(page);
     return entry && (entry->frame == frame || entry->mover != 0);

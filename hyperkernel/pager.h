@@ -15,14 +15,20 @@ struct PagerOptions {
   u32 shards = 1;       // threads that serve faults
   // On each of the pager's threads, around its work: registers it with the fabric.
   std::function<std::shared_ptr<void>()> enter_thread;
+  // These pages have been mapped in the view, writable or not. From a pager's thread, which must
+  // not touch the view nor wait for who does.
+  std::function<void(PageRun)> mapped;
   // The node cannot go on: a damaged directory, or no memory. From a pager's thread.
   std::function<void(const Error&)> failed;
+  // So many pages of a dead node were brought home here, of these `lost` without their content.
+  std::function<void(u32 dead, u64 pages, u64 lost)> recovered;
 };
 inline constexpr u64 kMinLocalPages = 4 * kMaxRun;
 
-// A page goes from node to node and back this often, within this time: it is put into shared mode.
-inline constexpr u32 kHotMoves = 16;
-inline constexpr u64 kHotNs = 100'000'000;
+// A page comes from elsewhere this often within this time: it is put into shared mode. Twice as
+// often for each quarter of the coherent region that is taken: what is there stays.
+inline constexpr u32 kHotMoves = 8;
+inline constexpr u64 kHotNs = 250'000'000;
 
 class Pager {
  public:
@@ -43,6 +49,8 @@ class Pager {
   Status begin();
   void rest() { coherence_->rest(self_); }
 
+  // The pages that are this node's now.
+  std::vector<PageRun> owned() const;
   // Brings home what this node has. Nothing here touches the view meanwhile.
   Status leave();
   // What a dead node owned is at home, its entries name it no more. Idempotent, by any number of
@@ -61,7 +69,7 @@ class Pager {
       u64 since_ns = 0;
       u32 moves = 0;
     };
-    std::array<Heat, 256> heat;
+    std::array<Heat, 4096> heat;
   };
 
   Pager() = default;
@@ -71,10 +79,13 @@ class Pager {
   Status serve_fault(Shard& shard, u64 address, u64 flags);
   bool is_hot(Shard& shard, u64 page, const DirEntry& entry) const;
   PageRun run_to_move(Shard& shard, u64 page, const DirEntry& entry) const;
+  PageRun run_before(const Shard& shard, u64 page) const;
+  Result<bool> bring(PageRun run, Want want);
   Status make_room(u64 pages);
   Status age(PageRun run);
   void watch_peers();
   void recover_stopped();
+  u64 count_named(PageRun run, u32 node) const;
   PageCounters& counters() const { return coherence_->node(self_).counters; }
 
   PagerOptions options_;

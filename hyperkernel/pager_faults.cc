@@ -50,13 +50,20 @@ Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
   }
   // Who reads a page that nobody has will mostly be alone with it: it gets it whole.
   const Want want = writes || at_home(*entry) ? Want::write : Want::read;
-  const PageRun run = run_to_move(shard, page, *entry);
+  const PageRun before = at_home(*entry) ? run_before(shard, page) : PageRun{page, 0};
+  DVM_ASSIGN(const bool there, bring(run_to_move(shard, page, *entry), want));
+  if (!there) return error("page {} is not to be had", page);
+  if (before.count == 0) return {};
+  const auto also = bring(before, want);  // while who faulted runs on
+  return also.ok() ? Status() : also.error();
+}
+
+Result<bool> Pager::bring(PageRun run, Want want) {
   DVM_TRY(make_room(run.count));
   for (u64 i = 0; i < run.count; ++i) aged_[run.first + i].store(0, std::memory_order_relaxed);
-  const auto moved = mover_->move(run, want);
-  if (!moved.ok()) return moved.error();
-  if (!*moved) return error("page {} is not to be had", page);
-  return {};
+  auto moved = mover_->move(run, want);
+  if (moved.ok() && run.count > 1 && options_.mapped) options_.mapped(run);
+  return moved;
 }
 
 // A page that comes from another node again and again is one that both write: the guest kernel's
@@ -67,7 +74,21 @@ bool Pager::is_hot(Shard& shard, u64 page, const DirEntry& entry) const {
   Shard::Heat& heat = shard.heat[page % shard.heat.size()];
   const u64 now = fabric::monotonic_ns();
   if (heat.page != page || now - heat.since_ns > kHotNs) heat = {page, now, 0};
-  return ++heat.moves >= kHotMoves;
+  if (++heat.moves < kHotMoves || coherence_->shared_frames() == 0) return false;
+  const u64 quarters = 4 * coherence_->frames_in_use() / coherence_->shared_frames();
+  return quarters < 4 && heat.moves >= kHotMoves << quarters;
+}
+
+// Allocators come from above as well as from below: of pages that nobody has, those before it in
+// the same block.
+PageRun Pager::run_before(const Shard& shard, u64 page) const {
+  PageRun run{page, 0};
+  const u64 first = std::max(page - page % kFirstTouchRun, shard.pages.first);
+  for (; run.first > first; --run.first, ++run.count) {
+    const auto entry = directory_->lookup(run.first - 1);
+    if (!entry || !at_home(*entry) || entry->mover != 0) break;
+  }
+  return run;
 }
 
 // More than one page when a walk goes on where the last run ended, or when nobody has the pages.

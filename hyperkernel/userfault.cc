@@ -87,6 +87,16 @@ int Userfault::copy(u64 to, const std::byte* from, u64 bytes, bool read_only) co
   return 0;
 }
 
+int Userfault::zero(u64 at, u64 bytes) const {
+  for (u64 done = 0; done < bytes;) {
+    uffdio_zeropage range{.range = {at + done, bytes - done}, .mode = 0, .zeropage = 0};
+    const int failed = call(fd_, UFFDIO_ZEROPAGE, range);
+    if (failed != 0 && failed != EAGAIN) return failed;
+    if (range.zeropage > 0) done += static_cast<u64>(range.zeropage);
+  }
+  return 0;
+}
+
 int Userfault::map(u64 at, u64 bytes, bool read_only) const {
   for (u64 done = 0; done < bytes;) {
     uffdio_continue range{

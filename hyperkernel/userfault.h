@@ -25,6 +25,8 @@ class Userfault {
   // All below: 0, or an errno. Whole pages. Faults that wait in the range are woken, if it worked.
   // Makes a page with this content, which must not be there (EEXIST), and maps it.
   int copy(u64 to, const std::byte* from, u64 bytes, bool read_only) const;
+  // As copy, of zeroes, writable.
+  int zero(u64 at, u64 bytes) const;
   // Maps a page that is in the file but not mapped (else EEXIST).
   int map(u64 at, u64 bytes, bool read_only) const;
   // ESRCH: the address space is gone, and with it everybody who could have written.

@@ -86,6 +86,27 @@ std::string vcpu_table(const json& vcpus) {
   return table.text();
 }
 
+// What each node's pager has done.
+std::string moves_table(const json& nodes) {
+  TextTable table({"NODE", "FAULTS", "HAND-OVERS", "COPIES", "EVICTED", "SHARED", "RECOVERED"});
+  for (const auto& n : nodes) {
+    const auto& moves = n.at("moves");
+    table.add({number(n, "id"), number(moves, "faults"), number(moves, "taken"),
+               number(moves, "copied"), number(moves, "evicted"), number(moves, "shared"),
+               number(moves, "recovered")});
+  }
+  return table.text();
+}
+
+std::string coherence_text(const json& s) {
+  const auto& c = s.at("coherence");
+  if (word(c, "mode") != "software") return "";
+  return fmt::format("\ncoherence software: {} hand-overs; coherent memory {} KiB of {}\n",
+                     number(c, "hand_overs"), c.at("coherent_memory_used").get<u64>() / kKiB,
+                     format_size(c.at("coherent_memory").get<u64>())) +
+         moves_table(s.at("nodes"));
+}
+
 }  // namespace
 
 std::string status_text(const json& s) {
@@ -95,7 +116,8 @@ std::string status_text(const json& s) {
                   word(s, "state"), number(s, "boots"), counted(s.at("vcpus").size(), "vCPU"),
                   counted(s.at("nodes").size(), "node"), format_size(s.at("memory").get<u64>()),
                   word(pool, "path"), pool.at("size").get<u64>() / kMiB, word(s, "protect"));
-  return text + "\n" + node_table(s.at("nodes")) + "\n" + vcpu_table(s.at("vcpus"));
+  return text + "\n" + node_table(s.at("nodes")) + coherence_text(s) + "\n" +
+         vcpu_table(s.at("vcpus"));
 }
 
 std::string event_text(const json& event) {

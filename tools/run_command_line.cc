@@ -10,16 +10,21 @@ namespace dvm::tools {
 namespace {
 
 const OptionNames kNames = {
-    .with_value = {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                   "--placement", "--name", "--pool", "--on-panic", "--config", "--events",
-                   "--firmware", "--firmware-log", "--serial", "--cpu", "--net", "--mac"},
+    .with_value = {"--kernel",    "--initrd",       "--append",
+                   "--nodes",     "--cpus",         "--memory",
+                   "--placement", "--name",         "--pool",
+                   "--on-panic",  "--config",       "--events",
+                   "--firmware",  "--firmware-log", "--serial",
+                   "--cpu",       "--net",          "--mac",
+                   "--coherence", "--local-memory", "--coherent-memory"},
     .flags = {"--detach", "--help", "--version"},
     .repeatable = {"--disk"},
 };
 
+template <Result<u64> (*check)(u64)>
 Result<u64> parse_memory(const std::string& text) {
   DVM_ASSIGN(const u64 bytes, parse_size(text));
-  return check_memory(bytes);
+  return check(bytes);
 }
 
 // Reads the option, if it was given, into one member of the request.
@@ -42,7 +47,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--append", r.append, check_text));
   DVM_TRY(take(words, "--nodes", r.nodes, [](auto& t) { return parse_count(t, kMaxNodes); }));
   DVM_TRY(take(words, "--cpus", r.cpus, [](auto& t) { return parse_count(t, kMaxVcpus); }));
-  DVM_TRY(take(words, "--memory", r.memory, parse_memory));
+  DVM_TRY(take(words, "--memory", r.memory, parse_memory<check_memory>));
   DVM_TRY(take(words, "--placement", r.placement, parse_placement));
   DVM_TRY(take(words, "--name", r.name, check_name));
   DVM_TRY(take(words, "--pool", r.pool, check_path));
@@ -59,6 +64,9 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--firmware-log", r.firmware_log, check_path));
   DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
+  DVM_TRY(take(words, "--coherence", r.coherence, parse_coherence));
+  DVM_TRY(take(words, "--local-memory", r.local_memory, parse_memory<check_local_memory>));
+  DVM_TRY(take(words, "--coherent-memory", r.coherent_memory, parse_memory<check_coherent_memory>));
   if (words.has("--detach")) r.detach = true;
   return r;
 }

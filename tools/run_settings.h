@@ -10,6 +10,7 @@
 #include "fabric/result.h"
 #include "fabric/types.h"
 #include "tools/disk_option.h"
+#include "tools/memory_option.h"
 #include "tools/net_option.h"
 #include "tools/serial_target.h"
 #include "vmm/cpu_level.h"
@@ -31,6 +32,8 @@ struct RunRequest {
   std::optional<SerialTarget> serial;
   std::optional<bool> detach;
   std::optional<vmm::CpuLevel> cpu;
+  std::optional<CoherenceMode> coherence;
+  std::optional<u64> local_memory, coherent_memory;
 };
 
 // SeaBIOS, as Debian's package `seabios` installs it.
@@ -56,6 +59,7 @@ struct RunSettings {
   SerialTarget serial;
   bool detach = false;
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
+  std::optional<CoherenceSettings> software_coherence;
 };
 
 // `over` wins wherever it says something.

@@ -58,9 +58,9 @@ inline std::atomic<u64>& word(Pager& node, u64 page, u64 index = 0) {
   return reinterpret_cast<std::atomic<u64>*>(node.view() + page * kPageBytes)[index];
 }
 
-#define DVM_NEEDS_USERFAULTFD()                               \
-  if (const auto usable = Userfault::probe(); !usable.ok()) { \
-    GTEST_SKIP() << usable.error().message;                   \
+#define DVM_NEEDS_USERFAULTFD()                                                   \
+  if (const auto usable = ::dvm::hyperkernel::Userfault::probe(); !usable.ok()) { \
+    GTEST_SKIP() << usable.error().message;                                       \
   }
 
 }  // namespace dvm::hyperkernel

@@ -1,5 +1,7 @@
 #include "hyperkernel/pager.h"
 
+#include <sys/stat.h>
+
 #include <random>
 
 #include "tests/unit/pager_fixture.h"
@@ -23,6 +25,22 @@ TEST(Pager, WhatOneNodeWritesTheOthersRead) {
   for (u64 page = 0; page < 64; ++page) {
     EXPECT_EQ(word(*c, page).load(), page + 1);
     EXPECT_EQ(word(*a, page, 1).load(), 7u);
+  }
+}
+
+TEST(Pager, PagesThatNobodyWroteTakeNoFrame) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(1024, 0);
+  auto a = world.node(0), b = world.node(1);
+  struct stat before {
+  }, after{};
+  ASSERT_EQ(::fstat(world.pool.fd().get(), &before), 0);
+  for (u64 page = 0; page < 1024; ++page) word(*a, page, 5).store(page);
+  ASSERT_EQ(::fstat(world.pool.fd().get(), &after), 0);
+  EXPECT_LT(after.st_blocks - before.st_blocks, 64 * 8);
+  for (u64 page = 0; page < 1024; ++page) {
+    ASSERT_EQ(word(*b, page, 5).load(), page);
+    ASSERT_EQ(word(*b, page, 6).load(), 0u);
   }
 }
 

@@ -109,6 +109,17 @@ Status Vcpu::inject_nmi() {
   return {};
 }
 
+bool Vcpu::pre_fault(u64 gpa, u64 bytes) {
+  kvm_pre_fault_memory range{};
+  range.gpa = gpa;
+  range.size = bytes;
+  while (range.size != 0) {
+    if (::ioctl(fd_.get(), KVM_PRE_FAULT_MEMORY, &range) == 0 || errno == EINTR) continue;
+    return errno != EOPNOTSUPP && errno != ENOTTY;
+  }
+  return true;
+}
+
 Status Vcpu::inject_double_fault() {
   kvm_vcpu_events events{};
   DVM_TRY(kvm_ioctl(fd_, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
@@ -180,6 +191,10 @@ Status Vm::map(const hyperkernel::RamRange& range, u32 flags) {
   region.userspace_addr = reinterpret_cast<u64>(range.host);
   DVM_TRY(kvm_ioctl(vm_, KVM_SET_USER_MEMORY_REGION, "KVM_SET_USER_MEMORY_REGION", &region));
   return {};
+}
+
+bool Vm::can_pre_fault() const {
+  return ::ioctl(vm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) > 0;
 }
 
 Result<Vcpu> Vm::create_vcpu(u32 id) {

@@ -40,6 +40,8 @@ class Vcpu {
   Result<u64> tsc_khz() const;
   Status inject_interrupt(u8 vector);  // precondition: ready_for_interrupt_injection
   Status inject_nmi();
+  // Maps guest memory as if the guest had read it; stops where it cannot. False: KVM cannot at all.
+  bool pre_fault(u64 gpa, u64 bytes);
   Status inject_double_fault();  // in place of whatever was about to be delivered
 
  private:
@@ -56,6 +58,7 @@ class Vm {
   // The last `bytes` before 4 GiB, read-only: a write there comes as an MMIO exit.
   Status map_rom(const hyperkernel::GuestMemory& rom, u64 bytes);
   Result<Vcpu> create_vcpu(u32 id);
+  bool can_pre_fault() const;
   // What KVM of this host can offer a guest.
   Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
 
