@@ -18,7 +18,7 @@ namespace dvm::fabric {
 enum class FailureCause : u8 { none, died, silent, host_silent };
 
 struct DetectorConfig {
-  u64 deadline_ns = 500'000'000;       // of silence; 0: silence is never held against anyone
+  u64 deadline_ns = 2'000'000'000;     // of silence; 0: silence is never held against anyone
   u64 fence_bound_ns = 1'000'000'000;  // after that long in suspect, `overdue`
   u32 own_host = 0;                    // the watcher's: it runs, so its host is not silent
   // How often the watcher should look, and members beat.

@@ -30,6 +30,7 @@ enum class EventKind : u32 {
   fault_failed,     // number, fault_tag, FaultFailure
   node_health,      // stable id, HealthReading, value
   net_restarted,    // pid, deaths so far
+  disk_resized,     // disk, bytes
   pages_recovered,  // of which node, pages that it had, of these without their content
 };
 inline constexpr EventKind kLastEventKind = EventKind::pages_recovered;

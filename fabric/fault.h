@@ -21,7 +21,7 @@ enum class FaultKind : u32 {
   lost_lines,   // it dies with lines that it has written and not yet written back
   telemetry,    // a health reading of it
   panic_guest,  // the guest's OS panics
-  corrupt,      // bits of a byte in the pool's metadata flip
+  corrupt,      // bits of a byte in the pool's metadata flip, or a page of guest RAM goes bad
 };
 inline constexpr u32 kFaultKinds = 11;
 
@@ -43,8 +43,9 @@ struct FaultRequest {
   u32 share = 10;          // slow: percent of the time that it runs, 1 to 99
   u32 period_ms = 100;     // slow: of stopping and going on
   u32 reading = 0;         // telemetry: HealthReading
-  u32 mask = 0;            // corrupt: the bits to flip
-  u64 value = 0;           // telemetry: of the reading; corrupt: offset in the pool, bytes
+  u32 mask = 0;            // corrupt: the bits to flip; 0: it is about a page of the guest's
+  u64 value = 0;           // telemetry: of the reading; corrupt: offset in the pool, bytes, or the
+                           // page's guest physical address
   std::array<char, kPointNameBytes> point{};
   u32 reserved = 0;
 
@@ -62,6 +63,14 @@ constexpr bool has_target(FaultKind kind) {
 constexpr bool lasts(FaultKind kind) {
   return kind == FaultKind::hang || kind == FaultKind::slow || kind == FaultKind::partition ||
          kind == FaultKind::lost_lines;
+}
+
+constexpr bool is_bad_page(const FaultRequest& request) {
+  return request.kind == FaultKind::corrupt && request.mask == 0;
+}
+// It takes a process that has a guest, not the manager's own.
+constexpr bool needs_guest(const FaultRequest& request) {
+  return request.kind == FaultKind::panic_guest || is_bad_page(request);
 }
 
 // When a random fault comes: the same for the same seed, wherever it is asked. Milliseconds.

@@ -75,9 +75,11 @@ void fault_fired(FaultBoard& board, const ArmedFault& armed);
 
 // For events: what a fault is, in one number; and back.
 constexpr u64 fault_tag(const FaultRequest& r) {
-  return static_cast<u64>(r.kind) | (static_cast<u64>(r.target & 0xff) << 8);
+  return static_cast<u64>(r.kind) | (static_cast<u64>(r.target & 0xff) << 8) |
+         (is_bad_page(r) ? 1u << 16 : 0u);
 }
 constexpr FaultKind tagged_kind(u64 tag) { return static_cast<FaultKind>(tag & 0xff); }
+constexpr bool tagged_bad_page(u64 tag) { return (tag >> 16 & 1) != 0; }
 constexpr u32 tagged_target(u64 tag) { return static_cast<u32>(tag >> 8) & 0xff; }
 
 }  // namespace dvm::fabric

@@ -25,6 +25,10 @@ bool FaultEffects::signal(const FaultRecord& record, int number) const {
 }
 
 FaultFailure FaultEffects::corrupt(const FaultRequest& request) const {
+  if (is_bad_page(request)) {
+    return hooks_.bad_page && hooks_.bad_page(request.value) ? FaultFailure::none
+                                                             : FaultFailure::refused;
+  }
   if (request.value >= place_.metadata.size()) return FaultFailure::refused;
   auto& byte = reinterpret_cast<u8&>(place_.metadata[request.value]);
   std::atomic_ref(byte).fetch_xor(static_cast<u8>(request.mask));

@@ -13,7 +13,9 @@ namespace dvm::fabric {
 
 // What the fabric cannot do by itself. Called on the injector's thread; must not block.
 struct FaultHooks {
-  std::function<bool()> panic_guest;  // false: no vCPU runs; empty: this process cannot
+  // Empty: this process has no guest.
+  std::function<bool()> panic_guest;  // false: no vCPU runs
+  std::function<bool(u64)> bad_page;  // by guest physical address; false: not told
   std::function<void()> healed;       // a partition ended: wake all that may have missed a bell
 };
 

@@ -103,7 +103,7 @@ bool FaultInjector::target_gone(const FaultRecord& record) const {
 
 bool FaultInjector::may_act(const FaultRequest& request, u32 id) const {
   if (fabric_.peers.records[id].instance.load(std::memory_order_acquire) == 0) return false;
-  return request.kind == FaultKind::panic_guest ? id != kManagerInstance : id != request.target;
+  return needs_guest(request) ? id != kManagerInstance : id != request.target;
 }
 
 bool FaultInjector::chosen_for(const FaultRequest& request) const {

@@ -5,7 +5,7 @@
 namespace dvm::fabric {
 namespace {
 
-constinit std::atomic<u64> nobody{0};
+constinit std::atomic<u64> unstaged{0};
 std::atomic<u64> eviction_state{0};  // 0: nothing is written back early
 
 // Xorshift64 (Marsaglia 2003).
@@ -23,7 +23,7 @@ bool evicts_one() {
 
 namespace detail {
 
-constinit std::atomic<const std::atomic<u64>*> staged_word{&nobody};
+constinit std::atomic<const std::atomic<u64>*> staged_word{&unstaged};
 constinit std::atomic<u64> own_staged_bit{0};
 
 }  // namespace detail
@@ -31,7 +31,7 @@ constinit std::atomic<u64> own_staged_bit{0};
 void watch_staging(const std::atomic<u64>* staged, u32 self, u64 eviction_seed) {
   detail::own_staged_bit.store(u64{1} << (self % 64));
   eviction_state.store(eviction_seed);
-  detail::staged_word.store(staged != nullptr ? staged : &nobody);
+  detail::staged_word.store(staged != nullptr ? staged : &unstaged);
 }
 
 u64 LineBuffer::Word::line() const {

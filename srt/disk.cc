@@ -44,11 +44,6 @@ Result<Fd> find(const DiskSpec& spec) {
                      what);
 }
 
-bool is_block_device(const Fd& file) {
-  struct stat st {};
-  return ::fstat(file.get(), &st) == 0 && S_ISBLK(st.st_mode);
-}
-
 Result<Fd> open_again(const Fd& found, const DiskSpec& spec, int flags) {
   flags |= (spec.read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY;
   const int raw = ::open(of_this(found).c_str(), flags);

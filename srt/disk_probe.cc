@@ -22,11 +22,6 @@ struct Free {
   void operator()(void* p) const { std::free(p); }  // NOLINT: of aligned_alloc
 };
 
-bool is_block_device(const Fd& file) {
-  struct stat st {};
-  return ::fstat(file.get(), &st) == 0 && S_ISBLK(st.st_mode);
-}
-
 // Does a direct read of `bytes` at offset 0 into a buffer aligned to just `memory` work? At the end
 // of the file a short one does.
 bool reads(const Fd& file, u32 bytes, u32 memory) {
@@ -83,6 +78,11 @@ BlockAbilities probe_file(const Fd& file, bool writable) {
 }
 
 }  // namespace
+
+bool is_block_device(const Fd& file) {
+  struct stat st {};
+  return ::fstat(file.get(), &st) == 0 && S_ISBLK(st.st_mode);
+}
 
 Result<u64> probe_size(const Fd& file) {
   if (!is_block_device(file)) return file.size();

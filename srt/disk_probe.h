@@ -8,6 +8,8 @@
 
 namespace dvm::srt {
 
+bool is_block_device(const Fd& file);
+
 // Bytes of an open regular file or block device.
 Result<u64> probe_size(const Fd& file);
 

@@ -16,8 +16,6 @@ namespace {
 
 constexpr u32 kMaxDepth = 4096;
 
-bool moves_data(DiskOp op) { return op == DiskOp::read || op == DiskOp::write; }
-
 // What no engine should have to meet.
 bool is_well_formed(const DiskRequest& r) {
   if (r.op == DiskOp::flush) return true;

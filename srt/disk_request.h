@@ -11,6 +11,8 @@ namespace dvm::srt {
 
 enum class DiskOp : u8 { read, write, flush, discard, write_zeroes };
 
+inline bool moves_data(DiskOp op) { return op == DiskOp::read || op == DiskOp::write; }
+
 // Offsets and lengths are multiples of the disk's block_bytes and within it. Requests that are in
 // flight together happen in any order, and overlapping ones mix in any way: no more is promised
 // than virtio-blk does. A flush covers the writes that were completed before it was submitted.

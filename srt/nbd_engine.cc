@@ -16,8 +16,6 @@ namespace {
 constexpr u64 kMaxPayload = 32 * kMiB;
 constexpr u64 kMaxRange = 1 * kGiB;
 
-bool moves_data(DiskOp op) { return op == DiskOp::read || op == DiskOp::write; }
-
 }  // namespace
 
 // What libnbd gives back when a command ends.

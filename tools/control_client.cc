@@ -4,13 +4,15 @@
 
 #include "tools/control_protocol.h"
 #include "tools/event_text.h"
+#include "tools/json_text.h"
 
 namespace dvm::tools {
 
-ControlClient::ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed,
-                             OnConsole on_console)
+ControlClient::ControlClient(Socket socket, vmm::Machine& machine, const GuestDisks* disks,
+                             OnClosed on_closed, OnConsole on_console)
     : socket_(std::move(socket)),
       machine_(machine),
+      disks_(disks),
       on_closed_(std::move(on_closed)),
       on_console_(std::move(on_console)) {}
 
@@ -28,9 +30,13 @@ void ControlClient::read_request() {
 }
 
 void ControlClient::answer(const std::string& line) {
-  const nlohmann::json reply = handle_request_line(line, machine_);
+  const nlohmann::json reply = handle_request_line(line, machine_, disks_);
   if (reply.contains("follow")) follows_ = reply["after"].get<u64>();
-  if (reply.contains("console")) console_ = reply["history"].get<std::size_t>();
+  if (reply.contains("console")) {
+    console_ =
+        ConsoleWish{reply["port"] == "virtio" ? vmm::ConsolePort::virtio : vmm::ConsolePort::serial,
+                    reply["history"].get<std::size_t>()};
+  }
   if (reply.contains("dump")) return start_dump(reply["dump"].get<std::string>());
   send(to_line(reply) + "\n");
 }

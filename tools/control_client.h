@@ -12,17 +12,25 @@
 
 namespace dvm::tools {
 
+class GuestDisks;
+
+struct ConsoleWish {
+  vmm::ConsolePort port = vmm::ConsolePort::serial;
+  std::size_t history = 0;  // bytes of what was printed before
+};
+
 // Requests are answered one after the other; the next is read once the last reply has been taken,
 // so a client that does not read holds no memory of ours. Threads: the server's.
 class ControlClient : public std::enable_shared_from_this<ControlClient> {
  public:
   using Socket = asio::local::stream_protocol::socket;
   using OnClosed = std::function<void(const std::shared_ptr<ControlClient>&)>;
-  // Takes the connection over as a console: with so many bytes of what was printed before, and what
-  // the client has typed already.
-  using OnConsole = std::function<void(Socket, std::size_t history, std::string typed)>;
+  // Takes the connection over as a console: as was asked for, and what the client has typed
+  // already.
+  using OnConsole = std::function<void(Socket, const ConsoleWish&, std::string typed)>;
 
-  ControlClient(Socket socket, vmm::Machine& machine, OnClosed on_closed, OnConsole on_console);
+  ControlClient(Socket socket, vmm::Machine& machine, const GuestDisks* disks, OnClosed on_closed,
+                OnConsole on_console);
   void read_request();
   // Says why and closes.
   void refuse(const std::string& why);
@@ -41,13 +49,14 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
 
   Socket socket_;
   vmm::Machine& machine_;
+  const GuestDisks* const disks_;
   OnClosed on_closed_;
   OnConsole on_console_;
   std::string received_;
   std::string sending_;
-  std::string last_line_;               // to be sent when sending_ is
-  std::optional<std::size_t> console_;  // asked for, with so much history
-  std::optional<u64> follows_;          // the last sequence sent
+  std::string last_line_;  // to be sent when sending_ is
+  std::optional<ConsoleWish> console_;
+  std::optional<u64> follows_;  // the last sequence sent
   bool dumping_ = false;
   bool busy_ = false;  // sending_ is on its way
   bool closing_ = false;

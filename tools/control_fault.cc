@@ -25,6 +25,10 @@ Status fit_to_guest(PlannedFault& fault, Machine& machine) {
     return error("{}: node: found {}; allowed: 0 to {}", fabric::fault_name(r.kind), node,
                  nodes - 1);
   if (r.kind != fabric::FaultKind::corrupt) return {};
+  if (fault.record == kPageRecord) {
+    if (machine.is_ram(r.value)) return {};
+    return error("corrupt: address: found {:#x}; allowed: one of the guest's RAM", r.value);
+  }
   DVM_ASSIGN(const CorruptPlace place, find_corrupt_place(machine, fault.record));
   r.value = place.offset;
   r.mask = place.mask;

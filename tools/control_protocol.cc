@@ -4,9 +4,12 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "tools/balloon_request.h"
 #include "tools/console_feed.h"
 #include "tools/control_fault.h"
+#include "tools/disk_resize.h"
 #include "tools/event_text.h"
+#include "tools/json_text.h"
 #include "tools/memory_dump.h"
 #include "tools/metrics.h"
 #include "tools/status.h"
@@ -48,14 +51,36 @@ Result<json> do_events(const json& request, Machine& machine) {
 }
 
 // The last `history` bytes of what was printed before come first.
-Result<json> do_console(const json& request, Machine&) {
+Result<json> do_console(const json& request, Machine& machine) {
   u64 history = kDefaultHistory;
   if (const auto it = request.find("history"); it != request.end()) {
     if (!it->is_number_unsigned() || it->get<u64>() > ConsoleFeed::kBytes)
       return error("console: history: allowed: 0 to {} bytes", ConsoleFeed::kBytes);
     history = it->get<u64>();
   }
-  return json{{"console", true}, {"history", history}};
+  std::string port = machine.has_virtio_console() ? "virtio" : "serial";
+  if (const auto it = request.find("port"); it != request.end()) {
+    if (*it != "serial" && *it != "virtio")
+      return error("console: port: allowed: \"serial\" or \"virtio\"");
+    if (*it == "virtio" && port != "virtio")
+      return error("console: the guest has no virtio console; allowed: the serial port");
+    port = it->get<std::string>();
+  }
+  return json{{"console", true}, {"history", history}, {"port", port}};
+}
+
+// The terminal on which somebody looks at the virtio console.
+Result<json> do_console_size(const json& request, Machine& machine) {
+  const auto count = [&](const char* name) -> u64 {
+    const auto it = request.find(name);
+    return it != request.end() && it->is_number_unsigned() ? it->get<u64>() : 0;
+  };
+  const u64 columns = count("columns"), rows = count("rows");
+  if (columns == 0 || columns > UINT16_MAX || rows == 0 || rows > UINT16_MAX)
+    return error("console-size: allowed: columns and rows of 1 to 65535");
+  if (!machine.has_virtio_console()) return error("console-size: the guest has no virtio console");
+  machine.set_console_size({static_cast<u16>(columns), static_cast<u16>(rows)});
+  return json{{"columns", columns}, {"rows", rows}};
 }
 
 Result<json> do_pause(const json&, Machine& machine) {
@@ -116,7 +141,7 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 12> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 15> kCommands = {{{"status", do_status},
                                                 {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
@@ -127,7 +152,10 @@ constexpr std::array<Command, 12> kCommands = {{{"status", do_status},
                                                 {"metrics", do_metrics},
                                                 {"check", do_check},
                                                 {"dump", do_dump},
-                                                {"fault", handle_fault_request}}};
+                                                {"fault", handle_fault_request},
+                                                {"console-size", do_console_size},
+                                                {"balloon", balloon_request},
+                                                {"resize-disk", nullptr}}};  // needs the disks
 
 std::string command_names() {
   std::string names;
@@ -140,7 +168,10 @@ std::string command_names() {
 std::vector<std::string_view> members_of(std::string_view command) {
   if (command == "events") return {"command", "follow", "after"};
   if (command == "dump") return {"command", "file", "format"};
-  if (command == "console") return {"command", "history"};
+  if (command == "console") return {"command", "history", "port"};
+  if (command == "console-size") return {"command", "columns", "rows"};
+  if (command == "balloon") return {"command", "bytes"};
+  if (command == "resize-disk") return {"command", "disk", "bytes", "to_file"};
   return {"command"};
 }
 
@@ -156,7 +187,7 @@ Status check_members(const json& request, std::string_view command) {
   return {};
 }
 
-Result<json> run_request(const json& request, Machine& machine) {
+Result<json> run_request(const json& request, Machine& machine, const GuestDisks* disks) {
   if (!request.is_object()) return error("not a JSON object; allowed: {{\"command\": ...}}");
   const auto it = request.find("command");
   if (it == request.end() || !it->is_string()) {
@@ -166,6 +197,7 @@ Result<json> run_request(const json& request, Machine& machine) {
   for (const auto& command : kCommands) {
     if (command.name != name) continue;
     DVM_TRY(check_members(request, name));
+    if (command.run == nullptr) return resize_disk(request, machine, disks);
     return command.run(request, machine);
   }
   return error("unknown command '{}'; allowed: {}", name.substr(0, 40), command_names());
@@ -175,9 +207,9 @@ Result<json> run_request(const json& request, Machine& machine) {
 
 json error_reply(const std::string& why) { return {{"ok", false}, {"error", why}}; }
 
-json handle_request(const json& request, Machine& machine) {
+json handle_request(const json& request, Machine& machine, const GuestDisks* disks) {
   try {
-    auto result = run_request(request, machine);
+    auto result = run_request(request, machine, disks);
     if (!result) return error_reply(result.error().message);
     json reply = result.take();
     reply["ok"] = true;
@@ -187,15 +219,11 @@ json handle_request(const json& request, Machine& machine) {
   }
 }
 
-json handle_request_line(const std::string& line, Machine& machine) {
+json handle_request_line(const std::string& line, Machine& machine, const GuestDisks* disks) {
   if (line.size() > kMaxRequestBytes) return error_reply("the request is longer than 64 KiB");
-  const json request = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const json request = parse_json(line);
   if (request.is_discarded()) return error_reply("the request is not valid JSON");
-  return handle_request(request, machine);
-}
-
-std::string to_line(const json& object) {
-  return object.dump(-1, ' ', false, json::error_handler_t::replace);
+  return handle_request(request, machine, disks);
 }
 
 }  // namespace dvm::tools

@@ -14,13 +14,17 @@
 
 namespace dvm::tools {
 
+class GuestDisks;
+
 inline constexpr std::size_t kMaxRequestBytes = 64 * 1024;
 
 // Carries a request out. `pause` answers when every vCPU stands still, which may take a moment.
-nlohmann::json handle_request(const nlohmann::json& request, vmm::Machine& machine);
+// `disks`: for resize-disk, which is refused without.
+nlohmann::json handle_request(const nlohmann::json& request, vmm::Machine& machine,
+                              const GuestDisks* disks = nullptr);
 // The reply's line, without the line break. Whatever the text, never throws.
-nlohmann::json handle_request_line(const std::string& line, vmm::Machine& machine);
+nlohmann::json handle_request_line(const std::string& line, vmm::Machine& machine,
+                                   const GuestDisks* disks = nullptr);
 nlohmann::json error_reply(const std::string& why);
-std::string to_line(const nlohmann::json& object);
 
 }  // namespace dvm::tools

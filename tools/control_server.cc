@@ -10,9 +10,9 @@ constexpr std::chrono::milliseconds kLastCall{300}, kAcceptPause{100};
 }  // namespace
 
 Result<std::unique_ptr<ControlServer>> ControlServer::start(vmm::Machine& machine,
-                                                            ConsoleEnds console,
+                                                            ControlReach reach,
                                                             const std::string& path) {
-  std::unique_ptr<ControlServer> server(new ControlServer(machine, console));
+  std::unique_ptr<ControlServer> server(new ControlServer(machine, reach));
   DVM_TRY(server->listen(path));
   server->thread_ = std::thread([s = server.get()] {
     s->accept();
@@ -49,9 +49,10 @@ void ControlServer::accept() {
       return;
     }
     const auto client = std::make_shared<ControlClient>(
-        std::move(socket), machine_, [this](const auto& closed) { client_closed(closed); },
-        [this](ControlClient::Socket s, std::size_t history, std::string typed) {
-          attach(std::move(s), history, std::move(typed));
+        std::move(socket), machine_, reach_.disks,
+        [this](const auto& closed) { client_closed(closed); },
+        [this](ControlClient::Socket s, const ConsoleWish& wish, std::string typed) {
+          attach(std::move(s), wish, std::move(typed));
         });
     const bool full = clients_.size() + consoles_.size() >= kMaxClients;
     clients_.insert(client);
@@ -76,9 +77,12 @@ void ControlServer::client_closed(const std::shared_ptr<ControlClient>& client) 
   stop_if_empty();
 }
 
-void ControlServer::attach(ControlClient::Socket socket, std::size_t history, std::string typed) {
+void ControlServer::attach(ControlClient::Socket socket, const ConsoleWish& wish,
+                           std::string typed) {
+  const bool virtio = wish.port == vmm::ConsolePort::virtio && reach_.virtio;
+  const ConsoleEnds console = virtio ? *reach_.virtio : reach_.serial;
   const auto stream = std::make_shared<ConsoleStream>(
-      std::move(socket), console_, console_.feed.back(history), [this](const auto& closed) {
+      std::move(socket), console, console.feed.back(wish.history), [this](const auto& closed) {
         consoles_.erase(closed);
         stop_if_empty();
       });

@@ -13,6 +13,13 @@
 
 namespace dvm::tools {
 
+// What requests reach beside the machine. `disks`, for resize-disk, outlive the server.
+struct ControlReach {
+  ConsoleEnds serial;
+  std::optional<ConsoleEnds> virtio = std::nullopt;  // the virtio console, if there is one
+  const GuestDisks* disks = nullptr;
+};
+
 // Serves on a thread of its own: a request that takes a while keeps no one but other clients
 // waiting.
 class ControlServer {
@@ -20,7 +27,7 @@ class ControlServer {
   static constexpr std::size_t kMaxClients = 16;
 
   // Makes the socket at `path`.
-  static Result<std::unique_ptr<ControlServer>> start(vmm::Machine& machine, ConsoleEnds console,
+  static Result<std::unique_ptr<ControlServer>> start(vmm::Machine& machine, ControlReach reach,
                                                       const std::string& path);
   // Followers get the last events first.
   ~ControlServer();
@@ -33,18 +40,18 @@ class ControlServer {
   void console_fed();
 
  private:
-  ControlServer(vmm::Machine& machine, ConsoleEnds console)
-      : machine_(machine), console_(console), acceptor_(io_), last_call_(io_) {}
+  ControlServer(vmm::Machine& machine, ControlReach reach)
+      : machine_(machine), reach_(reach), acceptor_(io_), last_call_(io_) {}
   Status listen(const std::string& path);
   void accept();
   void client_closed(const std::shared_ptr<ControlClient>& client);
   // The client asked for the console: from here on its connection is one.
-  void attach(ControlClient::Socket socket, std::size_t history, std::string typed);
+  void attach(ControlClient::Socket socket, const ConsoleWish& wish, std::string typed);
   void close();
   void stop_if_empty();
 
   vmm::Machine& machine_;
-  const ConsoleEnds console_;
+  const ControlReach reach_;
   asio::io_context io_;
   asio::local::stream_protocol::acceptor acceptor_;
   asio::steady_timer last_call_;

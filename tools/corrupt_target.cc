@@ -82,24 +82,19 @@ const Target* find_target(const std::string& name) {
 
 std::string corrupt_names() {
   std::string names;
-  for (const Target& target : kTargets)
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", target.name);
-  return names;
+  for (const Target& target : kTargets) names += fmt::format("{}, ", target.name);
+  return names.append(kPageRecord);
 }
 
 Status check_corrupt_name(const std::string& name) {
-  if (find_target(name) != nullptr) return {};
-  if (name == "page")
-    return usage_error(
-        "page: a guest page cannot be poisoned: its guest would not get the machine "
-        "check of a real machine; allowed: {}",
-        corrupt_names());
+  if (name == kPageRecord || find_target(name) != nullptr) return {};
   return usage_error("record: found '{}'; allowed: {}", name.substr(0, 40), corrupt_names());
 }
 
 Result<CorruptPlace> find_corrupt_place(vmm::Machine& machine, const std::string& name) {
-  DVM_TRY(check_corrupt_name(name));
-  return find_target(name)->find(machine);
+  const Target* target = find_target(name);
+  if (target == nullptr) return error("no record '{}'", name);
+  return target->find(machine);
 }
 
 }  // namespace dvm::tools

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "vmm/machine.h"
 
@@ -13,10 +14,14 @@ struct CorruptPlace {
   u32 mask = 0;    // the bits of that byte
 };
 
-// "header, machine, ..."
+// A page of guest RAM, which is no record: it is bad by its address.
+inline constexpr std::string_view kPageRecord = "page";
+
+// "header, machine, ..., page"
 std::string corrupt_names();
-// A usage error for a name that is none; for a guest's page, which cannot be poisoned yet.
+// A usage error for a name that is none.
 Status check_corrupt_name(const std::string& name);
+// Not of a page.
 Result<CorruptPlace> find_corrupt_place(vmm::Machine& machine, const std::string& name);
 
 }  // namespace dvm::tools

@@ -12,14 +12,14 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 12> kCommands = {"status",  "console", "events",   "pause",
-                                                        "resume",  "reset",   "shutdown", "stop",
-                                                        "metrics", "check",   "dump",     "list"};
+constexpr std::array<std::string_view, 14> kCommandNames = {
+    "status", "console", "events", "pause", "resume", "reset",       "shutdown",
+    "stop",   "metrics", "check",  "dump",  "list",   "resize-disk", "balloon"};
 
 Status check_command(const CtlCommandLine& line) {
-  if (std::find(kCommands.begin(), kCommands.end(), line.command) == kCommands.end()) {
+  if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
     return usage_error("unknown command '{}'; allowed: {}", line.command,
-                       fmt::join(kCommands, ", "));
+                       fmt::join(kCommandNames, ", "));
   }
   if (line.follow && line.command != "events")
     return usage_error("--follow: allowed with events only");
@@ -44,12 +44,53 @@ Status read_dump(const CommandWords& found, CtlCommandLine& line) {
   return {};
 }
 
+Status read_resize(const CommandWords& found, CtlCommandLine& line) {
+  const bool to_file = found.has("--to-file");
+  if (line.command != "resize-disk")
+    return to_file ? Status(usage_error("--to-file: allowed with resize-disk only")) : Status();
+  if (found.rest.size() < 2)
+    return usage_error("resize-disk: no disk; allowed: resize-disk DISK SIZE|--to-file");
+  line.disk = found.rest[1];
+  if (to_file == (found.rest.size() > 2)) {
+    return usage_error("resize-disk: found {}; allowed: resize-disk DISK SIZE|--to-file",
+                       to_file ? "both a size and --to-file" : "no size");
+  }
+  if (to_file) return {};
+  const auto bytes = parse_size(found.rest[2]);
+  if (!bytes) return usage_error("resize-disk: {}", bytes.error().message);
+  line.size = *bytes;
+  return {};
+}
+
+Status read_balloon(const CommandWords& found, CtlCommandLine& line) {
+  if (line.command != "balloon" || found.rest.size() < 2) return {};
+  const auto bytes = parse_size(found.rest[1]);
+  if (!bytes) return usage_error("balloon: {}", bytes.error().message);
+  line.size = *bytes;
+  return {};
+}
+
+Status read_port(const CommandWords& found, CtlCommandLine& line) {
+  line.port = found.value("--port");
+  if (!line.port) return {};
+  if (line.command != "console") return usage_error("--port: allowed with console only");
+  if (*line.port != "serial" && *line.port != "virtio")
+    return usage_error("--port: found '{}'; allowed: serial or virtio", *line.port);
+  return {};
+}
+
+std::size_t words_of(std::string_view command) {
+  if (command == "dump" || command == "balloon") return 2;
+  return command == "resize-disk" ? 3 : 1;
+}
+
 }  // namespace
 
 Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords found,
-             split_command_line(words, {.with_value = {"--name", "--history", "--format"},
-                                        .flags = {"--json", "--follow", "--help", "--version"}}));
+             split_command_line(
+                 words, {.with_value = {"--name", "--history", "--format", "--port"},
+                         .flags = {"--json", "--follow", "--to-file", "--help", "--version"}}));
   CtlCommandLine line;
   line.help = found.has("--help");
   line.version = found.has("--version");
@@ -69,15 +110,19 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
     }
     line.history = *bytes;
   }
-  if (found.rest.empty()) return usage_error("no command; allowed: {}", fmt::join(kCommands, ", "));
+  if (found.rest.empty())
+    return usage_error("no command; allowed: {}", fmt::join(kCommandNames, ", "));
   line.command = found.rest.front();
-  const std::size_t words_taken = line.command == "dump" ? 2 : 1;
+  const std::size_t words_taken = words_of(line.command);
   if (found.rest.size() > words_taken) {
     return usage_error("found '{}' after {}; allowed: one command", found.rest[words_taken],
                        line.command);
   }
   DVM_TRY(check_command(line));
   DVM_TRY(read_dump(found, line));
+  DVM_TRY(read_resize(found, line));
+  DVM_TRY(read_balloon(found, line));
+  DVM_TRY(read_port(found, line));
   return line;
 }
 
@@ -87,16 +132,20 @@ std::string ctl_help() {
 
 SYNOPSIS
   dvm-ctl [--name NAME] [--json] COMMAND
-  dvm-ctl [--name NAME] console [--history SIZE]
+  dvm-ctl [--name NAME] console [--history SIZE] [--port serial|virtio]
   dvm-ctl [--name NAME] dump FILE [--format elf]
+  dvm-ctl [--name NAME] resize-disk DISK SIZE|--to-file
+  dvm-ctl [--name NAME] balloon [SIZE]
 
 COMMANDS
   list             The guests of this user that are running: process of dvm-run, state, nodes,
                    vCPUs, memory, boots, time since dvm-run was started. Cleans up what a dvm-run
                    that was killed has left.
-  status           State, nodes, vCPUs with their exits, pool.
-  console          The guest's serial console on this terminal, whatever --serial says, after the
-                   last 16 KiB of output. Any number of people may look on, and all may type.
+  status           State, nodes, vCPUs with their exits, pool, and for each device its requests,
+                   bytes, errors, kicks, interrupts and who has requests in hand.
+  console          The guest's virtio console on this terminal if it has one, else its serial
+                   port, whatever --console and --serial say, after the last 16 KiB of output. The
+                   virtio console is told the size of this terminal. Any number of people may look on, and all may type.
                    Ctrl-A x leaves (the guest goes on), Ctrl-A h helps, Ctrl-A w types this
                    window's size as a stty command. One that reads slowly loses the oldest output
                    (256 KiB are kept) and is told; the guest does not wait for it. From a pipe, what
@@ -105,6 +154,15 @@ COMMANDS
                    dump-guest-memory makes it, for crash and gdb. The guest is paused meanwhile.
                    Pages of zeros become holes. FILE is replaced once the dump is whole; until
                    then it is FILE.part, which is removed when the dump fails.
+  resize-disk DISK SIZE|--to-file
+                   Make a disk larger while the guest runs, which sees it at once. DISK is its
+                   number in the order of --disk (0 first), its path or its serial. A raw file is
+                   grown to SIZE bytes, or K, M, G or T of 1024; --to-file takes the size of a file
+                   or block device that was grown already. A disk never shrinks.
+  balloon [SIZE]   Ask the guest to give up SIZE of its memory, or to take back what it has given
+                   up beyond that: bytes, or K, M, G or T of 1024. 0 empties the balloon. Without
+                   SIZE: how much it has given up, and what it tells of its memory. Needs
+                   --balloon.
   events           What has happened, oldest first: time (seconds since the host's boot), number,
                    event, who reported it, details. With --follow: go on until the guest ends.
   pause            Stop all vCPUs; answers when all of them stand still.
@@ -119,6 +177,8 @@ OPTIONS
   --name NAME      Which guest. Default: the only one that is running.
   --json           Print the answer as JSON, on one line (events --follow: one object a line).
   --follow         With events only: stay and print events as they occur.
+  --port PORT      With console only: serial or virtio. Default: virtio if there is one.
+  --to-file        With resize-disk only: as large as the file or device is now.
   --history SIZE   With console only: how much earlier output to show first, 0 to 256K. Default:
                    16K.
   --format elf     With dump only: the file's format. Default: elf.

@@ -15,8 +15,11 @@ struct CtlCommandLine {
   std::optional<std::string> name;
   bool json = false;
   bool follow = false;
-  std::string file;            // dump's
-  std::optional<u64> history;  // bytes of earlier output that console shows first
+  std::string file;                 // dump's
+  std::string disk;                 // resize-disk's
+  std::optional<u64> size;          // resize-disk's and balloon's; none: the file's, or no change
+  std::optional<std::string> port;  // console's
+  std::optional<u64> history;       // bytes of earlier output that console shows first
   bool help = false;
   bool version = false;
 };

@@ -1,4 +1,5 @@
 #include "tools/disk_launch.h"
+#include "tools/json_text.h"
 
 #include <nlohmann/json.hpp>
 
@@ -45,6 +46,25 @@ vmm::FunctionConfig GuestDisks::function(u32 n, u32 queues) const {
   return config;
 }
 
+Result<u32> GuestDisks::find(std::string_view word) const {
+  for (u32 n = 0; n < count(); ++n) {
+    const DiskOption& option = disks_[n].option;
+    if (word == fmt::to_string(n) || word == option.spec.path ||
+        (!option.serial.empty() && word == option.serial))
+      return n;
+  }
+  if (count() == 0) return error("found '{}'; the guest has no disks", word);
+  return error("found '{}'; allowed: 0 to {}, a disk's path or its serial", word, count() - 1);
+}
+
+Result<u64> GuestDisks::grow(u32 n, std::optional<u64> bytes) const {
+  const Entry& disk = disks_[n];
+  const srt::DiskSpec& spec = disk.option.spec;
+  if (!disk.file) return error("disk {}: of format {}; allowed: raw disks", spec.path, spec.format);
+  if (bytes) DVM_TRY(disk.file->grow(*bytes));
+  return disk.file->read_size();
+}
+
 std::vector<std::string> GuestDisks::node_arguments(u32 first_function) const {
   std::vector<std::string> words;
   for (u32 n = 0; n < count(); ++n) {
@@ -64,8 +84,7 @@ std::vector<std::string> GuestDisks::node_arguments(u32 first_function) const {
                        {"direct", g.direct},
                        {"discard", g.discard},
                        {"zeroes", g.write_zeroes}};
-    words.insert(words.end(),
-                 {"--disk", word.dump(-1, ' ', false, json::error_handler_t::replace)});
+    words.insert(words.end(), {"--disk", to_line(word)});
   }
   return words;
 }
@@ -79,7 +98,7 @@ std::vector<int> GuestDisks::node_descriptors() const {
 }
 
 Result<vmm::DiskSource> disk_source_of(const std::string& word) {
-  const json said = json::parse(word, nullptr, false);
+  const json said = parse_json(word);
   if (!said.is_object()) return usage_error("--disk: not what dvm-run hands over");
   vmm::DiskSource source;
   try {

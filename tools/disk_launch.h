@@ -2,7 +2,9 @@
 // launcher, which holds them for the guest's life.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "srt/disk.h"
@@ -23,6 +25,11 @@ class GuestDisks {
   // What the n-th disk is to the machine, with `queues` request queues, and its size in bytes.
   vmm::FunctionConfig function(u32 n, u32 queues) const;
   u64 bytes(u32 n) const { return disks_[n].geometry.bytes; }
+  // Which disk is meant: its number in the order of the options, its path as it was given, or its
+  // serial.
+  Result<u32> find(std::string_view word) const;
+  // Grows the file to `bytes`, or without a size looks how large it is now. Returns its size.
+  Result<u64> grow(u32 n, std::optional<u64> bytes) const;
   // The words that name them to dvm-node, and the descriptors that go with them. The first disk is
   // function `first_function`.
   std::vector<std::string> node_arguments(u32 first_function) const;

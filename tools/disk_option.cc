@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tools/json_text.h"
 #include "tools/run_settings.h"
 #include "vmm/virtio/blk.h"
 
@@ -119,15 +120,6 @@ Status set_from_text(DiskOption& disk, const std::string& part, std::set<std::st
     return at(name, status.error());
   }
   return {};
-}
-
-Error wrong_type(const json& value, std::string_view allowed) {
-  std::string found = value.is_array() ? "an array"
-                      : value.is_object()
-                          ? "an object"
-                          : value.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (found.size() > 60) found = found.substr(0, 57) + "...";
-  return usage_error("found {}; allowed: {}", found, allowed);
 }
 
 Status set_from_json(DiskOption& disk, const std::string& name, const json& value) {

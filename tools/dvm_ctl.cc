@@ -9,23 +9,15 @@
 #include "tools/ctl_command_line.h"
 #include "tools/exit_code.h"
 #include "tools/guest_connection.h"
+#include "tools/json_text.h"
 #include "tools/message.h"
 #include "tools/reply_text.h"
+#include "tools/size_text.h"
 
 namespace dvm::tools {
 namespace {
 
 using nlohmann::json;
-
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return sys_error("write stdout");
-  return {};
-}
-
-std::string as_line(const json& object) {
-  return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-}
 
 Status list_guests(bool as_json) {
   for (const auto& name : remove_stale_guests())
@@ -40,19 +32,21 @@ Status list_guests(bool as_json) {
     (*status)["uptime_s"] = guest.uptime_s;
     guests.push_back(status.take());
   }
-  if (as_json) return print(as_line({{"guests", guests}}));
+  if (as_json) return print_text(to_line({{"guests", guests}}) + "\n");
   if (guests.empty()) {
     say_line("dvm-ctl", "no guest is running");
     return {};
   }
-  return print(list_text(guests));
+  return print_text(list_text(guests));
 }
 
 Status follow_events(GuestConnection& connection, bool as_json) {
   for (;;) {
     DVM_ASSIGN(const auto line, connection.next_line());
     if (!line) return {};
-    DVM_TRY(print(as_json ? *line + "\n" : event_text(json::parse(*line))));
+    const json event = parse_json(*line);
+    if (!event.is_object() || !event.contains("event")) return error("an event that is none");
+    DVM_TRY(print_text(as_json ? *line + "\n" : event_text(event)));
   }
 }
 
@@ -69,11 +63,12 @@ Status dump(GuestConnection& connection, const std::string& guest, const CtlComm
   });
   if (said) fmt::print(stderr, "\n");
   if (!reply) return reply.error();
-  return print(line.json ? as_line(*reply) : fmt::format("{}: dumped to {}\n", guest, file));
+  return print_text(line.json ? to_line(*reply) + "\n"
+                              : fmt::format("{}: dumped to {}\n", guest, file));
 }
 
 std::string reply_text(const CtlCommandLine& line, const std::string& guest, const json& reply) {
-  if (line.json) return as_line(reply);
+  if (line.json) return to_line(reply) + "\n";
   if (line.command == "status") return status_text(reply);
   if (line.command == "metrics") return reply.at("text").get<std::string>();
   if (line.command == "events") {
@@ -81,6 +76,11 @@ std::string reply_text(const CtlCommandLine& line, const std::string& guest, con
     for (const auto& event : reply.at("events")) text += event_text(event);
     return text;
   }
+  if (line.command == "resize-disk") {
+    return fmt::format("{}: disk {}: {}\n", guest, reply.at("disk").get<u64>(),
+                       format_size(reply.at("bytes").get<u64>()));
+  }
+  if (line.command == "balloon") return guest + ": balloon: " + balloon_text(reply);
   if (line.command == "shutdown") return guest + ": asked to shut down\n";
   return guest + ": " + reply.at("state").get<std::string>() + "\n";
 }
@@ -90,14 +90,21 @@ Status carry_out(const CtlCommandLine& line) {
   DVM_ASSIGN(const auto guest, find_guest(line.name));
   DVM_ASSIGN(auto connection, GuestConnection::open(guest));
   if (line.command == "console") {
-    return run_console(std::move(connection), guest.name, line.history.value_or(kDefaultHistory));
+    return run_console(std::move(connection), guest, line.history.value_or(kDefaultHistory),
+                       line.port);
   }
   if (line.command == "dump") return dump(connection, guest.name, line);
   json request = {{"command", line.command}};
   if (line.follow) request["follow"] = true;
+  if (line.command == "balloon" && line.size) request["bytes"] = *line.size;
+  if (line.command == "resize-disk") {
+    request["disk"] = line.disk;
+    if (line.size) request["bytes"] = *line.size;
+    if (!line.size) request["to_file"] = true;
+  }
   DVM_ASSIGN(const json reply, connection.ask(request));
   if (line.follow) return follow_events(connection, line.json);
-  return print(reply_text(line, guest.name, reply));
+  return print_text(reply_text(line, guest.name, reply));
 }
 
 int run(const std::vector<std::string>& words) {
@@ -106,9 +113,9 @@ int run(const std::vector<std::string>& words) {
   if (!line.ok()) {
     status = line.error();
   } else if (line->help) {
-    status = print(ctl_help());
+    status = print_text(ctl_help());
   } else if (line->version) {
-    status = print("dvm-ctl " DVM_VERSION "\n");
+    status = print_text("dvm-ctl " DVM_VERSION "\n");
   } else {
     status = carry_out(*line);
   }

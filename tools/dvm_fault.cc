@@ -5,6 +5,7 @@
 #include "tools/exit_code.h"
 #include "tools/fault_command_line.h"
 #include "tools/guest_connection.h"
+#include "tools/json_text.h"
 #include "tools/message.h"
 
 namespace dvm::tools {
@@ -12,17 +13,11 @@ namespace {
 
 using nlohmann::json;
 
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return sys_error("write stdout");
-  return {};
-}
-
 Status list_points(bool as_json) {
-  if (as_json) return print(json{{"points", fabric::kPointNames}}.dump() + "\n");
+  if (as_json) return print_text(to_line({{"points", fabric::kPointNames}}) + "\n");
   std::string text;
   for (const auto name : fabric::kPointNames) text += fmt::format("{}\n", name);
-  return print(text);
+  return print_text(text);
 }
 
 Status report(const std::string& guest, const json& reply, bool as_json) {
@@ -35,7 +30,7 @@ Status report(const std::string& guest, const json& reply, bool as_json) {
     if (!why.empty() && failed.empty()) failed = fmt::format("{}: {}", line, why);
     if (why.empty()) text += line + "\n";
   }
-  DVM_TRY(print(as_json ? reply.dump() + "\n" : text));
+  DVM_TRY(print_text(as_json ? to_line(reply) + "\n" : text));
   if (!failed.empty()) return error("{}", failed);
   return {};
 }
@@ -55,9 +50,9 @@ int run(const std::vector<std::string>& words) {
   if (!line.ok()) {
     status = line.error();
   } else if (line->help) {
-    status = print(fault_help());
+    status = print_text(fault_help());
   } else if (line->version) {
-    status = print("dvm-fault " DVM_VERSION "\n");
+    status = print_text("dvm-fault " DVM_VERSION "\n");
   } else if (line->points) {
     status = list_points(line->json);
   } else {

@@ -4,11 +4,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <thread>
 
 #include "fabric/fabric_service.h"
+#include "tools/child_options.h"
 #include "tools/exit_code.h"
 #include "tools/net_server.h"
 #include "vmm/coherent_memory.h"
@@ -20,19 +20,10 @@ namespace {
 // cost the guest its connections. Its death is told at once in any case.
 constexpr u32 kSlowestBeatMs = 10'000;
 
-struct NetOptions {
-  int pool_fd = -1, lifeline_fd = -1, ready_fd = -1;
-  std::string pool_name = "pool", net = "user";
-};
-
-void add_options(CLI::App& app, NetOptions& o) {
-  app.add_option("--pool-fd", o.pool_fd, "descriptor of the pool")->required();
-  app.add_option("--pool-name", o.pool_name, "its name, for messages");
-  app.add_option("--lifeline-fd", o.lifeline_fd, "a pipe that ends when the launcher does")
-      ->required();
-  app.add_option("--ready-fd", o.ready_fd, "a pipe for \"ready\", or what is wrong")->required();
-  app.add_option("--net", o.net, "as dvm-run's --net");
-}
+const ChildOptionNames kNames = {.needed_numbers = {"--pool-fd", "--lifeline-fd", "--ready-fd"},
+                                 .numbers = {},
+                                 .texts = {"--pool-name", "--net"},  // as dvm-run's --net
+                                 .repeatable = {}};
 
 Result<std::unique_ptr<fabric::FabricService>> join_fabric(
     vmm::Machine& machine, std::unique_ptr<vmm::CoherentMemory>& memory) {
@@ -48,9 +39,10 @@ Result<std::unique_ptr<fabric::FabricService>> join_fabric(
                                       std::move(options));
 }
 
-Status serve(const NetOptions& o, const Fd& ready) {
-  DVM_ASSIGN(const NetOption net, parse_net(o.net));
-  DVM_ASSIGN(auto pool, fabric::Pool::attach(Fd(o.pool_fd), o.pool_name));
+Status serve(const ChildOptions& o, const Fd& ready) {
+  DVM_ASSIGN(const NetOption net, parse_net(o.text("--net", "user")));
+  DVM_ASSIGN(auto pool,
+             fabric::Pool::attach(Fd(o.number("--pool-fd")), o.text("--pool-name", "pool")));
   DVM_ASSIGN(auto machine, vmm::Machine::attach(std::move(pool), vmm::kNetInstance));
   const auto function = vmm::find_net_function(machine->config());
   if (!function) return error("the machine has no network device");
@@ -78,24 +70,21 @@ int main(int argc, char** argv) {
   ::signal(SIGINT, SIG_IGN);  // Ctrl-C is the launcher's
   ::signal(SIGPIPE, SIG_IGN);
   ::prctl(PR_SET_NAME, "dvm-net");
-  dvm::tools::NetOptions options;
-  CLI::App app("The user network of a guest; started by dvm-run.", "dvm-net");
-  dvm::tools::add_options(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? 0 : dvm::tools::kExitUsage;
+  const auto options = dvm::tools::ChildOptions::parse(argc, argv, dvm::tools::kNames);
+  if (!options) {
+    fmt::print(stderr, "dvm-net: {}\n", options.error().message);
+    return dvm::tools::kExitUsage;
   }
   // The launcher holds the other end and never writes: any return is its end, and ours. What a
   // queue's step has in hand is finished by nobody, the guest ends too.
-  std::thread([fd = options.lifeline_fd] {
+  std::thread([fd = options->number("--lifeline-fd")] {
     pollfd lifeline{fd, POLLIN, 0};
     while (::poll(&lifeline, 1, -1) < 0 && errno == EINTR) {
     }
     ::_exit(0);
   }).detach();
-  const dvm::Fd ready(options.ready_fd);
-  const dvm::Status status = dvm::tools::serve(options, ready);
+  const dvm::Fd ready(options->number("--ready-fd"));
+  const dvm::Status status = dvm::tools::serve(*options, ready);
   (void)ready.write_all(std::as_bytes(std::span(status.error().message)), "the launcher's pipe");
   return dvm::tools::kExitError;
 }

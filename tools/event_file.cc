@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/event_text.h"
+#include "tools/json_text.h"
 #include "tools/message.h"
 
 namespace dvm::tools {
@@ -22,7 +23,7 @@ Result<EventFile> EventFile::open(const std::string& path) {
 
 void EventFile::append(const fabric::Event& event) {
   if (!fd_.valid()) return;
-  const std::string line = event_json(event).dump() + "\n";
+  const std::string line = to_line(event_json(event)) + "\n";
   if (const auto status = fd_.write_all(std::as_bytes(std::span(line)), path_); !status) {
     say("--events: {}: no more events are written", status.error().message);
     fd_.reset();

@@ -36,7 +36,8 @@ void name_fault(json& object, const Event& event) {
   object.erase("detail");
   if (event.kind != EventKind::fault_injected) return;
   const u64 detail = event.arguments[2];
-  if (kind == FaultKind::corrupt) object["offset"] = detail;
+  if (kind == FaultKind::corrupt)
+    object[fabric::tagged_bad_page(event.arguments[1]) ? "address" : "offset"] = detail;
   if (kind == FaultKind::telemetry) object["value"] = detail;
   if (fabric::lasts(kind) && detail != 0) object["for_ms"] = detail;
 }

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "tools/command_words.h"
+#include "tools/corrupt_target.h"
 #include "tools/fault_plan.h"
 #include "tools/run_settings.h"
 
@@ -31,7 +32,10 @@ constexpr std::array<OptionKey, 9> kOtherNames = {{{"--for", "for_ms"},
 
 std::optional<u64> number_in(std::string_view text) {
   u64 value = 0;
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool hexadecimal = text.starts_with("0x");
+  if (hexadecimal) text.remove_prefix(2);
+  const auto end =
+      std::from_chars(text.data(), text.data() + text.size(), value, hexadecimal ? 16 : 10);
   if (text.empty() || end.ec != std::errc() || end.ptr != text.data() + text.size())
     return std::nullopt;
   return value;
@@ -67,13 +71,14 @@ Status put_arguments(const std::vector<std::string>& words, json& fault) {
   if (command == "panic-guest") keys = {};
   if (command == "corrupt") keys = {"record"};
   std::vector<std::string> given(words.begin() + 1, words.end());
+  if (command == "corrupt" && !given.empty() && given[0] == kPageRecord)
+    keys = {"record", "address"};
   if (command == "corrupt" && given.size() == 2 && given[0] == "record") given = {given[1]};
-  if (command == "corrupt" && given.size() == 2 && given[0] == "page") given = {"page"};
   if (given.size() > keys.size())
     return usage_error("{}: found '{}' too many; allowed: {}", command, given[keys.size()],
                        keys.empty() ? "nothing" : fmt::format("{}", fmt::join(keys, " ")));
   for (std::size_t i = 0; i < given.size(); ++i)
-    fault[keys[i]] = command == "corrupt" ? json(given[i]) : value_of(given[i]);
+    fault[keys[i]] = keys[i] == std::string_view("record") ? json(given[i]) : value_of(given[i]);
   return {};
 }
 

@@ -26,6 +26,9 @@ COMMANDS
   panic-guest             A vCPU gets a double fault: the guest's OS panics.
   corrupt header          Bits of the pool's header flip; dvm-ctl check reports where.
   corrupt record NAME     The same in a record: machine, events, instances, membership, directory.
+  corrupt page ADDRESS    The page at this guest physical address goes bad, as a memory device's
+                          scrubber finds it: the guest's OS is told and takes it out of use, until
+                          the guest's next reset.
   plan FILE               All faults of a JSON plan (below).
   points                  List the named points.
   kill, hang and slow take `fabric` for N: the fabric manager's process.
@@ -47,6 +50,7 @@ PLAN
   {"faults":[{"fault":"hang","node":1,"for_ms":200,"at_point":"group.armed","occurrence":3},
              {"fault":"slow","node":0,"share":5,"period_ms":50,"for_ms":1000,"at_ms":500},
              {"fault":"telemetry","node":1,"reading":"temperature","value":95},
+             {"fault":"corrupt","record":"page","address":305418240},
              {"fault":"corrupt","record":"header","seed":7,"mean_ms":2000}]}
   All of it is checked before any of it begins.
 

@@ -14,6 +14,7 @@
 #include "fabric/point_names.h"
 #include "tools/corrupt_target.h"
 #include "tools/event_text.h"
+#include "tools/json_text.h"
 
 namespace dvm::tools {
 namespace {
@@ -23,24 +24,18 @@ using fabric::FaultRequest;
 using fabric::TriggerKind;
 using nlohmann::json;
 
-std::string found(const json& value) {
-  if (value.is_array()) return "an array";
-  if (value.is_object()) return "an object";
-  const std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  return text.size() > 60 ? text.substr(0, 57) + "..." : text;
-}
-
 struct NumberKey {
   std::string_view name;
   u64 least, most;
   void (*put)(FaultRequest&, u64);
 };
 constexpr u64 kAny = ~u64{0};
-constexpr std::array<NumberKey, 9> kNumbers = {{
+constexpr std::array<NumberKey, 10> kNumbers = {{
     {"for_ms", 1, kMaxFaultMs, [](FaultRequest& r, u64 v) { r.duration_ms = v; }},
     {"share", 1, 99, [](FaultRequest& r, u64 v) { r.share = static_cast<u32>(v); }},
     {"period_ms", 10, 10'000, [](FaultRequest& r, u64 v) { r.period_ms = static_cast<u32>(v); }},
     {"value", 0, kAny, [](FaultRequest& r, u64 v) { r.value = v; }},
+    {"address", 0, kAny, [](FaultRequest& r, u64 v) { r.value = v; }},
     {"at_ms", 0, kMaxFaultMs, [](FaultRequest& r, u64 v) { r.delay_ms = v; }},
     {"mean_ms", 1, kMaxFaultMs, [](FaultRequest& r, u64 v) { r.delay_ms = v; }},
     {"seed", 0, kAny, [](FaultRequest& r, u64 v) { r.seed = v; }},
@@ -68,7 +63,7 @@ const KindKeys& keys_of(FaultKind kind) {
       {FaultKind::lost_lines, 1, {"node"}},
       {FaultKind::telemetry, 3, {"node", "reading", "value"}},
       {FaultKind::panic_guest, 0, {}},
-      {FaultKind::corrupt, 1, {"record"}},
+      {FaultKind::corrupt, 1, {"record", "address"}},
   }};
   return *std::find_if(table.begin(), table.end(),
                        [&](const KindKeys& k) { return k.kind == kind; });
@@ -90,7 +85,7 @@ Result<FaultKind> kind_of(const json& object) {
   if (it == object.end()) return usage_error("no fault; allowed: {}", fault_names());
   const auto kind =
       it->is_string() ? fabric::fault_by_name(it->get_ref<const std::string&>()) : std::nullopt;
-  if (!kind) return usage_error("fault: found {}; allowed: {}", found(*it), fault_names());
+  if (!kind) return usage_error("fault: found {}; allowed: {}", shown(*it), fault_names());
   return *kind;
 }
 
@@ -102,14 +97,14 @@ Status put_number(const NumberKey& key, const json& value, FaultRequest& request
       return {};
     }
   }
-  return usage_error("{}: found {}; allowed: a whole number from {} to {}", key.name, found(value),
+  return usage_error("{}: found {}; allowed: a whole number from {} to {}", key.name, shown(value),
                      key.least, key.most);
 }
 
 Status put_point(const json& value, FaultRequest& request) {
   if (!value.is_string() || !fabric::is_point(value.get_ref<const std::string&>()))
     return usage_error("at_point: found {}; allowed: a name that dvm-fault points lists",
-                       found(value));
+                       shown(value));
   const auto& name = value.get_ref<const std::string&>();
   std::copy(name.begin(), name.end(), request.point.begin());
   return {};
@@ -127,7 +122,7 @@ Status put_reading(const json& value, FaultRequest& request) {
   for (u32 i = 0; i < fabric::kHealthReadings; ++i)
     names += fmt::format("{}{}", i == 0 ? "" : ", ",
                          fabric::reading_name(static_cast<fabric::HealthReading>(i)));
-  return usage_error("reading: found {}; allowed: {}", found(value), names);
+  return usage_error("reading: found {}; allowed: {}", shown(value), names);
 }
 
 Status put(const std::string& key, const json& value, PlannedFault& fault) {
@@ -141,7 +136,7 @@ Status put(const std::string& key, const json& value, PlannedFault& fault) {
   if (key == "record") {
     if (value.is_string()) DVM_TRY(check_corrupt_name(value.get_ref<const std::string&>()));
     if (!value.is_string())
-      return usage_error("record: found {}; allowed: {}", found(value), corrupt_names());
+      return usage_error("record: found {}; allowed: {}", shown(value), corrupt_names());
     fault.record = value.get<std::string>();
     return {};
   }
@@ -198,6 +193,8 @@ Result<PlannedFault> parse_checked(const json& object) {
   for (const auto& [key, value] : object.items()) {
     if (const auto ok = put(key, value, fault); !ok.ok()) return in_kind(ok.error());
   }
+  if ((fault.record == kPageRecord) != object.contains("address"))
+    return in_kind(usage_error("record page needs an address, and no other has one"));
   return fault;
 }
 
@@ -205,18 +202,18 @@ Result<PlannedFault> parse_checked(const json& object) {
 
 Result<PlannedFault> parse_fault(const json& object) {
   if (!object.is_object())
-    return usage_error("found {}; allowed: an object with a fault", found(object));
+    return usage_error("found {}; allowed: an object with a fault", shown(object));
   return parse_checked(object);
 }
 
 Result<std::vector<PlannedFault>> parse_fault_plan(const json& plan) {
   if (!plan.is_object() || plan.size() != 1 || !plan.contains("faults"))
-    return usage_error("found {}; allowed: an object with the one key faults", found(plan));
+    return usage_error("found {}; allowed: an object with the one key faults", shown(plan));
   const json& list = plan["faults"];
   constexpr std::size_t kMost = fabric::FaultBoard::kRecords;
   if (!list.is_array() || list.empty() || list.size() > kMost)
     return usage_error("faults: found {}; allowed: a list of 1 to {} faults",
-                       list.is_array() ? fmt::format("{} of them", list.size()) : found(list),
+                       list.is_array() ? fmt::format("{} of them", list.size()) : shown(list),
                        kMost);
   std::vector<PlannedFault> faults;
   for (std::size_t i = 0; i < list.size(); ++i) {
@@ -228,7 +225,7 @@ Result<std::vector<PlannedFault>> parse_fault_plan(const json& plan) {
 }
 
 Result<json> parse_fault_text(const std::string& text, const std::string& name) {
-  json plan = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  json plan = parse_json(text);
   if (plan.is_discarded()) return usage_error("{}: not valid JSON", name);
   if (const auto faults = parse_fault_plan(plan); !faults)
     return usage_error("{}: {}", name, faults.error().message);

@@ -18,7 +18,9 @@ inline constexpr u64 kMaxFaultMs = 3'600'000;
 
 struct PlannedFault {
   fabric::FaultRequest request;
-  std::string record;  // corrupt: of what (corrupt_target.h); where that is only the guest knows
+  // corrupt: of what (corrupt_target.h); where that is only the guest knows. With kPageRecord
+  // request.value is an address already.
+  std::string record;
 };
 
 // Checked in everything that does not depend on the guest; how many nodes that has, it says itself.

@@ -10,8 +10,9 @@
 namespace dvm::tools {
 
 Result<std::unique_ptr<GuestConsole>> GuestConsole::open(vmm::Machine& machine,
-                                                         const SerialTarget& target) {
-  std::unique_ptr<GuestConsole> console(new GuestConsole(machine, target));
+                                                         const SerialTarget& target,
+                                                         vmm::ConsolePort port) {
+  std::unique_ptr<GuestConsole> console(new GuestConsole(machine, target, port));
   DVM_TRY(console->open_target());
   return console;
 }
@@ -25,14 +26,14 @@ Status GuestConsole::open_target() {
     case SerialKind::file: {
       // O_NONBLOCK: a pipe must not keep us waiting for who reads it.
       auto file = Fd::open(target_.path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK, 0644);
-      if (!file) return usage_error("--serial: {}", file.error().message);
+      if (!file) return usage_error("{}: {}", option(), file.error().message);
       file_ = file.take();
       DVM_ASSIGN(output_, ConsoleOutput::open(file_.get()));
       return {};
     }
     case SerialKind::unix_: {
       auto socket = SerialSocket::start(target_.path, ends());
-      if (!socket) return error("--serial: {}", socket.error().message);
+      if (!socket) return error("{}: {}", option(), socket.error().message);
       socket_ = socket.take();
       return {};
     }
@@ -50,8 +51,14 @@ Status GuestConsole::read_stdin(std::function<void(KeyCommand)> on_command) {
     terminal_.emplace(std::move(raw));
   }
   if (is_terminal && !keys) return {};  // in the background: the keys are somebody else's
+  tell_size();
   DVM_ASSIGN(input_, ConsoleInput::start(typed_, STDIN_FILENO, keys, std::move(on_command)));
   return {};
+}
+
+void GuestConsole::tell_size() const {
+  if (port_ != vmm::ConsolePort::virtio || target_.kind != SerialKind::stdio) return;
+  if (const auto size = window_size()) machine_.set_console_size(*size);
 }
 
 void GuestConsole::enter_terminal_again() const {
@@ -63,7 +70,7 @@ void GuestConsole::enter_terminal_again() const {
 std::optional<u64> GuestConsole::look(const std::function<void()>& fed) {
   std::array<char, 4096> part;
   bool any = false;
-  while (const std::size_t n = machine_.console_output(part)) {
+  while (const std::size_t n = machine_.console_output(port_, part)) {
     any = true;
     feed_.append(std::span(part).first(n));
     // Before the write, which may have to wait for a slow reader.
@@ -80,7 +87,7 @@ void GuestConsole::write(std::span<const char> bytes) {
   if (!output_) return;
   const Status written = output_->write(bytes);
   if (!written.ok()) {
-    say("--serial: {}{}: no more output is written there",
+    say("{}: {}{}: no more output is written there", option(),
         target_.path.empty() ? "stdout" : target_.path, ": " + written.error().message);
   }
 }

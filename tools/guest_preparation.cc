@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "fabric/fabric_state.h"
 #include "hyperkernel/userfault.h"
 #include "tools/guest_clock.h"
 #include "tools/node_process.h"
@@ -57,11 +58,25 @@ Status check_page_mapping(vmm::Machine& machine) {
 
 u16 tap_queues(const NetOption& net) { return net.queues == 0 ? u16{1} : net.queues; }
 
+// There is room: the limits of each kind add up to less.
+u32 free_function(const vmm::MachineConfig& config) {
+  return vmm::find_function(config.functions, vmm::FunctionKind::none).value_or(0);
+}
+static_assert(kFirstDiskFunction + GuestDisks::kMax + 3 <= vmm::kMaxFunctions);
+
+void add_console_and_balloon(const RunSettings& settings, vmm::MachineSpec& spec) {
+  if (settings.console.present) {
+    const u32 function = free_function(spec.config);
+    spec.config.functions[function].kind = vmm::FunctionKind::console;
+    spec.capacity[function] = vmm::ConsoleSize{}.packed();
+  }
+  if (settings.balloon)
+    spec.config.functions[free_function(spec.config)].kind = vmm::FunctionKind::balloon;
+}
+
 void add_network(const RunSettings& settings, vmm::MachineConfig& config) {
   if (!settings.net) return;
-  const auto free = std::ranges::find_if(config.functions, [](const vmm::FunctionConfig& f) {
-    return f.kind == vmm::FunctionKind::none;
-  });
+  vmm::FunctionConfig* const free = &config.functions[free_function(config)];
   const bool tap = settings.net->kind == NetKind::tap;
   free->kind = vmm::FunctionKind::net;
   free->queues = tap ? tap_queues(*settings.net) : std::min<u32>(settings.cpus, vmm::kMaxNetPairs);
@@ -111,11 +126,15 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
     spec.capacity[kFirstDiskFunction + n] = disks.bytes(n);
   }
   add_network(settings, spec.config);
+  add_console_and_balloon(settings, spec);
   DVM_ASSIGN(auto machine, vmm::Machine::create(spec));
   if (const Status fits = check_page_mapping(*machine); !fits.ok()) {
     machine->pool().unlink();
     return fits.error();
   }
+  DVM_ASSIGN(auto* const fabric, machine->pool().record<fabric::FabricState>(
+                                     fabric::RegionKind::membership, fabric::kMembershipVersion));
+  fabric->deadline_ms.store(settings.hang_after_ms);
   return machine;
 }
 
@@ -151,6 +170,12 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   DVM_TRY(check_cpu(settings.cpu));
   DVM_TRY(check_coherence(settings));
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
+  std::optional<fabric::AwakeProcessors> awake;
+  if (settings.low_latency) {
+    auto asked = fabric::AwakeProcessors::ask();
+    if (!asked) return usage_error("--low-latency: {}", asked.error().message);
+    awake = asked.take();
+  }
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
   DVM_ASSIGN(auto tap, open_network(settings));
   DVM_TRY(disks.start_servers(folder.path()));
@@ -174,7 +199,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   }
   return PreparedGuest{std::move(node_program), std::move(boot),         std::move(folder),
                        std::move(events),       std::move(firmware_log), std::move(disks),
-                       machine.take(),          std::move(tap)};
+                       machine.take(),          std::move(tap),          std::move(awake)};
 }
 
 std::string describe_guest(const RunSettings& settings) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "fabric/awake_processors.h"
 #include "tools/disk_launch.h"
 #include "tools/event_file.h"
 #include "tools/run_settings.h"
@@ -29,6 +30,7 @@ struct PreparedGuest {
   GuestDisks disks;
   std::unique_ptr<vmm::Machine> machine;
   std::optional<PreparedTap> tap;
+  std::optional<fabric::AwakeProcessors> awake;
 };
 
 // After an error nothing is left behind.

@@ -67,6 +67,7 @@ Result<Pipe> make_pipe() {
 
 GuestRun::GuestRun(Daemon* daemon) : daemon_(daemon), signals_(io_, SIGINT, SIGTERM, SIGHUP) {
   signals_.add(SIGCONT);
+  signals_.add(SIGWINCH);
   ::signal(SIGPIPE, SIG_IGN);
   // Giving the terminal back must not stop us when a shell has put us in the background meanwhile.
   ::signal(SIGTTOU, SIG_IGN);
@@ -88,14 +89,22 @@ Result<int> GuestRun::run(const RunSettings& settings) {
 
 Status GuestRun::start(const RunSettings& settings) {
   DVM_ASSIGN(console_, GuestConsole::open(machine(), settings.serial));
+  if (settings.console.present) {
+    DVM_ASSIGN(hvc_,
+               GuestConsole::open(machine(), settings.console.where, vmm::ConsolePort::virtio));
+  }
+  if (settings.gdb) {
+    DVM_ASSIGN(gdb_, GdbServer::start(machine(), *settings.gdb));
+  }
   say("{}", describe_guest(settings));
   if (settings.net && settings.net->kind == NetKind::user) {
     network_.emplace(io_, machine(), net_text(*settings.net));
     DVM_TRY(network_->start());
   }
   DVM_ASSIGN(control_,
-             ControlServer::start(machine(), console_->ends(), guest_->folder.socket_path()));
+             ControlServer::start(machine(), control_reach(), guest_->folder.socket_path()));
   DVM_TRY(console_->read_stdin([this](KeyCommand c) { on_keys(c); }));
+  if (hvc_) DVM_TRY(hvc_->read_stdin([this](KeyCommand c) { on_keys(c); }));
   DVM_ASSIGN(Pipe pipe, make_pipe());
   lifeline_ = std::move(pipe.write);
   nodes_.emplace(io_, machine(), [this] { io_.stop(); });
@@ -112,6 +121,12 @@ Status GuestRun::start(const RunSettings& settings) {
   return {};
 }
 
+ControlReach GuestRun::control_reach() {
+  ControlReach reach{console_->ends(), std::nullopt, &guest_->disks};
+  if (hvc_) reach.virtio.emplace(hvc_->ends());
+  return reach;
+}
+
 void GuestRun::start_watchers() {
   vmm::MachineState& state = machine().state();
   phase_watcher_.emplace(state.control.changed, [this] { return look_at_phase(); });
@@ -120,6 +135,10 @@ void GuestRun::start_watchers() {
     drain_firmware_log();
     return console_->look([this] { control_->console_fed(); });
   });
+  if (hvc_) {
+    hvc_watcher_.emplace(state.virtio_console.produced,
+                         [this] { return hvc_->look([this] { control_->console_fed(); }); });
+  }
 }
 
 // Stops what was started, last first, and lets the guest's last words out.
@@ -127,15 +146,19 @@ void GuestRun::finish() {
   fabric::watch_partition(nullptr, 0);
   if (machine().state().control.phase.load() != Phase::stopped)
     machine().request_stop(StopReason::error);
+  gdb_.reset();
   nodes_.reset();
   network_.reset();
   lifeline_.reset();
   if (console_) console_->give_up();
+  if (hvc_) hvc_->give_up();
   console_watcher_.reset();
+  hvc_watcher_.reset();
   drain_firmware_log();
   event_watcher_.reset();
   phase_watcher_.reset();
   control_.reset();
+  hvc_.reset();
   console_.reset();
   machine().pool().unlink();
 }
@@ -151,6 +174,11 @@ void GuestRun::await_signal() {
 void GuestRun::on_signal(int signal) {
   if (signal == SIGCONT) {
     if (console_) console_->enter_terminal_again();
+    if (hvc_) hvc_->enter_terminal_again();
+    return;
+  }
+  if (signal == SIGWINCH) {
+    if (hvc_) hvc_->tell_size();
     return;
   }
   const auto& control = machine().state().control;
@@ -164,7 +192,8 @@ void GuestRun::on_signal(int signal) {
 void GuestRun::on_keys(KeyCommand command) {
   if (command == KeyCommand::quit) return machine().request_stop(StopReason::user);
   if (command == KeyCommand::help) say_lines("dvm-run", kKeyHelp);
-  if (command == KeyCommand::size) console_->ends().typed.type(window_size_command());
+  GuestConsole& typed_on = hvc_ && hvc_->on_terminal() ? *hvc_ : *console_;
+  if (command == KeyCommand::size) typed_on.ends().typed.type(window_size_command());
 }
 
 std::optional<u64> GuestRun::look_at_phase() {

@@ -8,6 +8,7 @@
 #include "tools/bell_watcher.h"
 #include "tools/control_server.h"
 #include "tools/daemon.h"
+#include "tools/gdb_server.h"
 #include "tools/guest_console.h"
 #include "tools/guest_preparation.h"
 #include "tools/net_supervisor.h"
@@ -24,6 +25,7 @@ class GuestRun {
 
  private:
   Status start(const RunSettings& settings);
+  ControlReach control_reach();
   void start_watchers();
   std::optional<u64> look_for_start();
   void finish();
@@ -43,10 +45,12 @@ class GuestRun {
   std::optional<PreparedGuest> guest_;
   Fd lifeline_;  // the write end: its end tells the nodes that we are gone
   std::unique_ptr<GuestConsole> console_;
+  std::unique_ptr<GuestConsole> hvc_;  // if the guest has a virtio console
+  std::unique_ptr<GdbServer> gdb_;
   std::optional<NetSupervisor> network_;
   std::optional<NodeSupervisor> nodes_;
   std::unique_ptr<ControlServer> control_;
-  std::optional<BellWatcher> phase_watcher_, event_watcher_, console_watcher_;
+  std::optional<BellWatcher> phase_watcher_, event_watcher_, console_watcher_, hvc_watcher_;
   u64 last_event_ = 0;         // event watcher's
   bool stop_posted_ = false;   // phase watcher's
   bool started_said_ = false;  // phase watcher's

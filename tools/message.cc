@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 
 namespace dvm::tools {
 
@@ -26,6 +27,12 @@ void say_lines(std::string_view program, std::string_view text) {
     say_line(program, text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
+}
+
+Status print_text(const std::string& text) {
+  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
+    return sys_error("write stdout");
+  return {};
 }
 
 }  // namespace dvm::tools

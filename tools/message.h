@@ -7,11 +7,16 @@
 #include <string>
 #include <string_view>
 
+#include "fabric/result.h"
+
 namespace dvm::tools {
 
 // Line breaks and control characters of foreign text must not tear or colour our line.
 std::string one_line(std::string_view text);
 void say_line(std::string_view program, std::string_view text);
+
+// What was asked for, to stdout, and out at once.
+Status print_text(const std::string& text);
 
 // Each of the lines of `text`.
 void say_lines(std::string_view program, std::string_view text);

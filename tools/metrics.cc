@@ -1,5 +1,6 @@
 #include "tools/metrics.h"
 
+#include "tools/device_figures.h"
 #include "tools/exit_reason.h"
 #include "tools/page_counters.h"
 #include "tools/status.h"
@@ -46,6 +47,8 @@ void guest_metrics(Exposition& out, vmm::Machine& machine) {
   out.sample(control.boots.load());
   out.metric("dvm_memory_bytes", "gauge", "RAM of the guest.");
   out.sample(machine.config().memory_bytes);
+  out.metric("dvm_bad_pages", "gauge", "Pages of RAM that went bad since the last reset.");
+  out.sample(machine.bad_pages().reported);
   out.metric("dvm_pool_bytes", "gauge", "Size of the memory pool.");
   out.sample(machine.pool().header().total_bytes);
   out.metric("dvm_pool_metadata_bytes", "gauge",
@@ -113,6 +116,71 @@ void page_metrics(Exposition& out, vmm::Machine& machine) {
   out.sample(coherence->frames_in_use() * kPageBytes);
 }
 
+struct DeviceMetric {
+  std::string_view name, help;
+  u64 DeviceFigures::*member;
+};
+constexpr std::array<DeviceMetric, 9> kDeviceMetrics = {{
+    {"dvm_device_in_requests_total", "Reads, and packets or buffers that the guest received.",
+     &DeviceFigures::in_requests},
+    {"dvm_device_in_bytes_total", "Bytes that reached the guest.", &DeviceFigures::in_bytes},
+    {"dvm_device_out_requests_total", "Writes, and packets or buffers that the guest sent.",
+     &DeviceFigures::out_requests},
+    {"dvm_device_out_bytes_total", "Bytes that left the guest.", &DeviceFigures::out_bytes},
+    {"dvm_device_other_requests_total", "Flushes, discards and the like.",
+     &DeviceFigures::other_requests},
+    {"dvm_device_errors_total", "Requests that failed, and breaches of protocol.",
+     &DeviceFigures::errors},
+    {"dvm_device_dropped_total", "Packets dropped.", &DeviceFigures::dropped},
+    {"dvm_device_kicks_total", "Notifications by the driver.", &DeviceFigures::kicks},
+    {"dvm_device_interrupts_total", "Interrupts raised.", &DeviceFigures::interrupts},
+}};
+
+void device_metrics(Exposition& out, const vmm::Machine& machine) {
+  const auto devices = device_figures(machine);
+  for (const DeviceMetric& metric : kDeviceMetrics) {
+    out.metric(metric.name, "counter", metric.help);
+    for (const DeviceFigures& d : devices)
+      out.sample(d.*metric.member, fmt::format("device=\"{}\"", d.name));
+  }
+  out.metric("dvm_device_requests_in_hand", "gauge", "Requests in hand, by the process.");
+  for (const DeviceFigures& d : devices) {
+    if (d.kind == "net") continue;  // its owner carries packets, and holds none
+    for (const auto& [owner, count] : d.owners)
+      out.sample(count, fmt::format("device=\"{}\",owner=\"{}\"", d.name, owner));
+  }
+}
+
+void balloon_metrics(Exposition& out, vmm::Machine& machine) {
+  const auto function = vmm::find_function(machine.config().functions, vmm::FunctionKind::balloon);
+  if (!function) return;
+  const vmm::BalloonRecord& record = machine.state().balloon;
+  const auto one = [&](std::string_view name, std::string_view type, std::string_view help,
+                       u64 value) {
+    out.metric(name, type, help);
+    out.sample(value);
+  };
+  one("dvm_balloon_target_bytes", "gauge", "Memory that the guest is asked to give up.",
+      machine.state().functions[*function].capacity.load());
+  one("dvm_balloon_actual_bytes", "gauge", "Memory that the guest has given up.",
+      machine.balloon_actual());
+  one("dvm_balloon_given_back_bytes_total", "counter",
+      "Memory given back to the host as the balloon grew.", record.ballooned.load());
+  one("dvm_balloon_reported_bytes_total", "counter",
+      "Memory given back to the host as free pages were reported.", record.reported.load());
+  one("dvm_balloon_kept_bytes_total", "counter", "Memory that the pool's file would not give back.",
+      record.kept.load());
+  if (record.stats_told.load() != 0) {
+    out.metric("dvm_guest_memory_stat", "gauge", "What the guest last told of its memory.");
+    for (u32 tag = 0; tag < vmm::kBalloonStats; ++tag) {
+      const u64 value = record.stats[tag].load();
+      if (value != vmm::kBalloonNotTold)
+        out.sample(value, fmt::format("stat=\"{}\"", vmm::balloon_stat_name(tag)));
+    }
+  }
+  machine.request_balloon_stats();  // for who asks next
+}
+
 void vcpu_placement_metrics(Exposition& out, const vmm::MachineState& state) {
   out.metric("dvm_vcpu_node", "gauge", "Node that the vCPU is placed on.");
   for (u32 v = 0; v < state.config.vcpus; ++v) {
@@ -121,7 +189,7 @@ void vcpu_placement_metrics(Exposition& out, const vmm::MachineState& state) {
   using enum vmm::VcpuRunState;
   out.metric("dvm_vcpu_state", "gauge", "1 for the state the vCPU is in.");
   for (u32 v = 0; v < state.config.vcpus; ++v) {
-    const auto now = state.vcpus[v].run_state.load();
+    const auto now = seen_run_state(state.vcpus[v]);
     for (const auto s : {absent, outside, in_guest, halted, wait_sipi, parked}) {
       out.sample(s == now ? 1 : 0, fmt::format("vcpu=\"{}\",state=\"{}\"", v, run_state_name(s)));
     }
@@ -178,6 +246,8 @@ std::string metrics_text(vmm::Machine& machine) {
   health_metrics(out, machine);
   net_metrics(out, machine.state());
   page_metrics(out, machine);
+  device_metrics(out, machine);
+  balloon_metrics(out, machine);
   vcpu_placement_metrics(out, machine.state());
   vcpu_exit_metrics(out, machine.state());
   vcpu_counter_metrics(out, machine.state());

@@ -3,6 +3,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "vmm/virtio/net.h"
 
 namespace dvm::tools {
@@ -45,9 +47,11 @@ void NetServer::serve_guest(u64 deadline_ns) {
   const u32 seen = fabric::listen(device_.record().work);
   u32 notified = device_.take_notified();
   if (notified == 0) {
+    if (device_.owes_interrupts())
+      deadline_ns = std::min(deadline_ns, fabric::monotonic_ns() + NetDevice::kSettleNs);
     fabric::wait(device_.record().work, seen, deadline_ns);
     notified = device_.take_notified();
-    if (notified == 0) return;
+    if (notified == 0) return device_.machine().settle_transmits();
     device_.record().wakeups.fetch_add(1, std::memory_order_relaxed);
   }
   const std::lock_guard guard(mutex_);
@@ -67,13 +71,16 @@ void NetServer::serve_guest(u64 deadline_ns) {
 bool NetServer::transmit(u16 pair) {
   batch_.clear();
   u64 end = 0;
-  const u32 chains = device_.transmit(pair, false, [&](const TxPacket& packet) {
-    if (!vmm::net_copy_frame(device_.machine().memory(), packet,
-                             std::span(frames_).subspan(end, packet.bytes)))
-      return;
-    batch_.push_back({packet.header, packet.bytes});
-    end += packet.bytes;
-  });
+  const u32 chains = device_.transmit(
+      pair, false,
+      [&](const TxPacket& packet) {
+        if (!vmm::net_copy_frame(device_.machine().memory(), packet,
+                                 std::span(frames_).subspan(end, packet.bytes)))
+          return;
+        batch_.push_back({packet.header, packet.bytes});
+        end += packet.bytes;
+      },
+      true);
   send(pair);
   return chains != 0;
 }

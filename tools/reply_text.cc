@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "tools/json_text.h"
 #include "tools/size_text.h"
 #include "tools/text_table.h"
 
@@ -98,6 +99,37 @@ std::string moves_table(const json& nodes) {
   return table.text();
 }
 
+// "node 0: 3, node 1: 1"
+std::string owners(const json& held) {
+  std::string text;
+  for (const auto& [name, count] : held.items())
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", name, count.get<u64>());
+  return text.empty() ? "-" : text;
+}
+
+// "3.2 MiB"
+std::string amount(u64 bytes) {
+  constexpr std::array<std::string_view, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::string device_table(const json& devices) {
+  TextTable table({"DEVICE", "IN", "BYTES", "OUT", "BYTES", "OTHER", "ERRORS", "DROPPED", "KICKS",
+                   "INTERRUPTS", "OWNERS", "DETAIL"});
+  for (const auto& d : devices) {
+    const std::string detail = word(d, "detail");
+    table.add({word(d, "name"), number(d, "in_requests"), amount(d.at("in_bytes").get<u64>()),
+               number(d, "out_requests"), amount(d.at("out_bytes").get<u64>()),
+               number(d, "other_requests"), number(d, "errors"), number(d, "dropped"),
+               number(d, "kicks"), number(d, "interrupts"), owners(d.at("owners")),
+               detail.empty() ? "-" : detail});
+  }
+  return table.text();
+}
+
 std::string coherence_text(const json& s) {
   const auto& c = s.at("coherence");
   if (word(c, "mode") != "software") return "";
@@ -109,15 +141,32 @@ std::string coherence_text(const json& s) {
 
 }  // namespace
 
+std::string balloon_text(const json& balloon) {
+  std::string text = fmt::format(
+      "{} of {} given up; given back to the host so far: {} by the balloon, {} as free pages\n",
+      format_size(balloon.at("actual").get<u64>()), format_size(balloon.at("target").get<u64>()),
+      amount(balloon.at("given_back").get<u64>()), amount(balloon.at("reported").get<u64>()));
+  for (const auto& [name, value] : balloon.at("stats").items())
+    text += fmt::format("  {:<20} {}\n", name, value.get<u64>());
+  return text;
+}
+
 std::string status_text(const json& s) {
   const auto& pool = s.at("pool");
-  std::string text =
-      fmt::format("{}: {}, boot {}, {} on {}, {}, pool {} ({} MiB), protect {}\n", word(s, "name"),
-                  word(s, "state"), number(s, "boots"), counted(s.at("vcpus").size(), "vCPU"),
-                  counted(s.at("nodes").size(), "node"), format_size(s.at("memory").get<u64>()),
-                  word(pool, "path"), pool.at("size").get<u64>() / kMiB, word(s, "protect"));
-  return text + "\n" + node_table(s.at("nodes")) + coherence_text(s) + "\n" +
-         vcpu_table(s.at("vcpus"));
+  std::string text = fmt::format(
+      "{}: {}, boot {}, {} on {}, {}, pool {} ({} MiB, {} MiB backed), protect {}\n",
+      word(s, "name"), word(s, "state"), number(s, "boots"), counted(s.at("vcpus").size(), "vCPU"),
+      counted(s.at("nodes").size(), "node"), format_size(s.at("memory").get<u64>()),
+      word(pool, "path"), pool.at("size").get<u64>() / kMiB, pool.at("backed").get<u64>() / kMiB,
+      word(s, "protect"));
+  text += "\n" + node_table(s.at("nodes")) + coherence_text(s) + "\n" + vcpu_table(s.at("vcpus")) + "\n" +
+          device_table(s.at("devices"));
+  const auto& bad = s.at("bad_pages");
+  if (bad.at("reported") != 0)
+    text += fmt::format("\n{} of RAM gone bad, {} of them not yet taken out of use by the guest\n",
+                        counted(bad.at("reported").get<u64>(), "page"), number(bad, "not_taken"));
+  if (!s.at("balloon").is_null()) text += "\nballoon: " + balloon_text(s.at("balloon"));
+  return text;
 }
 
 std::string event_text(const json& event) {
@@ -126,7 +175,7 @@ std::string event_text(const json& event) {
       event.at("seq").get<u64>(), word(event, "event"), word(event, "source"));
   for (const auto& [name, value] : event.items()) {
     if (name == "time_ns" || name == "seq" || name == "event" || name == "source") continue;
-    text += fmt::format(" {}={}", name, value.dump());
+    text += fmt::format(" {}={}", name, to_line(value));
   }
   return text + "\n";
 }

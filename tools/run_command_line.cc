@@ -10,14 +10,13 @@ namespace dvm::tools {
 namespace {
 
 const OptionNames kNames = {
-    .with_value = {"--kernel",    "--initrd",       "--append",
-                   "--nodes",     "--cpus",         "--memory",
-                   "--placement", "--name",         "--pool",
-                   "--on-panic",  "--config",       "--events",
-                   "--firmware",  "--firmware-log", "--serial",
-                   "--cpu",       "--net",          "--mac",
-                   "--coherence", "--local-memory", "--coherent-memory"},
-    .flags = {"--detach", "--help", "--version"},
+    .with_value = {"--kernel",     "--initrd",    "--append",       "--nodes",
+                   "--cpus",       "--memory",    "--placement",    "--name",
+                   "--pool",       "--on-panic",  "--config",       "--events",
+                   "--firmware",   "--firmware-log", "--serial",    "--console",
+                   "--gdb",        "--cpu",       "--net",          "--mac",
+                   "--hang-after", "--coherence", "--local-memory", "--coherent-memory"},
+    .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
 
@@ -63,11 +62,16 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--firmware", r.firmware, check_path));
   DVM_TRY(take(words, "--firmware-log", r.firmware_log, check_path));
   DVM_TRY(take(words, "--serial", r.serial, parse_serial_target));
+  DVM_TRY(take(words, "--console", r.console, parse_console_target));
+  DVM_TRY(take(words, "--gdb", r.gdb, parse_gdb_target));
+  if (words.has("--balloon")) r.balloon = true;
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
+  DVM_TRY(take(words, "--hang-after", r.hang_after_ms, parse_hang_after));
   DVM_TRY(take(words, "--coherence", r.coherence, parse_coherence));
   DVM_TRY(take(words, "--local-memory", r.local_memory, parse_memory<check_local_memory>));
   DVM_TRY(take(words, "--coherent-memory", r.coherent_memory, parse_memory<check_coherent_memory>));
   if (words.has("--detach")) r.detach = true;
+  if (words.has("--low-latency")) r.low_latency = true;
   return r;
 }
 

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "fabric/fd.h"
+#include "tools/json_text.h"
 #include "tools/placement.h"
 #include "tools/size_text.h"
 #include "vmm/layout.h"
@@ -19,18 +20,6 @@ namespace {
 using nlohmann::json;
 
 constexpr u64 kMaxConfigBytes = kMiB;
-
-// A value as the message shows it: what it is, and itself if it is short.
-std::string found(const json& value) {
-  if (value.is_object() || value.is_array()) return value.is_array() ? "an array" : "an object";
-  std::string text = value.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 57) + "...";
-  return text;
-}
-
-Error wrong_type(const json& value, std::string_view allowed) {
-  return usage_error("found {}; allowed: {}", found(value), allowed);
-}
 
 Result<std::string> text_of(const json& value, std::string_view allowed) {
   if (!value.is_string()) return wrong_type(value, allowed);
@@ -47,6 +36,12 @@ Result<u32> count_of(const json& value, u32 max) {
     return wrong_type(value, fmt::format("a whole number from 1 to {}", max));
   }
   return check_count(value.get<u64>(), max);
+}
+
+Result<u32> hang_after_of(const json& value) {
+  if (!value.is_number_unsigned())
+    return wrong_type(value, "a whole number of milliseconds, 100 to 600000");
+  return check_hang_after(value.get<u64>());
 }
 
 template <Result<u64> (*check)(u64)>
@@ -91,6 +86,16 @@ Result<PanicPolicy> panic_policy_of(const json& value) {
 Result<SerialTarget> serial_of(const json& value) {
   DVM_ASSIGN(const auto text, text_of(value, "\"stdio\", \"file:PATH\" or \"unix:PATH\""));
   return parse_serial_target(text);
+}
+
+Result<ConsoleTarget> console_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "a string, as --console has it: \"virtio\""));
+  return parse_console_target(text);
+}
+
+Result<GdbTarget> gdb_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"unix:PATH\" or \"tcp:HOST:PORT\""));
+  return parse_gdb_target(text);
 }
 
 Result<vmm::CpuLevel> cpu_of(const json& value) {
@@ -140,7 +145,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 22> kKeys = {{
+constexpr std::array<Key, 27> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -158,7 +163,12 @@ constexpr std::array<Key, 22> kKeys = {{
     {"firmware", [](J v, R r) { return store(r.firmware, path_of(v)); }},
     {"firmware_log", [](J v, R r) { return store(r.firmware_log, path_of(v)); }},
     {"serial", [](J v, R r) { return store(r.serial, serial_of(v)); }},
+    {"console", [](J v, R r) { return store(r.console, console_of(v)); }},
+    {"balloon", [](J v, R r) { return store(r.balloon, flag_of(v)); }},
+    {"gdb", [](J v, R r) { return store(r.gdb, gdb_of(v)); }},
     {"cpu", [](J v, R r) { return store(r.cpu, cpu_of(v)); }},
+    {"hang_after", [](J v, R r) { return store(r.hang_after_ms, hang_after_of(v)); }},
+    {"low_latency", [](J v, R r) { return store(r.low_latency, flag_of(v)); }},
     {"coherence", [](J v, R r) { return store(r.coherence, coherence_of(v)); }},
     {"local_memory",
      [](J v, R r) { return store(r.local_memory, memory_of<check_local_memory>(v)); }},

@@ -80,6 +80,17 @@ OPTIONS
                                    time. A client begins where the one before it ended; one that
                                    reads slowly, or comes late, loses what is older than the last
                                    256 KiB, and is told how much. The guest never waits for it.
+  --console WHERE     A virtio console, hvc0 for the guest (console=hvc0 on its command line): off, or
+                      virtio[:stdio|:file:PATH|:unix:PATH], which mean what they do for --serial.
+                      virtio alone keeps a log of 256 KiB for dvm-ctl console. It knows the size of
+                      the terminal. With virtio:stdio the serial port is kept as a log. Default: off.
+  --balloon           A memory balloon: dvm-ctl balloon takes memory from the guest and gives it
+                      back; pages that the guest reports as free go back to the host at once. When
+                      the guest runs out of memory it takes what it needs out of the balloon.
+  --gdb WHERE         A stub for gdb on a listening socket, unix:PATH or tcp:HOST:PORT (that is
+                      target remote PATH, or HOST:PORT, in gdb). Each vCPU is a thread; the guest
+                      stops when gdb comes and goes on when it leaves. Whoever reaches the socket
+                      can do anything to the guest. Default: none.
   --detach            Return with code 0 once the guest runs; it goes on in the background, in a
                       session of its own. What keeps it from starting is reported as ever. Not
                       with --serial stdio.
@@ -95,11 +106,18 @@ OPTIONS
                       A tap interface that exists (ip tuntap add IFNAME mode tap user USER), with
                       N queues, 1 to 8. Default: 1; more need a multi_queue interface.
   --mac ADDRESS       The network card's address, 52:54:00:12:34:56. Default: made from the name.
+  --hang-after MS     A node that is silent for so many milliseconds, 100 to 600000, is powered off and
+                      is dead. (Processes that die are noticed at once.) Default: 2000.
+  --low-latency       Keep this machine's processors from sleeping while the guest runs: a node's death
+                      is known in half the time, interrupts between nodes are quicker, idle
+                      processors use power. Needs write access to /dev/cpu_dma_latency.
   --config FILE.json  Read options from a JSON object with the keys kernel, initrd, append, nodes,
                       cpus, memory ("512M" or bytes), placement ([0,0,1,1]), name, pool, on_panic,
                       events, disks (an array of objects with path, readonly, format, cache,
-                      discard, serial), firmware, firmware_log, serial, cpu, detach (true or
-                      false), net, mac, coherence, local_memory, coherent_memory. The command line wins over the file. Paths are relative to the
+                      discard, serial), firmware, firmware_log, serial, console, gdb, cpu, balloon,
+                      detach and low_latency (true or false), hang_after, net, mac, coherence,
+                      local_memory, coherent_memory. The command line wins over the file. Paths
+                      are relative to the
                       current folder.
   --version           Print the version.
   --help              Print this.

@@ -72,7 +72,12 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.mac, over.mac);
   std::move(over.disks.begin(), over.disks.end(), std::back_inserter(base.disks));
   take_over(base.serial, over.serial);
+  take_over(base.console, over.console);
+  take_over(base.balloon, over.balloon);
+  take_over(base.gdb, over.gdb);
   take_over(base.detach, over.detach);
+  take_over(base.low_latency, over.low_latency);
+  take_over(base.hang_after_ms, over.hang_after_ms);
   take_over(base.cpu, over.cpu);
   take_over(base.coherence, over.coherence);
   take_over(base.local_memory, over.local_memory);
@@ -113,9 +118,21 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
                               settings.memory));
   DVM_TRY(check_members(settings));
   settings.detach = request.detach.value_or(false);
+  settings.low_latency = request.low_latency.value_or(false);
+  settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);
   settings.cpu = request.cpu.value_or(settings.cpu);
+  settings.console = request.console.value_or(settings.console);
+  settings.balloon = request.balloon.value_or(false);
+  settings.gdb = std::move(request.gdb);
+  const bool console_there = settings.console.where.kind == SerialKind::stdio;
   settings.serial = request.serial.value_or(
-      SerialTarget{settings.detach ? SerialKind::log : SerialKind::stdio, {}});
+      SerialTarget{settings.detach || console_there ? SerialKind::log : SerialKind::stdio, {}});
+  if (console_there && (settings.detach || settings.serial.kind == SerialKind::stdio)) {
+    return usage_error(
+        "console: found virtio:stdio with {}; allowed: virtio, virtio:file:PATH or "
+        "virtio:unix:PATH",
+        settings.detach ? "--detach" : "--serial stdio");
+  }
   if (settings.detach && settings.serial.kind == SerialKind::stdio) {
     return usage_error("serial: found stdio with --detach; allowed: file:PATH, unix:PATH, or none");
   }
@@ -134,6 +151,22 @@ Result<u32> parse_count(std::string_view text, u32 max) {
   if (failure != std::errc{} || rest != end || value < 1 || value > max)
     return count_error(text, max);
   return value;
+}
+
+Result<u32> check_hang_after(u64 milliseconds) {
+  constexpr u32 kLeast = 100, kMost = 600'000;
+  if (milliseconds < kLeast || milliseconds > kMost)
+    return usage_error("found {}; allowed: {} to {} (milliseconds)", milliseconds, kLeast, kMost);
+  return static_cast<u32>(milliseconds);
+}
+
+Result<u32> parse_hang_after(std::string_view text) {
+  u32 value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data(), end, value);
+  if (failure != std::errc{} || rest != end)
+    return usage_error("found '{}'; allowed: 100 to 600000 (milliseconds)", text);
+  return check_hang_after(value);
 }
 
 Result<u64> check_memory(u64 bytes) {

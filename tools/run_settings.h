@@ -9,7 +9,9 @@
 
 #include "fabric/result.h"
 #include "fabric/types.h"
+#include "tools/console_target.h"
 #include "tools/disk_option.h"
+#include "tools/gdb_target.h"
 #include "tools/memory_option.h"
 #include "tools/net_option.h"
 #include "tools/serial_target.h"
@@ -30,7 +32,12 @@ struct RunRequest {
   std::optional<vmm::net::MacAddress> mac;
   std::vector<DiskOption> disks;  // those of the command line come after those of the file
   std::optional<SerialTarget> serial;
+  std::optional<ConsoleTarget> console;
+  std::optional<bool> balloon;
+  std::optional<GdbTarget> gdb;
   std::optional<bool> detach;
+  std::optional<bool> low_latency;
+  std::optional<u32> hang_after_ms;
   std::optional<vmm::CpuLevel> cpu;
   std::optional<CoherenceMode> coherence;
   std::optional<u64> local_memory, coherent_memory;
@@ -57,7 +64,12 @@ struct RunSettings {
   vmm::net::MacAddress mac{};  // with a network
   std::vector<DiskOption> disks;
   SerialTarget serial;
+  ConsoleTarget console;
+  bool balloon = false;
+  std::optional<GdbTarget> gdb;
   bool detach = false;
+  bool low_latency = false;
+  u32 hang_after_ms = 2000;
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
   std::optional<CoherenceSettings> software_coherence;
 };
@@ -70,6 +82,9 @@ Result<RunSettings> settle(RunRequest request, std::string default_name);
 
 // --- the range of each value; errors read "found X; allowed: Y" -------------------------------
 Result<u32> check_count(u64 value, u32 max);
+// Milliseconds of a node's silence, 100 to 600000.
+Result<u32> check_hang_after(u64 milliseconds);
+Result<u32> parse_hang_after(std::string_view text);
 Result<u32> parse_count(std::string_view text, u32 max);
 Result<u64> check_memory(u64 bytes);
 Result<std::string> check_name(std::string name);

@@ -1,9 +1,14 @@
 #include "tools/status.h"
 
+#include <sys/stat.h>
+
 #include <bit>
 #include <nlohmann/json.hpp>
 
 #include "hyperkernel/coherence_record.h"
+#include "hyperkernel/page_directory.h"
+#include "tools/balloon_request.h"
+#include "tools/device_figures.h"
 #include "tools/exit_reason.h"
 #include "tools/net_option.h"
 #include "tools/page_counters.h"
@@ -109,7 +114,7 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
   exits["total"] = total + counters.signal_exits;
   return {{"id", index},
           {"node", vcpu.node.load()},
-          {"state", run_state_name(vcpu.run_state.load())},
+          {"state", run_state_name(seen_run_state(vcpu))},
           {"exits", std::move(exits)},
           {"injected", counters.injected},
           {"kicks_sent", counters.kicks_sent},
@@ -118,6 +123,12 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
           {"icr_writes", counters.icr_writes},
           {"timer_writes", counters.timer_writes},
           {"other_msrs", counters.other_msrs}};
+}
+
+// Bytes of the pool's file that have memory behind them. Of a DAX device: none are counted.
+u64 backed_bytes(const fabric::Pool& pool) {
+  struct stat st {};
+  return ::fstat(pool.fd().get(), &st) == 0 ? static_cast<u64>(st.st_blocks) * 512 : 0;
 }
 
 json net_json(Machine& machine) {
@@ -140,7 +151,31 @@ json net_json(Machine& machine) {
           {"interrupts", c.interrupts.load()},
           {"wakeups", r.wakeups.load()},
           {"socket_wakeups", r.socket_wakeups.load()},
+          {"put_off", r.put_off.load()},
           {"restarts", r.restarts.load()}};
+}
+
+json devices_json(const Machine& machine) {
+  json devices = json::array();
+  for (const DeviceFigures& d : device_figures(machine)) {
+    json owners = json::object();
+    for (const auto& [name, count] : d.owners) owners[name] = count;
+    devices.push_back({{"name", d.name},
+                       {"kind", d.kind},
+                       {"function", d.function ? json(*d.function) : json(nullptr)},
+                       {"detail", d.detail},
+                       {"in_requests", d.in_requests},
+                       {"in_bytes", d.in_bytes},
+                       {"out_requests", d.out_requests},
+                       {"out_bytes", d.out_bytes},
+                       {"other_requests", d.other_requests},
+                       {"errors", d.errors},
+                       {"dropped", d.dropped},
+                       {"kicks", d.kicks},
+                       {"interrupts", d.interrupts},
+                       {"owners", std::move(owners)}});
+  }
+  return devices;
 }
 
 }  // namespace
@@ -200,19 +235,24 @@ json status_json(Machine& machine) {
   for (u32 n = 0; n < config.nodes; ++n) nodes.push_back(node_json(machine, n, pages));
   for (u32 v = 0; v < config.vcpus; ++v) vcpus.push_back(vcpu_json(state.vcpus[v], v));
   const std::string& path = machine.pool().path();
-  return {
-      {"name", config.name.data()},
-      {"state", phase_name(state.control.phase.load())},
-      {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
-      {"protect", "none"},
-      {"boots", state.control.boots.load()},
-      {"memory", config.memory_bytes},
-      {"nodes", std::move(nodes)},
-      {"vcpus", std::move(vcpus)},
-      {"net", net_json(machine)},
-      {"coherence", coherence_json(machine, pages)},
-      {"pool",
-       {{"path", path.empty() ? "memfd" : path}, {"size", machine.pool().header().total_bytes}}}};
+  const vmm::ErrorSourceState bad = machine.bad_pages();
+  return {{"name", config.name.data()},
+          {"state", phase_name(state.control.phase.load())},
+          {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
+          {"protect", "none"},
+          {"boots", state.control.boots.load()},
+          {"memory", config.memory_bytes},
+          {"nodes", std::move(nodes)},
+          {"vcpus", std::move(vcpus)},
+          {"net", net_json(machine)},
+          {"coherence", coherence_json(machine, pages)},
+          {"devices", devices_json(machine)},
+          {"balloon", balloon_json(machine)},
+          {"bad_pages", {{"reported", bad.reported}, {"not_taken", bad.waiting_count}}},
+          {"pool",
+           {{"path", path.empty() ? "memfd" : path},
+            {"size", machine.pool().header().total_bytes},
+            {"backed", backed_bytes(machine.pool())}}}};
 }
 
 }  // namespace dvm::tools

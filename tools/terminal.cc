@@ -12,12 +12,12 @@
 namespace dvm::tools {
 namespace {
 
-termios before;  // written once, before `raw` becomes true
+termios mode_before;  // written once, before `raw` becomes true
 std::atomic<bool> raw{false};
 
 // Async-signal-safe, as tcsetattr is.
 void restore() {
-  if (raw.exchange(false)) ::tcsetattr(STDIN_FILENO, TCSANOW, &before);
+  if (raw.exchange(false)) ::tcsetattr(STDIN_FILENO, TCSANOW, &mode_before);
 }
 
 void restore_and_die(int signal) {
@@ -36,7 +36,7 @@ void catch_fatal_signals() {
 }
 
 bool set_raw() {
-  termios mode = before;
+  termios mode = mode_before;
   ::cfmakeraw(&mode);
   mode.c_oflag |=
       OPOST;  // our own lines on stderr end in \n only; the guest's \r\n comes out the same
@@ -56,17 +56,22 @@ bool RawTerminal::usable() {
 }
 
 Result<RawTerminal> RawTerminal::enter() {
-  if (::tcgetattr(STDIN_FILENO, &before) < 0) return sys_error("tcgetattr stdin");
+  if (::tcgetattr(STDIN_FILENO, &mode_before) < 0) return sys_error("tcgetattr stdin");
   catch_fatal_signals();
   if (!set_raw()) return sys_error("tcsetattr stdin");
   return RawTerminal(true);
 }
 
-std::string window_size_command() {
+std::optional<vmm::ConsoleSize> window_size() {
   winsize size{};
   if (::ioctl(STDIN_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_row == 0 || size.ws_col == 0)
-    return {};
-  return fmt::format("stty rows {} cols {}\n", size.ws_row, size.ws_col);
+    return std::nullopt;
+  return vmm::ConsoleSize{size.ws_col, size.ws_row};
+}
+
+std::string window_size_command() {
+  const auto size = window_size();
+  return size ? fmt::format("stty rows {} cols {}\n", size->rows, size->columns) : std::string();
 }
 
 RawTerminal::~RawTerminal() {

@@ -1,9 +1,11 @@
 // The terminal on stdin in raw mode, and back to what it was on every way out.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "fabric/result.h"
+#include "vmm/virtio/console.h"
 
 namespace dvm::tools {
 
@@ -26,6 +28,8 @@ class RawTerminal {
   bool active_;
 };
 
+// Of the terminal on stdin; none if it is no terminal or does not know.
+std::optional<vmm::ConsoleSize> window_size();
 // "stty rows 24 cols 80\n": a serial line has no way of its own to tell the guest how large its
 // terminal is. Empty if stdin is no terminal.
 std::string window_size_command();

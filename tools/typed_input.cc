@@ -18,7 +18,8 @@ std::size_t TypedInput::type(std::string_view text) {
     waiting_.append(text, 0, taken);
     held = !push_locked();
   }
-  if (held) fabric::ring(machine_.state().console.produced);  // whoever drains the console retries
+  if (held)
+    fabric::ring(machine_.console_ring(port_).produced);  // whoever drains the console retries
   return taken;
 }
 
@@ -47,9 +48,9 @@ void TypedInput::wake() {
 }
 
 bool TypedInput::push_locked() {
-  auto& reader_waits = machine_.state().console.reader_waits;
+  auto& reader_waits = machine_.console_ring(port_).reader_waits;
   for (bool told = false; !waiting_.empty();) {
-    const std::size_t typed = machine_.console_input(waiting_);
+    const std::size_t typed = machine_.console_input(port_, waiting_);
     waiting_.erase(0, typed);
     if (typed != 0) continue;
     if (told) return false;

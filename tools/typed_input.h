@@ -1,4 +1,4 @@
-// What has been typed, by whoever, on its way to the guest's serial port.
+// What has been typed, by whoever, on its way to the guest's serial port or virtio console.
 #pragma once
 
 #include <condition_variable>
@@ -12,13 +12,14 @@
 
 namespace dvm::tools {
 
-// Bytes for which the serial port has no room wait here, in the order in which they came.
+// Bytes for which the port has no room wait here, in the order in which they came.
 // Threads: any.
 class TypedInput {
  public:
   static constexpr std::size_t kMaxWaiting = 64 * 1024;
 
-  explicit TypedInput(vmm::Machine& machine) : machine_(machine) {}
+  explicit TypedInput(vmm::Machine& machine, vmm::ConsolePort port = vmm::ConsolePort::serial)
+      : machine_(machine), port_(port) {}
 
   // Types as much as there is room for; returns how many bytes that was.
   std::size_t type(std::string_view text);
@@ -33,6 +34,7 @@ class TypedInput {
   bool push_locked();  // true if all is typed
 
   vmm::Machine& machine_;
+  const vmm::ConsolePort port_;
   std::mutex mutex_;
   std::condition_variable room_;
   std::string waiting_;        // guarded by mutex_

@@ -54,7 +54,8 @@ void shape(kvm_cpuid_entry2& e, u32 vcpus) {
     case 0xa: e.eax = e.ebx = e.ecx = e.edx = 0; break;  // no PMU: its counters live in one host
     case 0x8000'0001:
       e.ecx &= ~(kEcx80000001Svm | kEcx80000001ExtApic | kEcx80000001TopoExt);
-      e.edx |= kEdx80000001Apic;
+      // AMD has copies of leaf 1's bits here, the first of them FPU; Intel has none.
+      if ((e.edx & 1) != 0) e.edx |= kEdx80000001Apic;
       break;
     case 0x8000'0007: e.edx |= kEdx80000007InvariantTsc; break;
     // NC: cores in the package less one; ApicIdCoreIdSize.
@@ -141,7 +142,7 @@ constexpr std::array<FeatureLeaf, 5> kFeatureLeaves = {{
      kAll & ~kEdx1Htt},
     {0x7, 0, 0, kAll, kAll, kAll},
     {0xd, 1, kAll, 0, 0, 0},
-    {0x8000'0001, 0, 0, 0, kAll, kAll},
+    {0x8000'0001, 0, 0, 0, kAll, kAll & ~kEdx80000001Apic},
     {0x8000'0008, 0, 0, kAll, 0, 0},
 }};
 

@@ -9,7 +9,7 @@ namespace dvm::vmm {
 namespace {
 
 ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes) {
-  const auto& io = run.io;
+  const auto io = run.io;  // a copy: the data may lie anywhere in the record, even over this
   const u64 total = static_cast<u64>(io.size) * io.count;
   if ((io.size != 1 && io.size != 2 && io.size != 4) || io.data_offset > run_bytes ||
       total > run_bytes - io.data_offset) {
@@ -121,6 +121,7 @@ ExitResult handle_exit(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_INTR: return {};
+    case KVM_EXIT_DEBUG: return {ExitOutcome::debug, {}};
     case KVM_EXIT_SHUTDOWN: return {ExitOutcome::triple_fault, {}};
     case KVM_EXIT_INTERNAL_ERROR: return internal_error(run);
     case KVM_EXIT_FAIL_ENTRY:

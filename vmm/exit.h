@@ -11,6 +11,7 @@ enum class ExitOutcome {
   halted,     // HLT: sleep until an interrupt
   apic_base,  // IA32_APIC_BASE changed: KVM's copy must follow
   triple_fault,
+  debug,   // a debug exception or INT3 that a debugger had asked for
   failed,  // KVM cannot go on; `why` says so
 };
 

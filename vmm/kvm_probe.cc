@@ -81,7 +81,7 @@ void* checked_map(std::size_t size, int flags, int fd) {
 }
 
 // A VM with one vCPU and 64 KiB. Closed with the process it lives in.
-struct Machine {
+struct ProbeVm {
   std::uint8_t* memory;
   int vcpu;
   kvm_run* run;
@@ -109,8 +109,8 @@ void check_capabilities(int kvm) {
   }
 }
 
-Machine make_machine(int kvm) {
-  Machine machine{};
+ProbeVm make_machine(int kvm) {
+  ProbeVm machine{};
   const int vm = KVM_CALL(kvm, KVM_CREATE_VM, 0);
   ioctl(vm, KVM_SET_TSS_ADDR,
         0xfffbd000UL);  // real mode on older Intel CPUs needs it; others do not mind
@@ -141,7 +141,7 @@ std::string describe_exit(const kvm_run& run) {
 }
 
 // Runs until the guest tells a value of `size` bytes and halts; returns the value.
-std::uint64_t run_and_listen(Machine& machine, std::uint8_t size) {
+std::uint64_t run_and_listen(ProbeVm& machine, std::uint8_t size) {
   machine.sregs.cr4 |= 1u << 9;  // OSFXSR: SSE on
   machine.regs.rflags = 2;
   machine.regs.rip = kCode;
@@ -186,7 +186,7 @@ void load_flat_segments(kvm_sregs& sregs, bool long_mode) {
   sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
 }
 
-void run_real_mode(Machine machine) {
+void run_real_mode(ProbeVm machine) {
   std::memcpy(machine.memory + kCode, kAddAndTell, sizeof kAddAndTell);
   machine.sregs.cs.base = 0;
   machine.sregs.cs.selector = 0;
@@ -195,7 +195,7 @@ void run_real_mode(Machine machine) {
   expect(run_and_listen(machine, 2), 0x2345);
 }
 
-void run_protected_mode(Machine machine) {
+void run_protected_mode(ProbeVm machine) {
   std::memcpy(machine.memory + kCode, kAddAndTell, sizeof kAddAndTell);
   machine.sregs.cr0 |= 1;
   load_flat_segments(machine.sregs, false);
@@ -204,7 +204,7 @@ void run_protected_mode(Machine machine) {
   expect(run_and_listen(machine, 4), 0x12345678);
 }
 
-void run_long_mode(Machine machine) {
+void run_long_mode(ProbeVm machine) {
   std::memcpy(machine.memory + kCode, kAddInLongMode, sizeof kAddInLongMode);
   // The first 2 MiB, at 0 and again at 1 GiB.
   auto* tables = reinterpret_cast<std::uint64_t*>(machine.memory + kTables);
@@ -230,7 +230,7 @@ std::string try_everything(const char* path) {
   try {
     const int kvm = open_kvm(path);
     stage = "cannot create a VM: ";
-    const Machine real = make_machine(kvm), protected_mode = make_machine(kvm),
+    const ProbeVm real = make_machine(kvm), protected_mode = make_machine(kvm),
                   long_mode = make_machine(kvm);
     stage = "real mode: ";
     run_real_mode(real);

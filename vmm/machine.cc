@@ -105,6 +105,8 @@ Status Machine::open(fabric::Pool pool) {
   if (!has_software_coherence()) {
     DVM_ASSIGN(view_, hyperkernel::GuestView::map(pool_, directory,
                                                   ram_layout(state_->config.memory_bytes)));
+    DVM_ASSIGN(release_, hyperkernel::PageRelease::of(pool_, directory,
+                                                      ram_layout(state_->config.memory_bytes)));
   }
   return has_firmware() ? open_firmware(directory) : Status();
 }

@@ -13,8 +13,10 @@
 #include "fabric/fault_effects.h"
 #include "fabric/pool.h"
 #include "hyperkernel/guest_view.h"
+#include "hyperkernel/page_release.h"
 #include "vmm/machine_state.h"
 #include "vmm/pci/config_address.h"
+#include "vmm/virtio/console.h"
 #include "vmm/virtio/pci_transport.h"
 
 namespace dvm::vmm {
@@ -35,6 +37,10 @@ struct MachineSpec {
 
 struct Line;
 class QueueServer;
+
+// The guest's two ways to a terminal: its 16550, and hvc0.
+enum class ConsolePort { serial, virtio };
+
 // One bit for each vCPU: those that have something new in their inbox and are to be kicked.
 using VcpuSet = u64;
 static_assert(layout::kMaxVcpus <= 64);
@@ -104,9 +110,16 @@ class Machine {
   // A step of a queue: `process` takes chains and gives them back under the queue's lock, its state
   // is published, then the driver is shown what was given back and interrupted if it wants that,
   // or, with `again` (after a death), in any case. An error of `process`: the driver broke a rule.
-  // False, and nothing done, unless the driver has the queue running.
+  // False, and nothing done, unless the driver has the queue running. `process` may set `*put_off`:
+  // then the driver is not interrupted, and the caller sees to interrupt_since.
   using Process = std::function<Status(QueueState&, const LiveQueue&)>;
-  bool serve_queue(u32 function, u16 queue, bool again, const Process& process);
+  bool serve_queue(u32 function, u16 queue, bool again, const Process& process,
+                   const bool* put_off = nullptr);
+  // The interrupt that was put off, if the driver still wants one for what it has been shown from
+  // used index `told` on.
+  void interrupt_since(u32 function, u16 queue, u16 told);
+  // All that is put off for the network's transmit queues (NetRecord::owed). Cheap if nothing is.
+  void settle_transmits();
   // What the driver negotiated, and in which set-up of its.
   struct Driver {
     u64 features;
@@ -118,6 +131,9 @@ class Machine {
   // The driver broke a rule, which shows only now: its device asks to be reset.
   void fail_device(u32 function) { kick_all(fail_function(function), std::nullopt); }
   FunctionCounters& counters(u32 function) { return state_->functions[function].counters; }
+  // The disk behind a block function has grown to `bytes`: for every node from now on, and the
+  // driver is told. Precondition: no less than before, whole blocks; the file has them already.
+  void grow_disk(u32 function, u64 bytes);
   // Changes what the driver reads of the device, and tells it.
   void change_device_config(u32 function, const std::function<void(VirtioPciState&)>& change);
 
@@ -146,6 +162,25 @@ class Machine {
   // Types `from` into the serial port; returns how many bytes it had room for.
   std::size_t console_input(std::span<const char> from);
 
+  // The same for the console that is meant (machine_hvc.cc). What the driver of the virtio console
+  // has no buffers for is not typed; `produced` rings when it has some, if reader_waits is set.
+  std::size_t console_output(ConsolePort port, std::span<char> to);
+  std::size_t console_input(ConsolePort port, std::span<const char> from);
+  ConsoleOut& console_ring(ConsolePort port) {
+    return port == ConsolePort::serial ? state_->console : state_->virtio_console;
+  }
+  bool has_virtio_console() const;
+  // The terminal of the virtio console is that large from now on; the driver is told.
+  void set_console_size(ConsoleSize size);
+
+  // --- balloon (machine_balloon.cc)
+  // --------------------------------------------------------------- The guest is asked to give up
+  // `bytes` of its memory, and to take back what it has given beyond that. Precondition: there is a
+  // balloon; whole pages, no more than its memory.
+  void set_balloon(u64 bytes);
+  u64 balloon_actual();          // bytes that the driver says it has given up
+  void request_balloon_stats();  // the answer comes with the record's `changed`
+
   // Moves up to to.size() bytes of the firmware's log out; 0 when none. By the console's owner.
   std::size_t firmware_log_output(std::span<char> to);
 
@@ -160,8 +195,23 @@ class Machine {
   // Makes the guest's OS panic: a vCPU gets a double fault, which no OS goes on after. False: none
   // runs.
   bool panic_guest();
+  // Tells the guest's OS that this page of its RAM has gone bad (vmm/devices/error_source.h).
+  // False: not RAM, or the OS takes no such reports and the queue is full. Told twice (by who
+  // cannot know whether one that died had told), a page that the OS has taken stays as it is.
+  bool report_bad_page(u64 gpa);
+  ErrorSourceState bad_pages();
+  bool is_ram(u64 gpa) const;
   bool all_parked() const;  // every vCPU of every node stands still
   void ring_everyone();
+
+  // --- a debugger (machine_debug.cc, vmm/debug_record.h)
+  // ------------------------------------------ What the stub changed in the record takes effect: no
+  // vCPU goes on without it.
+  void debug_changed();
+  bool is_debug_breakpoint(u64 address) const;  // an INT3 of the debugger's
+  // The vCPU has met what it was to watch for: the machine pauses. The first one counts.
+  void debug_stop(u32 vcpu, u32 dr6);
+
   // Sets all device state to power-on values. Caller: the one node that carries a reset out.
   void reset_devices();
 
@@ -200,6 +250,15 @@ class Machine {
                       const std::function<BarWriteResult(VirtioPciState&, Effects&)>& write);
   VcpuSet post_msi(const Msi& message);
   void serve_notified(u32 function, u16 queue, bool again);
+  void serve_rng(u32 function, u16 queue, bool again);
+  void serve_hvc(u32 function, u16 queue, bool again);
+  bool transmit_hvc(u32 function, bool again);
+  u64 hvc_moved(u32 function);
+  void serve_balloon(u32 function, u16 queue, bool again);
+  void serve_balloon_stats(u32 function, u16 queue, bool again);
+  struct HeldPages;
+  bool take_balloon_chain(u32 function, u16 queue, bool again, HeldPages& taken);
+  u64 give_back(const std::vector<GuestRun>& runs);
   std::optional<LiveQueue> live_queue(u32 function, u16 queue);
   VcpuSet raise_queue_interrupt(u32 function, u16 queue);
   VcpuSet fail_function(u32 function);
@@ -240,6 +299,7 @@ class Machine {
   hyperkernel::GuestView rom_view_;  // of nothing without firmware
   FwCfgContents fw_cfg_;
   std::array<QueueServer*, kMaxFunctions> servers_{};
+  std::optional<hyperkernel::PageRelease> release_;
 };
 
 // What serves the queues of a device that needs more than the machine: a disk, a network.

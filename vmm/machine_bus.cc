@@ -187,6 +187,12 @@ u64 Machine::mmio_read(u32 vcpu, u64 address, u8 size) {
     return size <= 4 ? pci_config_read(decode_ecam(address - layout::kEcamBase), size)
                      : all_ones(size);
   }
+  if (in(address, layout::kErrorSource, kPageBytes)) {
+    return step(state_->error_source, kErrorSourceLine, error_source_irq,
+                [&](const ErrorSourceState& s) {
+                  return error_source_read(s, address - layout::kErrorSource, size);
+                });
+  }
   const auto function = function_at(address);
   if (!function) return all_ones(size);
   const u64 offset = address - state_->functions[*function].bar.load(std::memory_order_relaxed);
@@ -211,6 +217,11 @@ void Machine::mmio_write(u32 vcpu, u64 address, u8 size, u64 value) {
     if (size <= 4)
       pci_config_write(decode_ecam(address - layout::kEcamBase), size, static_cast<u32>(value));
     return;
+  }
+  if (in(address, layout::kErrorSource, kPageBytes)) {
+    return step(state_->error_source, kErrorSourceLine, error_source_irq, [&](ErrorSourceState& s) {
+      error_source_write(s, address - layout::kErrorSource, size, value);
+    });
   }
   const auto function = function_at(address);
   if (!function) return;

@@ -141,6 +141,7 @@ void Machine::mend_devices() {
   kick_all(step_ioapic([](auto&) { return IoApicMessages{}; }), std::nullopt);
   ring_everyone();
   fabric::ring(state_->console.produced);
+  fabric::ring(state_->virtio_console.produced);
 }
 
 std::optional<u64> Machine::next_device_deadline() {

@@ -36,6 +36,7 @@ void Machine::request_stop(StopReason reason) {
   control.phase.store(Phase::stopped, std::memory_order_seq_cst);  // before the kicks look
   ring_everyone();
   fabric::ring(state_->console.produced);
+  fabric::ring(state_->virtio_console.produced);
 }
 
 bool Machine::request_pause() {
@@ -75,10 +76,12 @@ bool Machine::panic_guest() {
 
 fabric::FaultHooks Machine::fault_hooks() {
   return {.panic_guest = [this] { return panic_guest(); },
+          .bad_page = [this](u64 gpa) { return report_bad_page(gpa); },
           .healed =
               [this] {
                 ring_everyone();
                 fabric::ring(state_->console.produced);
+                fabric::ring(state_->virtio_console.produced);
               }};
 }
 
@@ -105,6 +108,9 @@ void Machine::reset_devices() {
     rtc_set_memory_size(rtc, low, s.config.memory_bytes - low);
   });
   step(s.pm, kSciLine, acpi_irq, [](AcpiPmState& pm) { pm = {}; });
+  // Bad pages are repaired, as memory devices do when they start (CXL 3.0 §8.2.9.7.1, "PPR").
+  step(s.error_source, kErrorSourceLine, error_source_irq,
+       [](ErrorSourceState& source) { source = {}; });
   for (u32 i = 0; i < kMaxFunctions; ++i) reset_function(i);
   step(s.pit, [](PitState& pit) { pit = {}; });
   step(s.i8042, [](I8042State& i8042) { i8042 = {}; });

@@ -47,6 +47,7 @@ Status check_queue(const QueueState& q, const char* name, const RecordPlace& pla
       return place.wrong(&q.holder, "{}: a chain held by instance {}", name, holder - 1);
     held += holder != 0 ? 1u : 0u;
   }
+  if (q.part > u64{1} << 32) return place.wrong(&q.part, "{}: {} bytes of a chain", name, q.part);
   if (q.size > kMaxQueueSize || held != q.in_flight)
     return place.wrong(&q.size, "{}: a queue of {}, {} in flight", name, q.size, q.in_flight);
   return {};

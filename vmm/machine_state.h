@@ -9,11 +9,14 @@
 #include "fabric/instance.h"
 #include "fabric/pool_lock.h"
 #include "fabric/pool_record.h"
+#include "vmm/balloon_record.h"
 #include "vmm/boot/entry_state.h"
 #include "vmm/cpu_level.h"
+#include "vmm/debug_record.h"
 #include "vmm/device_cell.h"
 #include "vmm/devices/acpi_pm.h"
 #include "vmm/devices/debug_port.h"
+#include "vmm/devices/error_source.h"
 #include "vmm/devices/fw_cfg.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/pit.h"
@@ -32,7 +35,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 3;
+inline constexpr u32 kMachineVersion = 6;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -89,7 +92,8 @@ struct MachineControl {
 // Where a vCPU is. in_guest and halted tell a sender how to reach it.
 enum class VcpuRunState : u32 { absent, outside, in_guest, halted, wait_sipi, parked };
 
-// Written by the vCPU's thread only; read by anyone, for people.
+// Written by the vCPU's thread only (halts that KVM counts: by its node's main one); read by
+// anyone, for people.
 struct VcpuCounters {
   std::array<u64, 64> exits{};  // by KVM exit reason
   u64 signal_exits = 0;         // KVM_RUN interrupted: kicks and timers
@@ -111,10 +115,18 @@ struct alignas(64) VcpuRecord {
   std::atomic<i32> tid;
   std::atomic<u32> started;             // has been through SIPI (or is the bootstrap vCPU)
   std::atomic<u32> interruptible_halt;  // RFLAGS.IF at HLT
+  std::atomic<u32> halted_in_kvm;       // as of the node's last beat; means something in_guest only
   alignas(64) LapicState lapic;
   VcpuCounters counters;
   VcpuImage image;
 };
+
+// For people: where it is, of one that KVM has wait in a HLT too.
+inline VcpuRunState seen_run_state(const VcpuRecord& v) {
+  const VcpuRunState state = v.run_state.load();
+  return state == VcpuRunState::in_guest && v.halted_in_kvm.load() != 0 ? VcpuRunState::halted
+                                                                        : state;
+}
 
 struct alignas(64) NodeRecord {
   fabric::Doorbell bell;            // wakes the node's service thread
@@ -124,7 +136,8 @@ struct alignas(64) NodeRecord {
 };
 
 // Console bytes on their way out: byte n is in data[n % kBytes] and is there once the serial port's
-// published tx_count is above n. `consumed` is moved on by the console's owner only.
+// published tx_count, or the virtio console's QueueState::moved, is above n. `consumed` is moved on
+// by the console's owner only.
 struct ConsoleOut {
   static constexpr u64 kBytes = 64 * kKiB;
   std::atomic<u64> consumed;
@@ -172,6 +185,12 @@ struct MachineState {
   DeviceCell<DebugPortState> debug_port;
   FirmwareLog firmware_log;
   NetRecord net;
+
+  ConsoleOut virtio_console;  // machine_hvc.cc
+  BalloonRecord balloon;      // machine_balloon.cc
+  DebugRecord debug;
+  std::array<VcpuDebug, layout::kMaxVcpus> debug_vcpus;
+  DeviceCell<ErrorSourceState> error_source;
 };
 
 // What never changes again by its checksum, what does by its range.

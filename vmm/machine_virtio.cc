@@ -43,6 +43,8 @@ VirtioPciState make_function(const FunctionConfig& config, u64 capacity) {
                               .offloads = (config.flags & kNetOffloads) != 0,
                               .ecn = (config.flags & kNetEcn) != 0});
     case FunctionKind::block: return make_virtio_blk(block_geometry(config, capacity));
+    case FunctionKind::console: return make_virtio_console(ConsoleSize::unpack(capacity));
+    case FunctionKind::balloon: return make_virtio_balloon(capacity);
     default: return {};
   }
 }
@@ -119,6 +121,15 @@ void Machine::change_device_config(u32 function,
            std::nullopt);
 }
 
+// The capacity first: a reset that comes in between makes the device with it.
+void Machine::grow_disk(u32 function, u64 bytes) {
+  state_->functions[function].capacity.store(bytes);
+  kick_all(
+      step_function(function, [bytes](VirtioPciState& s,
+                                      Effects& effects) { blk_set_capacity(s, bytes, effects); }),
+      std::nullopt);
+}
+
 VcpuSet Machine::fail_function(u32 function) {
   state_->functions[function].counters.errors.fetch_add(1, std::memory_order_relaxed);
   return step_function(function,
@@ -130,13 +141,28 @@ VcpuSet Machine::fail_function(u32 function) {
 void Machine::serve_notified(u32 function, u16 queue, bool again) {
   if (!again)
     state_->functions[function].counters.notifications.fetch_add(1, std::memory_order_relaxed);
-  if (config().functions[function].kind == FunctionKind::rng) {
-    serve_queue(function, queue, again, [this](QueueState& q, const LiveQueue&) {
-      return rng_process(q, memory(), system_random);
-    });
-  } else if (QueueServer* server = servers_[function]) {
-    server->serve(queue, again);
+  switch (config().functions[function].kind) {
+    case FunctionKind::rng: return serve_rng(function, queue, again);
+    case FunctionKind::console: return serve_hvc(function, queue, again);
+    case FunctionKind::balloon: return serve_balloon(function, queue, again);
+    default: break;
   }
+  if (QueueServer* server = servers_[function]) server->serve(queue, again);
+}
+
+void Machine::serve_rng(u32 function, u16 queue, bool again) {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  FunctionCounters& counters = state_->functions[function].counters;
+  serve_queue(function, queue, again, [&](QueueState& q, const LiveQueue&) {
+    const auto counted = [&](std::span<std::byte> to) {
+      system_random(to);
+      counters.in_bytes.fetch_add(to.size(), relaxed);
+    };
+    const u16 before = q.used_idx;
+    const Status served = rng_process(q, memory(), counted);
+    counters.in_ops.fetch_add(static_cast<u16>(q.used_idx - before), relaxed);
+    return served;
+  });
 }
 
 std::optional<LiveQueue> Machine::live_queue(u32 function, u16 queue) {
@@ -169,7 +195,8 @@ VcpuSet Machine::raise_queue_interrupt(u32 function, u16 queue) {
   });
 }
 
-bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& process) {
+bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& process,
+                          const bool* put_off) {
   if (function >= kMaxFunctions || queue >= kMaxVirtioQueues) return false;
   DeviceCell<QueueState>& cell = state_->functions[function].queues[queue];
   VcpuSet changed = 0;
@@ -187,6 +214,10 @@ bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& pr
     bool wanted = repeat;
     if (cell.published().used_idx != cell.published().published_used) {
       publish_step(cell, [&](QueueState& q) {
+        if (put_off != nullptr && *put_off) {
+          if (auto shown = queue_republish_used(q, memory()); !shown.ok()) good = shown;
+          return;
+        }
         const auto flushed = queue_flush_used(q, memory());
         wanted |= flushed.ok() && *flushed;
         if (!flushed.ok()) good = flushed.error();
@@ -197,6 +228,35 @@ bool Machine::serve_queue(u32 function, u16 queue, bool again, const Process& pr
   }
   kick_all(changed, std::nullopt);
   return true;
+}
+
+void Machine::interrupt_since(u32 function, u16 queue, u16 told) {
+  DeviceCell<QueueState>& cell = state_->functions[function].queues[queue];
+  VcpuSet changed = 0;
+  {
+    const fabric::LockGuard guard(cell.lock, self_, *instances_);
+    if (!live_queue(function, queue)) return;
+    const auto wanted = queue_wants_interrupt(cell.published(), memory(), told);
+    if (!wanted.ok()) {
+      changed = fail_function(function);
+    } else if (*wanted || guard.result().from_dead()) {
+      changed = raise_queue_interrupt(function, queue);
+    }
+  }
+  kick_all(changed, std::nullopt);
+}
+
+void Machine::settle_transmits() {
+  for (u16 pair = 0; pair < kMaxNetPairs; ++pair) {
+    auto& owed = state_->net.owed[pair];
+    if (owed.load(std::memory_order_relaxed) == 0) continue;
+    const u32 debt = owed.exchange(0, std::memory_order_acq_rel);
+    const auto function =
+        std::ranges::find(config().functions, FunctionKind::net, &FunctionConfig::kind);
+    if (debt == 0 || function == config().functions.end()) continue;
+    interrupt_since(static_cast<u32>(function - config().functions.begin()), net_tx_queue(pair),
+                    static_cast<u16>(debt));
+  }
 }
 
 void Machine::finish_chains(u32 function, u16 queue, u32 generation,

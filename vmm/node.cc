@@ -209,6 +209,7 @@ void Node::stop_vcpus() {
 void Node::serve(u32 seen) {
   fabric::failpoint("node.serves");
   fabric_->beat();
+  for (const auto& vcpu : vcpus_) vcpu->publish_stats();
   u64 until = fabric::monotonic_ns() + fabric_->tick_ns();
   if (vm_ && machine_->state().vcpus[0].node.load() == index_) {
     machine_->run_device_timers();

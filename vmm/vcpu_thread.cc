@@ -39,7 +39,8 @@ VcpuThread::VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& pee
       index_(index),
       v_(machine.state().vcpus[index]),
       vcpu_(std::move(vcpu)),
-      peer_(peer) {}
+      peer_(peer),
+      halts_before_(v_.counters.halts) {}
 
 VcpuThread::~VcpuThread() { join(); }
 
@@ -153,7 +154,9 @@ bool VcpuThread::take_signals() {
   }
   if ((v_.inbox.signals.fetch_and(~kSignalPanic) & kSignalPanic) != 0) {
     halted_ = false;
-    if (auto s = vcpu_.inject_double_fault(); !s.ok()) fail(s.error().message);
+    auto s = vcpu_.end_halt();
+    if (s.ok()) s = vcpu_.inject_double_fault();
+    if (!s.ok()) fail(s.error().message);
   }
   return true;
 }
@@ -163,6 +166,7 @@ Status VcpuThread::reset_registers() {
   kvm_sregs sregs = reset_sregs_;
   sregs.apic_base = v_.lapic.apic_base;
   DVM_TRY(vcpu_.set_sregs(sregs));
+  DVM_TRY(vcpu_.end_halt());
   kvm_vcpu_events events{};
   DVM_TRY(kvm_ioctl(vcpu_.fd(), KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
   kvm_debugregs debug{};
@@ -294,22 +298,37 @@ void VcpuThread::save_image() {
   const auto gs = vcpu_.msr(kMsrKernelGsBase);
   if (!regs || !sregs || !gs) return;
   v_.image = {*regs, *sregs, *gs, 1};
+  if (const auto fpu = vcpu_.fpu()) machine_.state().debug_vcpus[index_].fpu = *fpu;
 }
 
+// While it is parked a debugger may write the image; it is not saved over until the vCPU has run.
 void VcpuThread::park() {
+  VcpuDebug& debug = machine_.state().debug_vcpus[index_];
   save_image();
-  const u32 seen = fabric::listen(v_.bell);
-  v_.run_state.store(VcpuRunState::parked, std::memory_order_seq_cst);
-  fabric::ring(machine_.state().control.changed);
-  if (machine_.state().control.phase.load() == Phase::paused)
-    fabric::wait(v_.bell, seen, std::nullopt);
+  for (;;) {
+    const u32 seen = fabric::listen(v_.bell);
+    v_.run_state.store(VcpuRunState::parked, std::memory_order_seq_cst);
+    fabric::ring(machine_.state().control.changed);
+    if (machine_.state().control.phase.load() != Phase::paused) break;
+    if (debug.step.load() == 0) {
+      fabric::wait(v_.bell, seen, std::nullopt);
+      continue;
+    }
+    v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
+    step_one();
+    save_image();
+    debug.step.store(0);
+  }
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
+  load_image();
 }
 
 void VcpuThread::enter() {
   kvm_run& run = vcpu_.run();
   run.immediate_exit = 0;  // first: a signal from here on takes us out again
   arm_timer();
+  if (machine_.state().debug.generation.load(std::memory_order_relaxed) != debug_seen_)
+    follow_debugger();
   pv_eoi_before_entry();
   run.cr8 = v_.lapic.tpr >> 4;
   // A kick from here on finds in_guest and sends the signal; one from before is seen by the look
@@ -328,6 +347,7 @@ void VcpuThread::enter() {
   }
   ++v_.counters.exits[run.exit_reason % v_.counters.exits.size()];
   fabric::failpoint("vcpu.exited");
+  if (machine_.state().debug.attached.load(std::memory_order_relaxed) != 0 && met_trap()) return;
   handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
 }
 
@@ -337,6 +357,7 @@ void VcpuThread::handle(const ExitResult& result) {
     case ExitOutcome::halted:
       halted_ = true;
       v_.interruptible_halt.store(vcpu_.run().if_flag, std::memory_order_relaxed);
+      machine_.settle_transmits();
       return;
     case ExitOutcome::apic_base: {
       auto sregs = vcpu_.sregs();
@@ -345,9 +366,16 @@ void VcpuThread::handle(const ExitResult& result) {
       if (auto s = vcpu_.set_sregs(*sregs); !s.ok()) fail(s.error().message);
       return;
     }
+    case ExitOutcome::debug: return on_debug_exit();
     case ExitOutcome::triple_fault: machine_.guest_panicked(1); return;
     case ExitOutcome::failed: return fail(result.why);
   }
+}
+
+void VcpuThread::publish_stats() {
+  if (vcpu_.injection() == Injection::queued) return;
+  v_.counters.halts = halts_before_ + vcpu_.stats().halts();
+  v_.halted_in_kvm.store(vcpu_.stats().halted() ? 1 : 0, std::memory_order_relaxed);
 }
 
 void VcpuThread::fail(const std::string& why) {

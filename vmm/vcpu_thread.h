@@ -25,6 +25,8 @@ class VcpuThread {
   void start();
   // Returns when the thread has left: the phase must be resetting or stopped.
   void join();
+  // Thread: any. What KVM alone knows of it, into its record.
+  void publish_stats();
 
  private:
   VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& peer);
@@ -44,6 +46,13 @@ class VcpuThread {
   void park();
   void finish_exit();  // that KVM has not completed: an answer it has yet to take over
   void save_image();
+  void load_image();        // what a debugger wrote into it
+  void follow_debugger();   // watch for what it wants watched, from the next entry on
+  Status watch(bool step);  // tells KVM
+  void step_one();          // instruction, for a debugger; takes no interrupt
+  bool step_once(bool& met);
+  void on_debug_exit();
+  bool met_trap();
   void enter();
   void handle(const ExitResult& result);
   void fail(const std::string& why);
@@ -54,7 +63,9 @@ class VcpuThread {
   Vcpu vcpu_;
   fabric::Peer& peer_;
   kvm_sregs reset_sregs_{};
-  bool halted_ = false;
+  bool halted_ = false;    // in a HLT that KVM told us of (queued injection)
+  u64 halts_before_ = 0;   // counted by the KVM vCPUs before this one
+  u32 debug_seen_ = 0;     // generation of the debug record that KVM was told of
   void* timer_ = nullptr;  // timer_t
   u64 armed_tsc_ = 0;
   std::thread thread_;

@@ -50,6 +50,10 @@ with 64 'pool' --pool /proc/pool
 with 64 'pool' --pool "$dir/no/such/folder/pool"
 with 64 'name' --name 'a/b'
 with 64 'on-panic' --on-panic explode
+with 64 'console: found .vga.; allowed: off, virtio' --console vga
+with 64 'gdb: found .tcp:1234.; allowed: unix:PATH or tcp:HOST:PORT' --gdb tcp:1234
+with 64 'hang-after: found 5; allowed: 100 to 600000' --hang-after 5
+config 64 'balloon' '{"balloon": "big"}'
 refused 64 'unknown|not an option|--protect' --kernel "$good_kernel" --protect epoch
 config 64 'colour' '{"colour": "red"}'
 config 64 'cpus' '{"cpus": "four"}'

@@ -9,52 +9,26 @@ script='stty -echo; echo READY; while read -r line; do case $line in flood) seq 
 start served "$script" --cpus 1 --memory 256M --serial "unix:$dir/serial"
 served_pid=$run_pid
 
-# Drives a pseudo-terminal: attaches, types, asks for help, says the window's size, leaves.
+# Attaches, types, asks for help, says the window's size, leaves.
 cat > "$dir/drive.py" << 'PY'
-import fcntl, os, pty, select, struct, sys, termios, time
-pid, tty = pty.fork()
-if pid == 0:
-    os.execv("build/bin/dvm-ctl", ["dvm-ctl", "--name", "served", "console"])
-fcntl.ioctl(tty, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 111, 0, 0))
-seen = b""
-def until(text, seconds=30):
-    global seen
-    end = time.time() + seconds
-    while text not in seen and time.time() < end:
-        if select.select([tty], [], [], 0.2)[0]:
-            try: seen += os.read(tty, 4096)
-            except OSError: break
-    print("ok   " if text in seen else "FAIL ", "terminal:", text.decode(), flush=True)
-    if text not in seen: print(seen[-500:])
-    seen = seen.split(text)[-1]
-until(b"Ctrl-A x leaves it")
-until(b"READY", 60)
-os.write(tty, b"one\r"); until(b"got:one")
-os.write(tty, b"\x01h"); until(b"leave the console; the guest goes on")
-os.write(tty, b"\x01w"); until(b"got:stty rows 33 cols 111")
-os.write(tty, b"\x01x"); until(b"console left")
-_, status = os.waitpid(pid, 0)
-print("ok   " if status == 0 else "FAIL ", "terminal: left with exit code", os.waitstatus_to_exitcode(status))
-mode = termios.tcgetattr(tty)
-print("ok   " if mode[3] & termios.ICANON else "FAIL ", "terminal: as it was before")
+import os, termios
+from terminal import Terminal
+t = Terminal("served", 33, 111)
+t.until(b"Ctrl-A x leaves it")
+t.until(b"READY", 60)
+t.type(b"one\r"); t.until(b"got:one")
+t.type(b"\x01h"); t.until(b"leave the console; the guest goes on")
+t.type(b"\x01w"); t.until(b"got:stty rows 33 cols 111")
+t.type(b"\x01x"); t.until(b"console left")
+_, status = os.waitpid(t.pid, 0)
+t.check(status == 0, "left with exit code 0")
+t.check(termios.tcgetattr(t.tty)[3] & termios.ICANON, "as it was before")
 PY
-timeout 120 python3 "$dir/drive.py" | tee "$dir/drive.out"
+PYTHONPATH=tests/cluster timeout 120 python3 -B "$dir/drive.py" | tee "$dir/drive.out"
 check "the terminal's checks" [ "$(grep -c '^ok ' "$dir/drive.out") $(grep -c FAIL "$dir/drive.out")" = "8 0" ]
 
 # The socket: a client that comes late has all from the first byte, one that comes back goes on.
-cat > "$dir/client.py" << 'PY'
-import socket, sys, time
-s = socket.socket(socket.AF_UNIX); s.settimeout(60); s.connect(sys.argv[1])
-s.sendall(sys.argv[2].encode())
-if len(sys.argv) > 4: time.sleep(float(sys.argv[4]))  # does not read
-got = b""
-while sys.argv[3].encode() not in got:
-    part = s.recv(65536)
-    if not part: break
-    got += part
-sys.stdout.buffer.write(got)
-PY
-client() { timeout 90 python3 "$dir/client.py" "$dir/serial" "$@"; }
+client() { timeout 90 python3 tests/cluster/socket_client.py "$dir/serial" "$@"; }
 client $'two\n' got:two > "$dir/first"
 check "socket: from the first byte" grep -q READY "$dir/first"
 check "socket: types" grep -q got:two "$dir/first"

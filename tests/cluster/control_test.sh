@@ -32,6 +32,15 @@ check "status: memory" is memory $((256 << 20))
 check "status: the pool's path" is pool/path "$dir/pool"
 check "status: node 1's process is there" kill -0 "$(status nodes/1/pid)"
 check "status: vCPU 3 has exits" [ "$(status vcpus/3/exits/total)" -gt 0 ]
+idles() {
+  local i
+  for ((i = 0; i < 100; ++i)); do
+    [ "$(status vcpus/3/state)" = halted ] && [ "$(status vcpus/3/halts)" -gt 0 ] && return
+    sleep 0.1
+  done
+  return 1
+}
+check "status: an idle vCPU is halted" idles
 check "status as text" grep -q '^control: running' <(ctl control status)
 check "list" grep -q '^control ' <(build/bin/dvm-ctl list)
 check "list as JSON" [ "$(build/bin/dvm-ctl --json list | json guests/0/name)" = control ]

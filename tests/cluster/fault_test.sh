@@ -31,7 +31,8 @@ refused 64 '--share' slow 0 --share 100
 refused 64 'dvm-fault points' kill 0 --at-point no.such.point
 refused 64 'more than one trigger' kill 0 --at 5 --random 1
 refused 64 'KIND' telemetry 0 humidity 5
-refused 64 'poisoned' corrupt page 12
+refused 64 'needs an address' corrupt page
+refused 64 'address: found' corrupt page here
 refused 64 'corrupt: record' corrupt moon
 refused 64 'unknown option' kill 0 --gently
 plan 64 'not valid JSON' '{"faults":['
@@ -47,6 +48,7 @@ check "is an event" told_soon unharmed fault_injected '"fault":"telemetry".*"val
 check "is a reading" told_soon unharmed node_health '"node":1.*"reading":"temperature".*"value":95'
 check "stands in the status" grep -q 'temperature 95' <(ctl unharmed status)
 check "is a metric" grep -q '^dvm_node_health{.*node="1",reading="temperature"} 95' <(ctl unharmed metrics)
+refused 1 "found 0xfffffffff000; allowed: one of the guest's RAM" --name unharmed corrupt page 0xfffffffff000
 check "a hang shorter than the deadline" inject unharmed hang 1 --for 150
 check "is an event" told_soon unharmed fault_injected '"fault":"hang".*"target":"node 1"'
 check "and ends" told_soon unharmed fault_ended '"fault":"hang"'

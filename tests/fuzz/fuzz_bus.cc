@@ -8,7 +8,10 @@
 //   4 rdmsr, 5 wrmsr which u8, u32; value u64
 //   6 memory         gpa u16 (in units of 16 bytes), length u8, bytes
 //   7 raw record     KVM exit reason u8, 40 bytes of kvm_run's union
-//   8 driver         a virtio driver's set-up of queue 0 with rings at 0x1000, 0x2000, 0x3000
+//   8 driver         a virtio driver's set-up of a function (0 entropy, 1 console, 2 balloon) with
+//   rings
+//                    of queue q at 0x1000, 0x2000, 0x3000 + q * 0x4000; function u8, features u8
+//   10 notify        function u8, queue u8
 //   9 outside        what the console, the timers and a control client do
 // The operation's high bits name the vCPU.
 #include "tests/fuzz/machine_harness.h"
@@ -45,6 +48,7 @@ class Bus {
       case 6: return memory();
       case 7: return raw();
       case 8: return driver();
+      case 10: return notify();
       default: return outside();
     }
   }
@@ -73,10 +77,12 @@ class Bus {
       case 0: return layout::kIoApicBase + at % 0x60;
       case 1: return layout::kLocalApicBase + at % 0x400;
       case 2: return layout::kEcamBase + at % kPageBytes;
-      case 3: return layout::kEcamBase + (1u << 15) + at % kPageBytes;
-      case 4: return layout::kPciMmioBase + at % kVirtioBarBytes;
-      case 5: return layout::kPciMmioBase + at % 0x40;
-      case 6: return layout::kEcamBase + at % layout::kEcamBytes;
+      case 3: return layout::kEcamBase + (1u << 15) + at % (kFunctions << 15);
+      case 4: return layout::kPciMmioBase + at % (kFunctions * kVirtioBarBytes);
+      case 5: return layout::kPciMmioBase + at % 0x40 + (at >> 8) % kFunctions * kVirtioBarBytes;
+      case 6:
+        return at % 2 == 0 ? layout::kEcamBase + at % layout::kEcamBytes
+                           : layout::kErrorSource + at / 2 % 0x100;
       default: return static_cast<u64>(at) << (selector >> 3);
     }
   }
@@ -108,12 +114,12 @@ class Bus {
     // KVM itself bounds a port record by its page, so the count is not the guest's to make large.
     handle(reason);
   }
-  void config(u16 reg, u32 size, u32 value) {
-    run().mmio.phys_addr = layout::kEcamBase + (1u << 15) + reg;
+  void config(u32 function, u16 reg, u32 size, u32 value) {
+    run().mmio.phys_addr = layout::kEcamBase + (u64{function_slot(function)} << 15) + reg;
     write(size, value);
   }
-  void bar(u64 offset, u32 size, u64 value) {
-    run().mmio.phys_addr = layout::kPciMmioBase + offset;
+  void bar(u32 function, u64 offset, u32 size, u64 value) {
+    run().mmio.phys_addr = layout::kPciMmioBase + function * kVirtioBarBytes + offset;
     write(size, value);
   }
   void write(u32 size, u64 value) {
@@ -124,27 +130,34 @@ class Bus {
   }
   void driver() {
     using C = virtio::CommonConfig;
-    config(pci::kCommand, 2, pci::kCommandMemory | pci::kCommandBusMaster);
-    const u32 features = input_.take<u8>();  // indirect descriptors and event index, or not
-    bar(offsetof(C, device_status), 1, 0);
-    bar(offsetof(C, device_status), 1, 3);
-    bar(offsetof(C, driver_feature_select), 4, 0);
-    bar(offsetof(C, driver_feature), 4, (features & 3) << 28);
-    bar(offsetof(C, driver_feature_select), 4, 1);
-    bar(offsetof(C, driver_feature), 4, 1);
-    bar(offsetof(C, device_status), 1, 11);
-    bar(offsetof(C, queue_select), 2, 0);
-    bar(offsetof(C, queue_size), 2, 1u << (features >> 2 & 3));
-    bar(offsetof(C, queue_desc), 8, 0x1000);
-    bar(offsetof(C, queue_driver), 8, 0x2000);
-    bar(offsetof(C, queue_device), 8, 0x3000);
-    bar(offsetof(C, queue_enable), 2, 1);
-    bar(offsetof(C, device_status), 1, 15);
+    const u32 f = input_.take<u8>() % kFunctions;
+    config(f, pci::kCommand, 2, pci::kCommandMemory | pci::kCommandBusMaster);
+    const u32 features = input_.take<u8>();  // indirect, event index, the device's first six
+    for (const u32 status : {0u, 1u, 3u}) bar(f, offsetof(C, device_status), 1, status);
+    bar(f, offsetof(C, driver_feature_select), 4, 0);
+    bar(f, offsetof(C, driver_feature), 4, (features & 3) << 28 | features >> 2);
+    bar(f, offsetof(C, driver_feature_select), 4, 1);
+    bar(f, offsetof(C, driver_feature), 4, 1);
+    bar(f, offsetof(C, device_status), 1, 11);
+    for (u32 q = 0; q < kBalloonQueues; ++q) {
+      bar(f, offsetof(C, queue_select), 2, q);
+      bar(f, offsetof(C, queue_size), 2, 1u << (features >> 2 & 3));
+      bar(f, offsetof(C, queue_desc), 8, 0x1000 + q * 0x4000);
+      bar(f, offsetof(C, queue_driver), 8, 0x2000 + q * 0x4000);
+      bar(f, offsetof(C, queue_device), 8, 0x3000 + q * 0x4000);
+      bar(f, offsetof(C, queue_enable), 2, 1);
+    }
+    bar(f, offsetof(C, device_status), 1, 15);
+  }
+  void notify() {
+    const u32 f = input_.take<u8>() % kFunctions;
+    const u32 q = input_.take<u8>() % kBalloonQueues;
+    bar(f, kVirtioNotifyOffset + kVirtioNotifyMultiplier * q, 2, q);
   }
   void outside() {
     std::array<char, 64> some{};
     VcpuRecord& v = machine_.state().vcpus[vcpu_];
-    switch (input_.take<u8>() % 8) {
+    switch (input_.take<u8>() % 14) {
       case 0: machine_.console_output(some); break;
       case 1: machine_.console_input(some); break;
       case 2: machine_.run_device_timers(); break;
@@ -152,6 +165,12 @@ class Bus {
       case 4: machine_.press_power_button(); break;
       case 5: machine_.request_pause(); break;
       case 6: machine_.request_resume(); break;
+      case 7: machine_.console_output(ConsolePort::virtio, some); break;
+      case 8: machine_.console_input(ConsolePort::virtio, some); break;
+      case 9: machine_.request_balloon_stats(); break;
+      case 10: machine_.set_balloon(input_.take<u16>() * kPageBytes); break;
+      case 11: machine_.mend_devices(); break;
+      case 12: machine_.report_bad_page(input_.take<u32>()); break;
       default:
         lapic_check_timer(v.lapic, v.inbox, machine_.lapic_clock());
         if (const auto vector = lapic_pending(v.lapic, v.inbox))

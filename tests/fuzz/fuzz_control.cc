@@ -6,6 +6,7 @@
 
 #include "tests/fuzz/machine_harness.h"
 #include "tools/control_protocol.h"
+#include "tools/json_text.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace dvm;

@@ -29,6 +29,8 @@ MachineHarness::MachineHarness(u32 vcpus, u32 firmware_bytes) {
   spec.config.firmware_bytes = firmware_bytes;
   spec.config.firmware_log = firmware_bytes == 0 ? 0 : 1;
   spec.config.nodes = 1;
+  spec.config.functions[1].kind = vmm::FunctionKind::console;
+  spec.config.functions[2].kind = vmm::FunctionKind::balloon;
   auto made = Machine::create(spec);
   FUZZ_CHECK(made.ok());
   machine_ = made.take();
@@ -88,10 +90,19 @@ void MachineHarness::check() {
   for (const fabric::PoolLock* lock :
        {&s.ioapic.lock, &s.serial.lock, &s.rtc.lock, &s.pit.lock, &s.pm.lock, &s.i8042.lock,
         &s.reset_port.lock, &s.pci_address.lock, &s.host_bridge.lock, &s.pic.lock, &s.fw_cfg.lock,
-        &s.debug_port.lock, &s.functions[0].device.lock, &s.functions[0].queues[0].lock})
+        &s.debug_port.lock})
     FUZZ_CHECK(lock->owner.load() == 0);
+  for (u32 f = 0; f < kFunctions; ++f) {
+    FUZZ_CHECK(s.functions[f].device.lock.owner.load() == 0);
+    for (const auto& queue : s.functions[f].queues) {
+      FUZZ_CHECK(queue.lock.owner.load() == 0);
+      FUZZ_CHECK(queue.published().in_flight == 0);
+    }
+  }
   FUZZ_CHECK(s.control.phase.load() <= vmm::Phase::stopped);
   FUZZ_CHECK(s.console.consumed.load() <= s.serial.published().tx_count);
+  const u64 moved = s.functions[1].queues[vmm::kConsoleTransmitQueue].published().moved;
+  FUZZ_CHECK(moved - s.virtio_console.consumed.load() <= vmm::ConsoleOut::kBytes);
   FUZZ_CHECK(s.serial.published().tx_count - s.console.consumed.load() <= vmm::ConsoleOut::kBytes);
 }
 

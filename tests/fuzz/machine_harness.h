@@ -10,6 +10,8 @@
 
 namespace dvm::fuzz {
 
+inline constexpr u32 kFunctions = 3;  // entropy, console, balloon
+
 class MachineHarness {
  public:
   explicit MachineHarness(u32 vcpus, u32 firmware_bytes = 0);

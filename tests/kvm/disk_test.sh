@@ -10,4 +10,4 @@ truncate -s 512M "$image"
 mkfs.ext4 -q "$image"
 mount -o loop "$image" "$scratch"
 trap 'umount "$scratch"; rm -f "$image"' EXIT
-DVM_TEST_SCRATCH=$scratch build/bin/dvm-unit-tests --gtest_brief=1 --gtest_filter='Disk.*:DiskQueue*:DiskFence.*:NbdTest.*:*DiskRandom*'
+DVM_TEST_SCRATCH=$scratch build/bin/dvm-disk-tests --gtest_brief=1

@@ -77,6 +77,13 @@ begin disk --disk "$work/disk" -- bash -c "$in_disk"
 code disk
 check "a disk's contents, and what is written to it" "$(tr '\n' ' ' < "$work/disk.out")" "$before 0 "
 check "a disk's image stays as it was" "$(sum "$work/disk")" "$before"
+# A cache where the lab has a file system of its own.
+cache=${DVM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dvm}
+mkdir "$work/cache"
+cp -al "$cache/lab" "$cache/kernels" "$work/cache" 2> /dev/null || cp -r "$cache/lab" "$cache/kernels" "$work/cache"
+DVM_CACHE=$work/cache begin cache -- test -d "$work/cache/kernels"
+code cache
+check "a cache in /tmp is there, too" "$code" 0
 begin nodisk --disk "$work/none" -- true
 code nodisk
 check "no such disk" "$code" 64

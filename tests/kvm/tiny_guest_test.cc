@@ -26,6 +26,9 @@ bool eventually(Condition&& condition, u32 milliseconds = kLongMs) {
   return true;
 }
 
+// Where KVM takes only one, that one twice.
+constexpr auto injections = [] { return std::array{Injection::queued, host_injection()}; };
+
 TEST(TinyGuest, SaysHelloAndPowersOff) {
   DVM_NEEDS_KVM();
   const auto tiny = make("hello");
@@ -65,14 +68,16 @@ TEST(TinyGuest, ARebootRunsTheGuestAgainFromTheStart) {
 
 TEST(TinyGuest, AHaltWithInterruptsOffIsEndedByStop) {
   DVM_NEEDS_KVM();
-  const auto tiny = make("halt");
-  ASSERT_TRUE(tiny->boot().ok());
-  const VcpuRecord& v = tiny->machine().state().vcpus[0];
-  ASSERT_TRUE(eventually([&] { return v.run_state.load() == VcpuRunState::halted; }));
-  EXPECT_FALSE(tiny->wait_while_running(100));
-  EXPECT_LT(tiny->stop(), kSoonNs);
-  EXPECT_EQ(tiny->console(), "H");
-  EXPECT_EQ(tiny->reason(), StopReason::user);
+  for (const Injection injection : injections()) {
+    const auto tiny = make("halt", {.injection = injection});
+    ASSERT_TRUE(tiny->boot().ok());
+    ASSERT_TRUE(eventually([&] { return tiny->halted(0); }));
+    EXPECT_FALSE(tiny->wait_while_running(100));
+    EXPECT_LT(tiny->stop(), kSoonNs);
+    EXPECT_EQ(tiny->machine().state().vcpus[0].counters.halts, 1u);
+    EXPECT_EQ(tiny->console(), "H");
+    EXPECT_EQ(tiny->reason(), StopReason::user);
+  }
 }
 
 TEST(TinyGuest, AGuestThatNeverExitsIsEndedByStop) {
@@ -118,8 +123,8 @@ TEST(TinyGuest, APausedOneCanBeStoppedOrReset) {
   EXPECT_LT(tiny->stop(), kSoonNs);
 }
 
-void run_timer(u32 percent, u32 shots, u32 ticks) {
-  const auto tiny = make("timer", {.tsc_percent = percent});
+void run_timer(u32 percent, u32 shots, u32 ticks, Injection injection) {
+  const auto tiny = make("timer", {.tsc_percent = percent, .injection = injection});
   tiny->set_words({shots, ticks, 0});
   ASSERT_TRUE(tiny->boot().ok());
   EXPECT_TRUE(tiny->wait_while_running(kLongMs)) << "took " << tiny->word(2) << " of " << shots;
@@ -130,17 +135,17 @@ void run_timer(u32 percent, u32 shots, u32 ticks) {
 
 TEST(TinyGuest, EveryDeadlineTimerShotArrivesWhileItRuns) {
   DVM_NEEDS_KVM();
-  run_timer(100, 200, 2'000'000);
+  for (const Injection injection : injections()) run_timer(100, 200, 2'000'000, injection);
 }
 
 // The host's clock runs ahead of the TSC's nominal frequency: signals come before their deadline.
 TEST(TinyGuest, ATimerSignalThatComesTooEarlyIsNotTheLast) {
   DVM_NEEDS_KVM();
-  run_timer(110, 5, 400'000'000);
+  for (const Injection injection : injections()) run_timer(110, 5, 400'000'000, injection);
 }
 
-void run_smp(u32 nodes, u32 rounds, u32 ipis, u32 sipis) {
-  const auto tiny = make("smp", {.vcpus = 2, .nodes = nodes});
+void run_smp(u32 nodes, u32 rounds, u32 ipis, u32 sipis, Injection injection = host_injection()) {
+  const auto tiny = make("smp", {.vcpus = 2, .nodes = nodes, .injection = injection});
   tiny->set_words({0, rounds, 0, 0, 0, ipis, sipis, 0});
   ASSERT_TRUE(tiny->boot().ok());
   EXPECT_TRUE(tiny->wait_while_running(kLongMs))
@@ -160,7 +165,7 @@ TEST(TinyGuest, TwoVcpusOfOneNodeShareMemoryAndInterrupts) {
 
 TEST(TinyGuest, TwoVcpusOfTwoNodesShareMemoryAndInterrupts) {
   DVM_NEEDS_KVM();
-  run_smp(2, 100'000, 300, 2);
+  for (const Injection injection : injections()) run_smp(2, 100'000, 300, 2, injection);
 }
 
 TEST(TinyGuest, ASipiThatComesWhileTheVcpuIsStartingChangesNothing) {
@@ -179,12 +184,11 @@ TEST_P(RubbishGuest, TheHostStandsIt) {
   const auto tiny = make("rubbish", {.nodes = 1, .exit_on_panic = false});
   tiny->set_parameters({GetParam().seed, GetParam().count, layout::kMinMemory});
   ASSERT_TRUE(tiny->boot().ok());
-  const VcpuRecord& v = tiny->machine().state().vcpus[0];
   // It ends by a power-off, a reset, or halted for good behind its DONE.
   eventually(
       [&] {
         tiny->console();
-        return tiny->phase() != Phase::running || v.run_state.load() == VcpuRunState::halted;
+        return tiny->phase() != Phase::running || tiny->halted(0);
       },
       10'000);
   const bool done = tiny->console().find("DONE\n") != std::string::npos;

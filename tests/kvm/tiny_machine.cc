@@ -97,6 +97,7 @@ Result<std::unique_ptr<TinyMachine>> TinyMachine::create(const std::string& gues
   DVM_TRY(install_kick_handler());
   auto tiny = std::make_unique<TinyMachine>();
   DVM_ASSIGN(tiny->image_, read_guest(guest));
+  tiny->injection_ = options.injection;
   MachineSpec spec;
   std::strcpy(spec.config.name.data(), "tiny");
   DVM_ASSIGN(const u64 khz, host_tsc_khz());
@@ -168,7 +169,7 @@ Status TinyMachine::boot() {
 }
 
 Status TinyMachine::start(NodeSide& node, u32 index) {
-  DVM_ASSIGN(Vm vm, Vm::create());
+  DVM_ASSIGN(Vm vm, Vm::create(injection_));
   DVM_TRY(vm.map_memory(node.machine->memory()));
   node.vm = std::make_unique<Vm>(std::move(vm));
   for (u32 i = 0; i < machine_->config().vcpus; ++i) {
@@ -196,6 +197,13 @@ void TinyMachine::join() {
     node.vcpus.clear();
     node.vm.reset();
   }
+}
+
+bool TinyMachine::halted(u32 vcpu) {
+  for (auto& node : nodes_) {
+    for (auto& thread : node.vcpus) thread->publish_stats();
+  }
+  return seen_run_state(machine_->state().vcpus[vcpu]) == VcpuRunState::halted;
 }
 
 u64 TinyMachine::stop() {

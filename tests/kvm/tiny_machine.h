@@ -24,6 +24,7 @@ struct TinyOptions {
   u32 nodes = 1;  // vCPU i runs on node i % nodes
   bool exit_on_panic = true;
   u32 tsc_percent = 100;  // the frequency the machine believes in, of the true one
+  Injection injection = host_injection();
 };
 
 // Pages before and behind a mapping, which nothing may touch.
@@ -75,6 +76,7 @@ class TinyMachine {
   u64 stop();
   Phase phase() { return machine_->state().control.phase.load(); }
   StopReason reason() { return machine_->state().control.stop_reason.load(); }
+  bool halted(u32 vcpu);
   // What the guest has written so far.
   const std::string& console();
   // What only the creator writes is as it was, and nobody wrote around guest RAM.
@@ -93,6 +95,7 @@ class TinyMachine {
   std::vector<std::byte> fixed_metadata();
 
   std::vector<std::byte> image_;
+  Injection injection_ = host_injection();
   std::unique_ptr<Machine> machine_;
   std::vector<NodeSide> nodes_;
   std::string console_;

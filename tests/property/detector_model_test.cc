@@ -83,7 +83,7 @@ class DetectorModel {
           EXPECT_TRUE(k.lost);
         } else {
           EXPECT_EQ(o.kind, Kind::tick);
-          // 500 ms at no more than 187.5 ms a tick.
+          // A deadline of four ticks, at no more than one and a half for each look.
           EXPECT_GE(k.ticks_since_beat, 3u) << "too few looks to judge silence by";
         }
         k.suspect = true;

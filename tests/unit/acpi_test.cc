@@ -9,6 +9,7 @@
 #include <map>
 
 #include "vmm/acpi/tables.h"
+#include "vmm/devices/error_source.h"
 #include "vmm/layout.h"
 
 namespace dvm::vmm {
@@ -136,10 +137,14 @@ TEST_F(AcpiTest, MadtNamesEveryCpuOnceAndTheInterruptOverrides) {
       EXPECT_EQ(field<u32>("APIC", at + 4), 9u);
       EXPECT_EQ(field<u16>("APIC", at + 8), 0xdu);
     }
+    if (kind == 2 && field<u8>("APIC", at + 3) == 5) {
+      EXPECT_EQ(field<u32>("APIC", at + 4), 5u);
+      EXPECT_EQ(field<u16>("APIC", at + 8), 0xdu);
+    }
     ++kinds[kind];
   }
   EXPECT_EQ(at, madt.size());
-  EXPECT_EQ(kinds, (std::map<u8, u32>{{0, 64}, {1, 1}, {2, 2}, {4, 1}}));
+  EXPECT_EQ(kinds, (std::map<u8, u32>{{0, 64}, {1, 1}, {2, 3}, {4, 1}}));
 }
 
 TEST_F(AcpiTest, FadtAndMcfgSayWhatTheDevicesAre) {
@@ -159,6 +164,13 @@ TEST_F(AcpiTest, FadtAndMcfgSayWhatTheDevicesAre) {
   EXPECT_EQ(tables_["MCFG"].size(), 60u);
   EXPECT_EQ(field<u64>("MCFG", 44), layout::kEcamBase);
   EXPECT_EQ(field<u8>("MCFG", 55), 0);  // last bus
+  EXPECT_EQ(tables_["HEST"].size(), 104u);
+  EXPECT_EQ(field<u16>("HEST", 40), 9);  // a generic hardware error source
+  EXPECT_EQ(field<u8>("HEST", 47), 1);   // enabled
+  EXPECT_EQ(field<u64>("HEST", 64), layout::kErrorSource);
+  EXPECT_EQ(field<u8>("HEST", 72), 1);  // notified by an interrupt:
+  EXPECT_EQ(field<u32>("HEST", 80), 5u);
+  EXPECT_EQ(field<u32>("HEST", 100), error_source::kBlockBytes);
 }
 
 std::string contents(const fs::path& path) {

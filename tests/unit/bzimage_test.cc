@@ -178,20 +178,20 @@ TEST_F(LoadTest, PutsEverythingWhereTheZeroPageSays) {
     ASSERT_EQ(ram_[layout::kKernelLoad + i], static_cast<std::byte>(i % 251));
   }
   EXPECT_EQ(ram_[layout::kKernelLoad + 10'000], std::byte{0xa5});
-  const boot_params p = params();
+  const boot_params p = params();  // packed: + makes a copy, which is aligned
   EXPECT_EQ(p.sentinel, 0);
-  EXPECT_EQ(p.hdr.type_of_loader, 0xff);
-  EXPECT_EQ(p.hdr.header, 0x5372'6448u);
-  EXPECT_EQ(p.hdr.ramdisk_image, 60 * kMiB);  // the highest multiple of 2 MiB with 3 MiB + 5 left
-  EXPECT_EQ(p.hdr.ramdisk_size, initrd_.size());
+  EXPECT_EQ(+p.hdr.type_of_loader, 0xff);
+  EXPECT_EQ(+p.hdr.header, 0x5372'6448u);
+  EXPECT_EQ(+p.hdr.ramdisk_image, 60 * kMiB);  // the highest multiple of 2 MiB with 3 MiB + 5 left
+  EXPECT_EQ(+p.hdr.ramdisk_size, initrd_.size());
   EXPECT_EQ(std::memcmp(ram_.data() + p.hdr.ramdisk_image, initrd_.data(), initrd_.size()), 0);
   EXPECT_STREQ(reinterpret_cast<const char*>(ram_.data() + p.hdr.cmd_line_ptr), "console=ttyS0");
   EXPECT_EQ(std::memcmp(ram_.data() + p.acpi_rsdp_addr, "RSD PTR ", 8), 0);
   const auto map = memory_map(kRam);
   ASSERT_EQ(p.e820_entries, map.size());
   for (std::size_t i = 0; i < map.size(); ++i) {
-    EXPECT_EQ(p.e820_table[i].addr, map[i].gpa);
-    EXPECT_EQ(p.e820_table[i].size, map[i].bytes);
+    EXPECT_EQ(+p.e820_table[i].addr, map[i].gpa);
+    EXPECT_EQ(+p.e820_table[i].size, map[i].bytes);
   }
 }
 
@@ -208,7 +208,7 @@ TEST_F(LoadTest, LoadsTheSameAgainAfterTheGuestUsedItsMemory) {
 TEST_F(LoadTest, TheInitrdFallsBackToA4KPlaceAndIsNeverOnTheKernel) {
   give_initrd(40 * kMiB - 4096 + 1);  // kernel to 24 MiB, memory to 64 MiB
   ASSERT_TRUE(load_guest(source_, memory_, kRam, 1).ok());
-  EXPECT_EQ(params().hdr.ramdisk_image, 24 * kMiB);
+  EXPECT_EQ(+params().hdr.ramdisk_image, 24 * kMiB);
   give_initrd(40 * kMiB + 1);
   EXPECT_EQ(refusal(),
             "initrd I: 41 MiB; between the kernel and the end of its memory only 40 MiB fit");
@@ -220,7 +220,7 @@ TEST_F(LoadTest, KeepsTheInitrdBelowItsLimit) {
   source_.kernel = file_of(k.bytes());
   give_initrd(kMiB);
   ASSERT_TRUE(load_guest(source_, memory_, kRam, 1).ok());
-  EXPECT_EQ(params().hdr.ramdisk_image, 30 * kMiB);
+  EXPECT_EQ(+params().hdr.ramdisk_image, 30 * kMiB);
 }
 
 TEST_F(LoadTest, RefusesFilesThatAreNone) {

@@ -6,6 +6,7 @@
 
 #include "tests/unit/test_machine.h"
 #include "tools/event_text.h"
+#include "tools/json_text.h"
 #include "tools/metrics.h"
 #include "tools/reply_text.h"
 

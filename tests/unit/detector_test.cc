@@ -31,7 +31,7 @@ class DetectorTest : public ::testing::Test {
     }
     return 0;
   }
-  DetectorState state;
+  DetectorState state{.config = {.deadline_ns = 500 * kMs}};
   u64 now = 1'000'000 * kMs;
   Verdict last{};
   const InstanceId a{1, 5}, b{2, 1}, c{3, 1};

@@ -1,5 +1,6 @@
 // The words that name a disk.
 #include "tools/disk_option.h"
+#include "tools/json_text.h"
 
 #include <gtest/gtest.h>
 
@@ -70,7 +71,7 @@ TEST(DiskOption, RefusesTheRest) {
 }
 
 TEST(DiskOption, InTheConfigurationFile) {
-  const auto disks = disk_options_of(json::parse(
+  const auto disks = disk_options_of(parse_json(
       R"([{"path": "a,b"}, {"path": "c", "readonly": true, "format": "vdi", "cache": "direct",
            "discard": false, "serial": "s"}])"));
   ASSERT_TRUE(disks.ok()) << disks.error().message;
@@ -100,7 +101,7 @@ TEST(DiskOption, RefusesTheRestInTheConfigurationFile) {
        "discard, serial, path"},
   };
   for (const auto& c : cases) {
-    const auto d = disk_options_of(json::parse(c.text));
+    const auto d = disk_options_of(parse_json(c.text));
     ASSERT_FALSE(d.ok()) << c.text;
     expect_usage(d.error(), c.says);
   }

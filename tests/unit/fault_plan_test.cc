@@ -8,6 +8,7 @@
 #include "fabric/health.h"
 #include "fabric/point_names.h"
 #include "tools/fault_command_line.h"
+#include "tools/json_text.h"
 #include "vmm/machine_state.h"
 
 namespace dvm::tools {
@@ -18,7 +19,7 @@ using fabric::TriggerKind;
 using nlohmann::json;
 
 fabric::FaultRequest parsed(const std::string& text) {
-  const auto fault = parse_fault(json::parse(text));
+  const auto fault = parse_fault(parse_json(text));
   EXPECT_TRUE(fault.ok()) << text << ": " << (fault.ok() ? "" : fault.error().message);
   return fault.ok() ? fault->request : fabric::FaultRequest{};
 }
@@ -89,10 +90,12 @@ TEST(FaultPlan, WhatIsWrongIsNamed) {
       {R"({"fault":"panic-guest","node":0})", "unknown key 'node'"},
       {R"({"fault":"corrupt"})", "no record"},
       {R"({"fault":"corrupt","record":7})", "record: found 7"},
-      {R"({"fault":"corrupt","record":"page"})", "cannot be poisoned"},
+      {R"({"fault":"corrupt","record":"page"})", "needs an address"},
+      {R"({"fault":"corrupt","record":"header","address":1})", "needs an address"},
+      {R"({"fault":"corrupt","record":"page","address":-1})", "address: found -1"},
   };
   for (const auto& [text, message] : table) {
-    const auto fault = parse_fault(json::parse(text));
+    const auto fault = parse_fault(parse_json(text));
     ASSERT_FALSE(fault.ok()) << text;
     EXPECT_NE(fault.error().message.find(message), std::string::npos)
         << text << ": " << fault.error().message;
@@ -115,7 +118,7 @@ TEST(FaultPlan, AListIsCheckedAsAWhole) {
             std::string::npos);
   json many = {{"faults", json::array()}};
   for (int i = 0; i < 65; ++i) many["faults"].push_back({{"fault", "panic-guest"}});
-  EXPECT_NE(message(many.dump()).find("65 of them"), std::string::npos);
+  EXPECT_NE(message(to_line(many)).find("65 of them"), std::string::npos);
 }
 
 TEST(FaultCommandLine, WordsMakeAPlan) {
@@ -123,7 +126,7 @@ TEST(FaultCommandLine, WordsMakeAPlan) {
       {"--name", "demo", "hang", "1", "--for", "200", "--at-point", "group.armed:3"});
   ASSERT_TRUE(line.ok()) << line.error().message;
   EXPECT_EQ(*line->name, "demo");
-  EXPECT_EQ(line->plan["faults"][0], json::parse(R"({"fault":"hang","node":1,"for_ms":200,
+  EXPECT_EQ(line->plan["faults"][0], parse_json(R"({"fault":"hang","node":1,"for_ms":200,
                                       "at_point":"group.armed","occurrence":3})"));
   const auto random = parse_fault_command_line({"telemetry", "0", "wear", "4", "--random", "5,60"});
   ASSERT_TRUE(random.ok()) << random.error().message;

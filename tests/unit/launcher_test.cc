@@ -14,6 +14,7 @@
 #include "tools/control_server.h"
 #include "tools/event_file.h"
 #include "tools/guest_connection.h"
+#include "tools/json_text.h"
 #include "tools/node_supervisor.h"
 
 namespace dvm::tools {
@@ -103,7 +104,7 @@ TEST_F(Launcher, EventFileAppendsLines) {
   std::string line;
   for (u64 i = 1; i <= 2; ++i) {
     ASSERT_TRUE(std::getline(lines, line));
-    const json event = json::parse(line);
+    const json event = parse_json(line);
     EXPECT_EQ(event["seq"], i);
     EXPECT_EQ(event["event"], "guest_reset");
     EXPECT_EQ(event["source"], "node 0");
@@ -202,7 +203,7 @@ class ControlSocket : public Launcher {
     auto folder = GuestFolder::claim("test");
     ASSERT_TRUE(folder.ok());
     folder_.emplace(folder.take());
-    auto server = ControlServer::start(*machine_, {feed_, typed_}, folder_->socket_path());
+    auto server = ControlServer::start(*machine_, {{feed_, typed_}}, folder_->socket_path());
     ASSERT_TRUE(server.ok()) << server.error().message;
     server_ = server.take();
   }
@@ -284,7 +285,7 @@ TEST_F(ControlSocket, FollowersGetWhatWasWhatComesAndTheLast) {
   ASSERT_TRUE(connection->ask({{"command", "events"}, {"follow", true}}).ok());
   const auto next = [&] {
     const auto line = connection->next_line();
-    return line.ok() && *line ? json::parse(**line)["event"].get<std::string>() : "end";
+    return line.ok() && *line ? parse_json(**line)["event"].get<std::string>() : "end";
   };
   EXPECT_EQ(next(), "node_joined");
   machine_->log_event(fabric::EventKind::guest_reset, {2});

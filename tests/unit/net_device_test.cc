@@ -96,6 +96,51 @@ TEST(NetDeviceTest, WhatIsNotReleasedWaitsInItsQueue) {
   EXPECT_EQ(transmit(w), (std::vector<u64>{3, 4, 5}));
 }
 
+// One that is put off; the interrupts so far.
+u64 transmit_quietly(World& w) {
+  EXPECT_NE(w.device.transmit(
+                0, false, [](const TxPacket&) {}, true),
+            0u);
+  return w.machine->counters(kNet).interrupts.load();
+}
+
+TEST(NetDeviceTest, AnInterruptThatWasPutOffComesWhenItIsSettled) {
+  World w(1);
+  w.offer_packets(0, 1);
+  EXPECT_EQ(transmit_quietly(w), 0u);
+  EXPECT_EQ(w.ring.used_idx(), 1) << "shown at once";
+  EXPECT_TRUE(w.served.owes_interrupts());
+  w.process->settle_transmits();  // any process
+  EXPECT_EQ(w.machine->counters(kNet).interrupts.load(), 1u);
+  EXPECT_FALSE(w.device.owes_interrupts());
+}
+
+TEST(NetDeviceTest, ADriverThatLookedMeanwhileIsNotInterrupted) {
+  World w(1);
+  w.offer_packets(0, 2);
+  EXPECT_EQ(transmit_quietly(w), 0u);
+  w.ring.set_flags(ring::kAvailNoInterrupt);
+  w.machine->settle_transmits();
+  EXPECT_EQ(w.machine->counters(kNet).interrupts.load(), 0u);
+  EXPECT_FALSE(w.device.owes_interrupts());
+}
+
+TEST(NetDeviceTest, NothingWaitsBehindWhatIsPutOffAlready) {
+  World w(1);
+  w.offer_packets(0, 1);
+  EXPECT_EQ(transmit_quietly(w), 0u);
+  w.offer_packets(1, 1);
+  EXPECT_EQ(transmit_quietly(w), 1u);
+  EXPECT_FALSE(w.device.owes_interrupts());
+}
+
+TEST(NetDeviceTest, ManyPacketsInterruptAtOnce) {
+  World w(1);
+  w.offer_packets(0, NetDevice::kFewPackets + 1);
+  EXPECT_EQ(transmit_quietly(w), 1u);
+  EXPECT_FALSE(w.device.owes_interrupts());
+}
+
 TEST(NetDeviceTest, PacketsWaitForBuffersAndAreDroppedWithoutADriver) {
   World w(0);
   net::PacketQueue packets;

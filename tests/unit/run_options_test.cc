@@ -119,6 +119,16 @@ TEST(RunOptions, CoherenceOfSoftware) {
   EXPECT_TRUE(settings_of({"--kernel", "k", "--coherence", "software", "--nodes", "16"}).ok());
 }
 
+TEST(RunOptions, Flags) {
+  EXPECT_FALSE(settings_of({"--kernel", "k"})->low_latency);
+  const auto s = settings_of({"--kernel", "k", "--low-latency", "--detach"});
+  ASSERT_TRUE(s.ok()) << s.error().message;
+  EXPECT_TRUE(s->low_latency);
+  EXPECT_TRUE(s->detach);
+  EXPECT_EQ(s->hang_after_ms, 2000u);
+  EXPECT_EQ(settings_of({"--kernel", "k", "--hang-after", "250"})->hang_after_ms, 250u);
+}
+
 TEST(RunOptions, AnEmptyCommandLineForTheKernelIsAllowed) {
   EXPECT_TRUE(settings_of({"--kernel", "k", "--append", ""}).ok());
 }
@@ -166,6 +176,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"--kernel", "k", "--cpus", "65"}, {"--cpus", "'65'", "1 to 64"}},
         BadInput{{"--kernel", "k", "--cpus", "-1"}, {"--cpus", "'-1'"}},
         BadInput{{"--kernel", "k", "--cpus", "99999999999999999999"}, {"--cpus"}},
+        BadInput{{"--kernel", "k", "--hang-after", "99"}, {"--hang-after", "99", "100 to 600000"}},
+        BadInput{{"--kernel", "k", "--hang-after", "1s"}, {"--hang-after", "'1s'"}},
         BadInput{{"--kernel", "k", "--memory", "63M"}, {"--memory", "63 MiB", "64 MiB"}},
         BadInput{{"--kernel", "k", "--memory", "65M"}, {"--memory", "65 MiB", "multiple of 2 MiB"}},
         BadInput{{"--kernel", "k", "--memory", "1.5G"}, {"--memory", "'1.5G'", "whole number"}},
@@ -219,9 +231,11 @@ TEST(RunOptions, HelpAndVersionNeedNothingElse) {
 
 TEST(RunOptions, HelpNamesEveryOptionAndExitCode) {
   const std::string help = run_help();
-  for (const char* text : {"--kernel", "--initrd", "--append", "--nodes", "--cpus", "--memory",
-                           "--placement", "--name", "--pool", "--on-panic", "--events", "--config",
-                           "--version", "--help", "Ctrl-A x", "SIGTERM", "64", "EXAMPLES"}) {
+  for (const char* text :
+       {"--kernel", "--initrd",    "--append",      "--nodes",      "--cpus",
+        "--memory", "--placement", "--name",        "--pool",       "--on-panic",
+        "--events", "--config",    "--low-latency", "--hang-after", "--version",
+        "--help",   "Ctrl-A x",    "SIGTERM",       "64",           "EXAMPLES"}) {
     EXPECT_NE(help.find(text), std::string::npos) << text;
   }
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tools/json_text.h"
 #include "tools/run_command_line.h"
 #include "tools/run_config.h"
 #include "vmm/layout.h"
@@ -23,7 +24,7 @@ std::string docs_file(const std::string& name) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
-json schema() { return json::parse(docs_file("dvm-run.schema.json")); }
+json schema() { return parse_json(docs_file("dvm-run.schema.json")); }
 
 Names names_in_schema() {
   Names names;
@@ -85,7 +86,7 @@ TEST(RunSchema, TheExamplesHoldAndSayEverything) {
     auto request = parse_config(text, file);
     ASSERT_TRUE(request.ok()) << request.error().message;
     EXPECT_TRUE(settle(request.take(), "n").ok());
-    const json example = json::parse(text);
+    const json example = parse_json(text);
     for (const auto& [name, value] : example.items()) said.insert(name);
   }
   EXPECT_EQ(said, names_in_schema());

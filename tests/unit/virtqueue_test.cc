@@ -289,6 +289,26 @@ TEST_F(VirtqueueTest, verify_2_7_7_2_used_event) {
   EXPECT_FALSE(complete(1));
 }
 
+// What is decided later covers all that was shown since, and the wish as it is then.
+TEST_F(VirtqueueTest, AnInterruptDecidedLater) {
+  queue_.event_idx = 1;
+  ring_.descriptor(0, kBuffers, 4);
+  const u16 told = queue_.published_used;
+  for (int i = 0; i < 3; ++i) {
+    ring_.offer(0);
+    ASSERT_TRUE(pops());
+    ASSERT_TRUE(push(0, 0));
+    ASSERT_TRUE(queue_republish_used(queue_, guest_.memory).ok());
+  }
+  const auto wanted = [&] { return queue_wants_interrupt(queue_, guest_.memory, told).value(); };
+  for (const u16 event : std::initializer_list<u16>{0, 1, 2}) {
+    ring_.set_used_event(event);
+    EXPECT_TRUE(wanted()) << event;
+  }
+  ring_.set_used_event(3);
+  EXPECT_FALSE(wanted()) << "the driver has looked at all three";
+}
+
 TEST_F(VirtqueueTest, verify_2_7_10_avail_event_is_set_before_giving_up) {
   queue_.event_idx = 1;
   ring_.descriptor(0, kBuffers, 4);

@@ -56,7 +56,7 @@ json result_json(const BenchResult& result) {
 
 std::optional<bool> BenchResult::holds() const {
   if (!goal) return std::nullopt;
-  if (ratio) return *ratio <= *goal;
+  if (ratio) return more_is_better ? *ratio >= *goal : *ratio <= *goal;
   // Nothing measured of ours: it does not hold. Nothing of the peer's: that cannot be told.
   if (!summary) return false;
   return std::nullopt;

@@ -17,7 +17,8 @@ struct BenchResult {
   std::string peer;                // what it is compared with; empty: nothing
   std::optional<double> peer_median;
   std::optional<double> ratio;  // to the peer
-  std::optional<double> goal;   // the ratio it must not be above
+  std::optional<double> goal;   // the ratio it must not be above, or below where more is better
+  bool more_is_better = false;
 
   // None without a goal, and without a peer to hold it against.
   std::optional<bool> holds() const;

@@ -1,64 +1,39 @@
 #include "tools/bench/boot_command.h"
 
-#include <cstdio>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tools/bench/bench_words.h"
 #include "tools/bench/boot_report.h"
+#include "tools/json_text.h"
 #include "tools/message.h"
 #include "tools/node_process.h"
-#include "vmm/kvm_probe.h"
 
 namespace dvm::tools {
 namespace {
 
 void tell(const std::string& text) { say_line("dvm-bench", text); }
 
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return sys_error("write stdout");
-  return {};
-}
-
-Status write_file(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::trunc);
-  file << text << std::flush;
-  if (!file) return sys_error("write " + path);
-  return {};
-}
-
-Status check_kvm(const std::vector<std::string>& words) {
-  const std::string why = vmm::probe_kvm();
-  if (why.empty()) return {};
-  std::string command;
-  for (const auto& word : words) command += " " + word;
-  return error(
-      "no usable KVM here ({}); where it is: tools/lab run --timeout 900 -- "
-      "build/bin/dvm-bench boot{}",
-      why, command);
-}
-
 Status print_boot(const BootOptions& options, const std::vector<BootFigures>& figures) {
   BenchReport report = report_here();
   report.results = boot_results(figures);
   if (options.plot) {
-    DVM_TRY(write_file(*options.plot, boot_chart(figures, options, report.machine)));
+    DVM_TRY(write_text(*options.plot, boot_chart(figures, options, report.machine)));
   }
-  if (options.json) return print(report_json(report).dump() + "\n");
+  if (options.json) return print_text(to_line(report_json(report)) + "\n");
   std::string text =
       fmt::format("{} ({})\n\n{}", report.machine, report.where, boot_table(figures));
   if (const std::string reasons = boot_reasons_table(figures); !reasons.empty()) {
     text += "\n" + reasons;
   }
-  return print(text);
+  return print_text(text);
 }
 
 }  // namespace
 
 Status bench_boot(const std::vector<std::string>& words) {
   DVM_ASSIGN(BootOptions options, parse_boot_options(words));
-  if (options.help) return print(boot_help());
-  DVM_TRY(check_kvm(words));
+  if (options.help) return print_text(boot_help());
+  DVM_TRY(need_kvm("boot", words));
   DVM_TRY(find_guest_files(options));
   DVM_ASSIGN(const std::string dvm_run, sibling_program("dvm-run"));
   if (!kvm_exit_count()) tell("exits are not counted: cannot read KVM's counters in debugfs");

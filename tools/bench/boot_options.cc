@@ -1,13 +1,7 @@
 #include "tools/bench/boot_options.h"
 
-#include <unistd.h>
-
-#include <algorithm>
-#include <cstdlib>
-
-#include "tools/command_words.h"
+#include "tools/bench/bench_words.h"
 #include "tools/run_settings.h"
-#include "tools/size_text.h"
 #include "vmm/layout.h"
 
 namespace dvm::tools {
@@ -20,52 +14,6 @@ const OptionNames kNames = {
                    "--nodes", "--limit", "--plot"},
     .flags = {"--json", "--reasons", "--help"},
 };
-
-// Reads the option, if it was given, over what is there.
-template <typename T, typename Read>
-Status take(const CommandWords& words, const std::string& option, T& to, Read&& read) {
-  const auto text = words.value(option);
-  if (!text) return {};
-  auto value = read(*text);
-  if (!value.ok()) return usage_error("{}: {}", option, value.error().message);
-  to = value.take();
-  return {};
-}
-
-Result<u64> parse_memory(const std::string& text) {
-  DVM_ASSIGN(const u64 bytes, parse_size(text));
-  return check_memory(bytes);
-}
-
-Result<bool> parse_peer(const std::string& text) {
-  if (text == "qemu") return true;
-  return usage_error("found '{}'; allowed: qemu", text);
-}
-
-// "1,2,4", each once.
-Result<std::vector<u32>> parse_nodes(const std::string& text) {
-  std::vector<u32> nodes;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t comma = std::min(text.find(',', at), text.size());
-    DVM_ASSIGN(const u32 count, parse_count(text.substr(at, comma - at), vmm::layout::kMaxNodes));
-    if (std::find(nodes.begin(), nodes.end(), count) != nodes.end()) {
-      return usage_error("found {} twice; allowed: each number once", count);
-    }
-    nodes.push_back(count);
-    at = comma + 1;
-  }
-  return nodes;
-}
-
-std::string cache_folder() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value == nullptr ? "" : value);
-  };
-  if (const auto cache = variable("DVM_CACHE"); !cache.empty()) return cache;
-  if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache + "/dvm";
-  return variable("HOME") + "/.cache/dvm";
-}
 
 }  // namespace
 
@@ -80,18 +28,18 @@ Result<BootOptions> parse_boot_options(const std::vector<std::string>& words) {
     return usage_error("boot: found '{}', which belongs to no option (--help lists them)",
                        found.rest.front());
   }
-  DVM_TRY(take(found, "--peer", o.peer_qemu, parse_peer));
-  DVM_TRY(take(found, "--runs", o.runs, [](auto& t) { return parse_count(t, kMaxRuns); }));
-  DVM_TRY(take(found, "--cpus", o.cpus,
-               [](auto& t) { return parse_count(t, vmm::layout::kMaxVcpus); }));
-  DVM_TRY(take(found, "--memory", o.memory, parse_memory));
-  DVM_TRY(take(found, "--nodes", o.nodes, parse_nodes));
-  DVM_TRY(
-      take(found, "--limit", o.limit_s, [](auto& t) { return parse_count(t, kMaxLimitSeconds); }));
-  DVM_TRY(take(found, "--kernel", o.kernel, check_path));
-  DVM_TRY(take(found, "--initrd", o.initrd, check_path));
-  DVM_TRY(take(found, "--append", o.append, check_text));
-  DVM_TRY(take(found, "--plot", o.plot, check_path));
+  DVM_TRY(take_option(found, "--peer", o.peer_qemu, parse_peer));
+  DVM_TRY(take_option(found, "--runs", o.runs, [](auto& t) { return parse_count(t, kMaxRuns); }));
+  DVM_TRY(take_option(found, "--cpus", o.cpus,
+                      [](auto& t) { return parse_count(t, vmm::layout::kMaxVcpus); }));
+  DVM_TRY(take_option(found, "--memory", o.memory, parse_memory));
+  DVM_TRY(take_option(found, "--nodes", o.nodes, parse_nodes));
+  DVM_TRY(take_option(found, "--limit", o.limit_s,
+                      [](auto& t) { return parse_count(t, kMaxLimitSeconds); }));
+  DVM_TRY(take_option(found, "--kernel", o.kernel, check_path));
+  DVM_TRY(take_option(found, "--initrd", o.initrd, check_path));
+  DVM_TRY(take_option(found, "--append", o.append, check_text));
+  DVM_TRY(take_option(found, "--plot", o.plot, check_path));
   return o;
 }
 
@@ -99,11 +47,8 @@ Status find_guest_files(BootOptions& options) {
   const std::string cache = cache_folder();
   if (options.kernel.empty()) options.kernel = cache + "/kernels/cloud/vmlinuz";
   if (options.initrd.empty()) options.initrd = cache + "/initramfs-cloud.cpio";
-  for (const auto& path : {options.kernel, options.initrd}) {
-    if (::access(path.c_str(), R_OK) < 0) {
-      return error("no {}: tools/guest-files makes the kernel and the initramfs", path);
-    }
-  }
+  for (const auto& path : {options.kernel, options.initrd})
+    DVM_TRY(check_readable(path, "tools/guest-files makes the kernel and the initramfs"));
   return {};
 }
 

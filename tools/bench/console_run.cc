@@ -86,7 +86,10 @@ class Child {
 class Watch {
  public:
   Watch(const ConsoleRequest& request, Child child, Clock::time_point start)
-      : request_(request), child_(std::move(child)), start_(start), marker_(request.marker) {}
+      : request_(request),
+        child_(std::move(child)),
+        start_(start),
+        marker_(request.marker, request.on_line) {}
 
   Result<ConsoleRun> run() {
     bool ended = false;
@@ -145,6 +148,7 @@ bool MarkerWatch::feed(std::string_view part) {
        end = text_.find('\n', next_)) {
     const auto line = std::string_view(text_).substr(next_, end - next_);
     if (found_.empty() && line.starts_with(marker_)) found_ = one_line(line);
+    if (on_line_) on_line_(line);
     next_ = end + 1;
   }
   return !had && !found_.empty();

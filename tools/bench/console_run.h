@@ -14,7 +14,10 @@ namespace dvm::tools {
 // Sees a line that begins with the marker, in whatever parts the output arrives.
 class MarkerWatch {
  public:
-  explicit MarkerWatch(std::string marker) : marker_(std::move(marker)) {}
+  using OnLine = std::function<void(std::string_view line)>;
+  // `on_line` is told every whole line, without its end; may be empty.
+  explicit MarkerWatch(std::string marker, OnLine on_line = {})
+      : marker_(std::move(marker)), on_line_(std::move(on_line)) {}
   // True once, with the part that completes the line.
   bool feed(std::string_view part);
   // The line, without its end; empty until it was seen.
@@ -24,6 +27,7 @@ class MarkerWatch {
 
  private:
   std::string marker_;
+  OnLine on_line_;
   std::string text_;
   std::string found_;
   std::size_t next_ = 0;  // where the first line that is not complete begins
@@ -34,6 +38,7 @@ struct ConsoleRequest {
   std::string marker;
   double limit_s = 60;              // then it is killed
   std::function<void()> at_marker;  // called once, after the time is taken; may be empty
+  MarkerWatch::OnLine on_line;
 };
 
 struct ConsoleRun {

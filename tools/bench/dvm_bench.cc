@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "tools/bench/boot_command.h"
+#include "tools/bench/device_command.h"
 #include "tools/bench/fabric_command.h"
 #include "tools/bench/pages_command.h"
 #include "tools/exit_code.h"
@@ -16,8 +17,13 @@ struct Benchmark {
   Status (*run)(const std::vector<std::string>& words);
 };
 
-constexpr std::array<Benchmark, 3> kBenchmarks = {
-    {{"boot", bench_boot}, {"fabric", bench_fabric}, {"pages", bench_pages}}};
+constexpr std::array<Benchmark, 5> kBenchmarks = {{
+    {"boot", bench_boot},
+    {"disk", bench_disk},
+    {"fabric", bench_fabric},
+    {"net", bench_net},
+    {"pages", bench_pages},
+}};
 
 std::string usage() {
   std::string names;

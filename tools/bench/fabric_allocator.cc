@@ -75,7 +75,7 @@ double ns_each(const std::vector<Work>& results) {
   return static_cast<double>(results.size()) / per_ns;
 }
 
-struct Bench {
+struct AllocatorBench {
   InstanceTable instances{};
   Pool pool;
   std::optional<FrameAllocator> allocator;
@@ -98,7 +98,7 @@ struct Bench {
   }
 };
 
-FabricRow compare(Bench& bench, bool frames, const Malloc& peer, u32 threads,
+FabricRow compare(AllocatorBench& bench, bool frames, const Malloc& peer, u32 threads,
                   const FabricBenchSettings& settings) {
   Contenders contenders(threads);
   const std::size_t bytes = frames ? kPageBytes : 64;
@@ -137,7 +137,7 @@ FabricRow compare(Bench& bench, bool frames, const Malloc& peer, u32 threads,
 
 // A dead instance's blocks, all held, are found and freed; with no more to find, for comparison.
 Result<FabricRow> recovery(u32 held, u32 rounds) {
-  Bench bench;
+  AllocatorBench bench;
   DVM_TRY(bench.make(1));
   std::vector<double> us;
   for (u32 round = 0; round < rounds; ++round) {
@@ -167,7 +167,7 @@ std::vector<FabricRow> measure_allocator(const FabricBenchSettings& settings) {
   std::vector<FabricRow> rows;
   for (const Malloc& peer : peers()) {
     for (const u32 threads : {1u, 2u}) {
-      Bench bench;
+      AllocatorBench bench;
       if (auto s = bench.make(threads); !s.ok()) {
         std::fprintf(stderr, "allocator: %s\n", s.error().message.c_str());
         return rows;

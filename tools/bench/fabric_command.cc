@@ -4,10 +4,13 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "fabric/awake_processors.h"
 #include "tools/bench/bench_report.h"
 #include "tools/bench/fabric_bench.h"
 #include "tools/bench/fabric_detection.h"
 #include "tools/bench/mapreduce_command.h"
+#include "tools/json_text.h"
+#include "tools/message.h"
 
 namespace dvm::tools {
 namespace {
@@ -15,17 +18,18 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kHelp =
-    "usage: dvm-bench fabric [locks|allocator|detection]... [--json] [--pairs N]\n"
+    "usage: dvm-bench fabric [locks|allocator|detection]... [OPTION...]\n"
     "       dvm-bench fabric mapreduce [OPTION...]   (--help tells more)\n"
     "Measures the fabric's locks beside TATAS, MCS and robust mutexes, its allocator beside "
     "malloc,\n"
     "and how fast a death is detected and announced. Without a name: all three.\n"
     "  --json     machine-readable, on stdout\n"
     "  --few      locks at 1 and 2 contenders only\n"
+    "  --low-latency  detection with processors that do not sleep, as dvm-run --low-latency\n"
     "  --pairs N  paired runs for each row (100)\n";
 
 struct FabricOptions {
-  bool help = false, as_json = false, few = false;
+  bool help = false, as_json = false, few = false, low_latency = false;
   bool locks = false, allocator = false, detection = false;
   u32 pairs = bench::FabricBenchSettings{}.pairs;
 };
@@ -40,6 +44,8 @@ Result<FabricOptions> parse(const std::vector<std::string>& words) {
       o.as_json = true;
     } else if (word == "--few") {
       o.few = true;
+    } else if (word == "--low-latency") {
+      o.low_latency = true;
     } else if (word == "locks") {
       o.locks = true;
     } else if (word == "allocator") {
@@ -59,26 +65,24 @@ Result<FabricOptions> parse(const std::vector<std::string>& words) {
   return o;
 }
 
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return sys_error("write stdout");
-  return {};
-}
-
 }  // namespace
 
 Status bench_fabric(const std::vector<std::string>& words) {
   if (!words.empty() && words.front() == "mapreduce")
     return bench_mapreduce({words.begin() + 1, words.end()});
   DVM_ASSIGN(const FabricOptions options, parse(words));
-  if (options.help) return print(kHelp);
+  if (options.help) return print_text(kHelp);
   json results = json::array();
   std::string text;
   const auto add = [&](const std::string& rows_json, const std::string& rows_text) {
-    for (auto& row : json::parse(rows_json)) results.push_back(std::move(row));
+    for (auto& row : parse_json(rows_json)) results.push_back(std::move(row));
     text += rows_text;
   };
   if (options.detection) {  // before anything makes threads: it forks
+    std::optional<fabric::AwakeProcessors> awake;
+    if (options.low_latency) {
+      DVM_ASSIGN(awake, fabric::AwakeProcessors::ask());
+    }
     DVM_ASSIGN(const auto rows, bench::measure_detection({}));
     add(bench::detection_json(rows), bench::detection_text(rows));
   }
@@ -92,9 +96,10 @@ Status bench_fabric(const std::vector<std::string>& words) {
     add(bench::rows_as_json(rows), bench::rows_as_text(rows));
   }
   const BenchReport here = report_here();
-  if (!options.as_json) return print(fmt::format("{} ({})\n\n{}", here.machine, here.where, text));
-  return print(json{{"machine", here.machine}, {"where", here.where}, {"results", results}}.dump() +
-               "\n");
+  if (!options.as_json)
+    return print_text(fmt::format("{} ({})\n\n{}", here.machine, here.where, text));
+  return print_text(
+      to_line({{"machine", here.machine}, {"where", here.where}, {"results", results}}) + "\n");
 }
 
 }  // namespace dvm::tools

@@ -1,6 +1,7 @@
 // How long it takes from a process's SIGKILL until it is confirmed stopped, from there until a
 // waiting member of its group has read of its death, and until its (empty) recovery is over and
-// told; beside the kernel's own news by pidfd.
+// told. Beside it the kernel's part, a process that sleeps in
+// the robust futex of one that is killed, and its own news, by pidfd.
 #pragma once
 
 #include <optional>

@@ -2,6 +2,7 @@
 
 #include "fabric/result.h"
 #include "tools/bench/fabric_bench.h"
+#include "tools/json_text.h"
 
 namespace dvm::bench {
 
@@ -24,7 +25,7 @@ std::string rows_as_json(const std::vector<FabricRow>& rows) {
     }
     results.push_back(std::move(row));
   }
-  return results.dump();
+  return tools::to_line(results);
 }
 
 std::string rows_as_text(const std::vector<FabricRow>& rows) {

@@ -6,10 +6,13 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "tools/bench/bench_words.h"
 #include "tools/bench/mapreduce_bench.h"
 #include "tools/command_words.h"
+#include "tools/json_text.h"
 #include "tools/mapreduce/apps/app_list.h"
 #include "tools/mapreduce/launcher.h"
+#include "tools/message.h"
 
 namespace dvm::tools {
 namespace {
@@ -42,22 +45,12 @@ Result<u64> number(const std::string& option, const std::string& text, u64 least
   return n;
 }
 
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t comma = std::min(text.find(',', at), text.size());
-    parts.push_back(text.substr(at, comma - at));
-    at = comma + 1;
-  }
-  return parts;
-}
-
 Status take_numbers(const CommandWords& words, const std::string& option, u64 least, u64 most,
                     std::vector<u32>& to) {
   const auto text = words.value(option);
   if (!text) return {};
   to.clear();
-  for (const std::string& part : split(*text)) {
+  for (const std::string& part : split_list(*text)) {
     DVM_ASSIGN(const u64 n, number(option, part, least, most));
     to.push_back(static_cast<u32>(n));
   }
@@ -67,7 +60,7 @@ Status take_numbers(const CommandWords& words, const std::string& option, u64 le
 Result<MapReduceSettings> settings_of(const CommandWords& words) {
   MapReduceSettings s;
   if (!words.rest.empty()) return usage_error("mapreduce: unknown word {}", words.rest.front());
-  if (const auto names = words.value("--app")) s.apps = split(*names);
+  if (const auto names = words.value("--app")) s.apps = split_list(*names);
   const auto known = mapreduce::app_names();
   for (const std::string& name : s.apps) {
     if (std::find(known.begin(), known.end(), name) == known.end())
@@ -86,23 +79,18 @@ Result<MapReduceSettings> settings_of(const CommandWords& words) {
   return s;
 }
 
-Status print(const std::string& text) {
-  if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
-    return sys_error("write stdout");
-  return {};
-}
-
 }  // namespace
 
 Status bench_mapreduce(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords given, split_command_line(words, kNames));
-  if (given.has("--help")) return print(kHelp);
+  if (given.has("--help")) return print_text(kHelp);
   DVM_ASSIGN(const MapReduceSettings settings, settings_of(given));
   DVM_ASSIGN(const auto series, measure_mapreduce(settings));
   BenchReport report = report_here();
   report.results = mapreduce_results(series);
-  if (given.has("--json")) return print(report_json(report).dump() + "\n");
-  return print(fmt::format("{} ({})\n\n{}", report.machine, report.where, mapreduce_text(series)));
+  if (given.has("--json")) return print_text(to_line(report_json(report)) + "\n");
+  return print_text(
+      fmt::format("{} ({})\n\n{}", report.machine, report.where, mapreduce_text(series)));
 }
 
 }  // namespace dvm::tools

@@ -77,7 +77,7 @@ void make_folders(const std::string& path) {
 }
 
 // /tmp and /run are empty here; what the job needs of the caller's comes back: the folder it runs
-// in (read-only) and the one it may write to.
+// in and the cache (read-only), and the one it may write to.
 std::string prepare(const Job& job, const std::string& root, const std::string& original) {
   if (!job.out.empty()) {
     make_folders(root + job.out);
@@ -86,10 +86,11 @@ std::string prepare(const Job& job, const std::string& root, const std::string& 
               "trans=virtio,version=9p2000.L,cache=mmap,msize=262144") != 0)
       return "cannot mount " + job.out + ": " + std::strerror(errno);
   }
-  const std::string folder = root + job.folder;
-  if (access(folder.c_str(), F_OK) != 0) {
+  for (const std::string& path : {job.folder, job.cache}) {
+    const std::string folder = root + path;
+    if (path.empty() || access(folder.c_str(), F_OK) == 0) continue;
     make_folders(folder);
-    mount((original + job.folder).c_str(), folder.c_str(), nullptr, MS_BIND, nullptr);
+    mount((original + path).c_str(), folder.c_str(), nullptr, MS_BIND, nullptr);
   }
   return "";
 }

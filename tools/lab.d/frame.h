@@ -21,7 +21,7 @@ enum class Kind : std::uint8_t {
   kError,       // agent: bytes of stderr
   kOutputGone,  // host: nobody reads stdout any more
   kErrorGone,   // host: nobody reads stderr any more
-  kAlive,       // agent: nothing to say, but alive
+  kAlive,       // either: nothing to say, but alive
   kExit,        // agent: the command ended; the code as a shell would give it, one byte
 };
 
@@ -56,6 +56,7 @@ struct Job {
   std::string terminal;  // "ROWS COLUMNS" when the command gets a terminal, else empty
   std::string out;       // a folder of the caller to be writable at its own path, or empty
   std::string folder;    // where to run
+  std::string cache;     // a folder of the caller to be seen at its own path, wherever that is
   std::vector<std::string> environment, command;
 };
 
@@ -65,6 +66,7 @@ inline std::string encode(const Job& job) {
   add(job.terminal);
   add(job.out);
   add(job.folder);
+  add(job.cache);
   add(std::to_string(job.environment.size()));
   for (const auto& text : job.environment) add(text);
   for (const auto& text : job.command) add(text);
@@ -82,6 +84,7 @@ inline Job decode(std::string_view bytes) {
   job.terminal = take();
   job.out = take();
   job.folder = take();
+  job.cache = take();
   for (auto count = std::stoul(take()); count > 0; --count) job.environment.push_back(take());
   while (!bytes.empty()) job.command.push_back(take());
   return job;

@@ -65,6 +65,8 @@ Options parse(int argc, char** argv) {
       options.start_limit = seconds(std::atoi(argv[++i]));
     else if (text == "--out")
       options.job.out = argv[++i];
+    else if (text == "--cache")
+      options.job.cache = argv[++i];
     else if (text == "--console")
       options.show_console = true;
     else if (text == "--here")

@@ -41,6 +41,7 @@ class Lab {
   void read_port();
   void read_input();
   void write_port();
+  void nudge();
   void handle(const Frame& frame);
   void write_stream(int fd, std::string& pending, bool& gone, Kind kind);
   void check_time();
@@ -55,7 +56,7 @@ class Lab {
   std::string received_, to_port_, to_out_, to_err_, console_text_, failure_;
   bool started_ = false, input_ended_ = false, out_gone_ = false, err_gone_ = false;
   int code_ = -1;
-  std::chrono::steady_clock::time_point begun_, heard_;
+  std::chrono::steady_clock::time_point begun_, heard_, nudged_;
 };
 
 }  // namespace dvm::lab

@@ -38,6 +38,7 @@ std::vector<u8> make_madt(u32 vcpus, bool has_pic) {
   madt.add(u8{0}).add(u8{0});                                   // id, reserved
   madt.add(static_cast<u32>(layout::kIoApicBase)).add(u32{0});  // first GSI
   add_override(madt, 0, layout::kPitGsi, kConforms);
+  add_override(madt, layout::kErrorSourceGsi, layout::kErrorSourceGsi, kLevelActiveHigh);
   add_override(madt, layout::kSciGsi, layout::kSciGsi, kLevelActiveHigh);
   madt.add(kLocalApicNmi).add(kLocalApicNmiBytes);
   madt.add(kAllProcessors).add(kConforms).add(kNmiPin);

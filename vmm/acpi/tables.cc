@@ -5,6 +5,7 @@
 
 #include "vmm/acpi/dsdt.h"
 #include "vmm/acpi/fadt.h"
+#include "vmm/acpi/hest.h"
 #include "vmm/acpi/madt.h"
 #include "vmm/acpi/mcfg.h"
 #include "vmm/acpi/table.h"
@@ -60,6 +61,7 @@ Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config) {
   roots.push_back(area.place(tables, "FACP", make_fadt(facs, dsdt)));
   roots.push_back(area.place(tables, "APIC", make_madt(config.vcpus, config.firmware)));
   roots.push_back(area.place(tables, "MCFG", make_mcfg()));
+  roots.push_back(area.place(tables, "HEST", make_hest()));
 
   TableBuilder rsdt("RSDT", 1);
   TableBuilder xsdt("XSDT", 1);

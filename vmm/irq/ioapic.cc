@@ -6,7 +6,7 @@ namespace {
 // Register window (§3.1) and indices (§3.2).
 constexpr u64 kRegSelect = 0x00;
 constexpr u64 kRegWindow = 0x10;
-constexpr u64 kRegEoi = 0x40;  // version 0x20 and later
+constexpr u64 kWindowEoi = 0x40;  // version 0x20 and later
 constexpr u32 kIndexId = 0x00;
 constexpr u32 kIndexVersion = 0x01;
 constexpr u32 kIndexArbitration = 0x02;
@@ -72,7 +72,7 @@ u32 ioapic_read(const IoApicState& s, u64 offset) {
 IoApicMessages ioapic_write(IoApicState& s, u64 offset, u32 value) {
   IoApicMessages out;
   if (offset == kRegSelect) s.select = value & 0xff;
-  if (offset == kRegEoi) return ioapic_eoi(s, static_cast<u8>(value));
+  if (offset == kWindowEoi) return ioapic_eoi(s, static_cast<u8>(value));
   if (offset != kRegWindow) return out;
   if (s.select == kIndexId) s.id = (value >> 24) & 0xf;
   if (s.select >= kIndexTable) write_table(s, s.select, value, out);

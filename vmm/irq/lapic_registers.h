@@ -23,6 +23,7 @@ enum LapicRegister : u32 {
   kRegIcr = 0x30,
   kRegIcrHigh = 0x31,  // xAPIC only
   kRegLvtTimer = 0x32,
+  kRegLvtLint0 = 0x35,
   kRegLvtError = 0x37,
   kRegTimerInitial = 0x38,
   kRegTimerCurrent = 0x39,

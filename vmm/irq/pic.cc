@@ -14,7 +14,7 @@ constexpr u8 kSpuriousInput = 7;
 // Timer, keyboard and cascade; RTC and coprocessor: always edge triggered (ICH9, ELCR1 and ELCR2).
 constexpr std::array<u8, 2> kElcrWritable = {0xf8, 0xde};
 
-constexpr u8 bit_of(u32 input) { return static_cast<u8>(1u << (input & 7)); }
+constexpr u8 input_bit(u32 input) { return static_cast<u8>(1u << (input & 7)); }
 
 // Of the inputs in `set` the one served first, by the rotating order; `set` is not empty.
 u8 first_served(const PicChip& chip, u8 set) {
@@ -31,20 +31,20 @@ std::optional<u8> pending(const PicChip& chip, u8 cascaded) {
   u8 in_service = chip.isr;
   if (chip.special_mask) in_service = static_cast<u8>(in_service & ~chip.imr);
   // The slave may interrupt its own handler ("Special fully nested mode").
-  if (chip.special_nested) in_service = static_cast<u8>(in_service & ~bit_of(kPicCascade));
+  if (chip.special_nested) in_service = static_cast<u8>(in_service & ~input_bit(kPicCascade));
   if (in_service != 0 && rank(chip, first_served(chip, in_service)) <= rank(chip, input))
     return std::nullopt;
   return input;
 }
 
 std::optional<u8> slave_pending(const PicState& s) { return pending(s.chips[1], 0); }
-u8 cascade(const PicState& s) { return slave_pending(s) ? bit_of(kPicCascade) : 0; }
+u8 cascade(const PicState& s) { return slave_pending(s) ? input_bit(kPicCascade) : 0; }
 std::optional<u8> master_pending(const PicState& s) { return pending(s.chips[0], cascade(s)); }
 
 void take(PicChip& chip, u8 input) {
-  if ((chip.elcr & bit_of(input)) == 0) chip.irr = static_cast<u8>(chip.irr & ~bit_of(input));
+  if ((chip.elcr & input_bit(input)) == 0) chip.irr = static_cast<u8>(chip.irr & ~input_bit(input));
   if (!chip.auto_eoi) {
-    chip.isr |= bit_of(input);
+    chip.isr |= input_bit(input);
   } else if (chip.rotate_auto_eoi) {
     chip.lowest = input;
   }
@@ -53,7 +53,7 @@ void take(PicChip& chip, u8 input) {
 void end_of_interrupt(PicChip& chip, std::optional<u8> input, bool rotate) {
   if (!input && chip.isr != 0) input = first_served(chip, chip.isr);
   if (!input) return;
-  chip.isr = static_cast<u8>(chip.isr & ~bit_of(*input));
+  chip.isr = static_cast<u8>(chip.isr & ~input_bit(*input));
   if (rotate) chip.lowest = *input;
 }
 
@@ -149,7 +149,7 @@ void pic_elcr_write(PicState& state, u8 chip, u8 value) {
 void pic_set_line(PicState& state, u8 line, bool high) {
   if (line >= kPicLines || line == kPicCascade) return;
   PicChip& c = state.chips[line / 8];
-  const u8 bit = bit_of(line);
+  const u8 bit = input_bit(line);
   const bool rises = high && (c.lines & bit) == 0;
   c.lines = static_cast<u8>(high ? c.lines | bit : c.lines & ~bit);
   if ((c.elcr & bit) != 0) {
@@ -178,8 +178,8 @@ u8 pic_acknowledge(PicState& state) {
 }
 
 bool pic_hears(const PicState& state, u8 line) {
-  if (line >= kPicLines || (state.chips[line / 8].imr & bit_of(line)) != 0) return false;
-  return line < 8 || (state.chips[0].imr & bit_of(kPicCascade)) == 0;
+  if (line >= kPicLines || (state.chips[line / 8].imr & input_bit(line)) != 0) return false;
+  return line < 8 || (state.chips[0].imr & input_bit(kPicCascade)) == 0;
 }
 
 }  // namespace dvm::vmm

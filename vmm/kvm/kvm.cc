@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include <cpuid.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -21,7 +23,21 @@ struct CpuidBuffer {
 };
 static_assert(offsetof(CpuidBuffer, entries) == sizeof(kvm_cpuid2));
 
+// KVM's own APIC with external injection: in RAM of every guest, where no access becomes MMIO.
+constexpr u64 kHiddenApicBase = 0x1000;
+constexpr u32 kLint0ExtInt = 0x700;  // delivery mode ExtINT, not masked
+
+void put_register(kvm_lapic_state& apic, u32 reg, u32 value) {
+  std::memcpy(apic.regs + reg * 16, &value, sizeof(value));  // xAPIC: 16 bytes apart
+}
+
 }  // namespace
+
+Injection host_injection() {
+  u32 eax = 0, ebx = 0, ecx = 0, edx = 0;
+  __get_cpuid(0, &eax, &ebx, &ecx, &edx);
+  return ebx == signature_INTEL_ebx ? Injection::queued : Injection::external;
+}
 
 Result<int> kvm_ioctl(const Fd& fd, unsigned long request, const char* name, void* argument) {
   const int r = ::ioctl(fd.get(), request, argument);
@@ -56,10 +72,14 @@ Status Vcpu::set_regs(kvm_regs regs) {
 Result<kvm_sregs> Vcpu::sregs() const {
   kvm_sregs s{};
   DVM_TRY(kvm_ioctl(fd_, KVM_GET_SREGS, "KVM_GET_SREGS", &s));
+  if (injection_ == Injection::external) s.apic_base = apic_base_;
   return s;
 }
 
 Status Vcpu::set_sregs(kvm_sregs sregs) {
+  apic_base_ = sregs.apic_base;
+  if (injection_ == Injection::external)
+    sregs.apic_base = kHiddenApicBase | kApicBaseEnabled | (sregs.apic_base & kApicBaseBootstrap);
   DVM_TRY(kvm_ioctl(fd_, KVM_SET_SREGS, "KVM_SET_SREGS", &sregs));
   return {};
 }
@@ -120,6 +140,33 @@ bool Vcpu::pre_fault(u64 gpa, u64 bytes) {
   return true;
 }
 
+Result<kvm_fpu> Vcpu::fpu() const {
+  kvm_fpu f{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_FPU, "KVM_GET_FPU", &f));
+  return f;
+}
+
+Status Vcpu::set_fpu(kvm_fpu fpu) {
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_FPU, "KVM_SET_FPU", &fpu));
+  return {};
+}
+
+Status Vcpu::set_guest_debug(kvm_guest_debug debug) {
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG", &debug));
+  return {};
+}
+
+// Injected, not pending: the exit has left DR6 and RIP as delivery needs them.
+Status Vcpu::inject_debug_exception(u8 vector) {
+  kvm_vcpu_events events{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
+  events.exception.injected = 1;
+  events.exception.nr = vector;
+  events.exception.has_error_code = 0;
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
+  return {};
+}
+
 Status Vcpu::inject_double_fault() {
   kvm_vcpu_events events{};
   DVM_TRY(kvm_ioctl(fd_, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
@@ -132,8 +179,33 @@ Status Vcpu::inject_double_fault() {
   return {};
 }
 
-Result<Vm> Vm::create() {
+Result<bool> Vcpu::halted() const {
+  if (injection_ == Injection::queued) return false;
+  kvm_mp_state state{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_MP_STATE, "KVM_GET_MP_STATE", &state));
+  return state.mp_state == KVM_MP_STATE_HALTED;
+}
+
+Status Vcpu::end_halt() {
+  if (injection_ == Injection::queued) return {};
+  kvm_mp_state state{KVM_MP_STATE_RUNNABLE};
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_MP_STATE, "KVM_SET_MP_STATE", &state));
+  return {};
+}
+
+// INIT and SIPI are ours: for KVM every vCPU runs from the start.
+Status Vcpu::hide_apic() {
+  kvm_lapic_state apic{};
+  DVM_TRY(kvm_ioctl(fd_, KVM_GET_LAPIC, "KVM_GET_LAPIC", &apic));
+  put_register(apic, kRegSvr, 0xff | kSvrEnabled);
+  put_register(apic, kRegLvtLint0, kLint0ExtInt);
+  DVM_TRY(kvm_ioctl(fd_, KVM_SET_LAPIC, "KVM_SET_LAPIC", &apic));
+  return end_halt();
+}
+
+Result<Vm> Vm::create(Injection injection) {
   Vm vm;
+  vm.injection_ = injection;
   DVM_ASSIGN(vm.kvm_, Fd::open("/dev/kvm", O_RDWR));
   DVM_ASSIGN(const int version, kvm_ioctl(vm.kvm_, KVM_GET_API_VERSION, "KVM_GET_API_VERSION"));
   if (version != KVM_API_VERSION)
@@ -143,12 +215,20 @@ Result<Vm> Vm::create() {
   DVM_TRY(kvm_ioctl(vm.vm_, KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR", layout::kKvmTss));
   u64 identity = layout::kKvmIdentityMap;
   DVM_TRY(kvm_ioctl(vm.vm_, KVM_SET_IDENTITY_MAP_ADDR, "KVM_SET_IDENTITY_MAP_ADDR", &identity));
+  if (injection == Injection::external) DVM_TRY(vm.split_irqchip());
   DVM_TRY(vm.enable_msr_exits());
   return vm;
 }
 
-// With no in-kernel local APIC, x2APIC accesses come to us as invalid MSRs; the others that we keep
-// are filtered, so that KVM never answers them.
+Status Vm::split_irqchip() {
+  kvm_enable_cap cap{};
+  cap.cap = KVM_CAP_SPLIT_IRQCHIP;  // args[0], pins of an I/O APIC whose EOIs we want: none
+  DVM_TRY(kvm_ioctl(vm_, KVM_ENABLE_CAP, "KVM_ENABLE_CAP (SPLIT_IRQCHIP)", &cap));
+  return {};
+}
+
+// With no in-kernel local APIC, or one that is never in x2APIC mode, x2APIC accesses come to us as
+// invalid MSRs; the others that we keep are filtered, so that KVM never answers them.
 Status Vm::enable_msr_exits() {
   kvm_enable_cap cap{};
   cap.cap = KVM_CAP_X86_USER_SPACE_MSR;
@@ -206,6 +286,9 @@ Result<Vcpu> Vm::create_vcpu(u32 id) {
   Vcpu vcpu;
   vcpu.fd_ = Fd(fd);
   DVM_ASSIGN(vcpu.run_, Mapping::shared(vcpu.fd_, 0, static_cast<u64>(bytes), "kvm_run"));
+  DVM_ASSIGN(vcpu.stats_, VcpuStats::open(vcpu.fd_));
+  vcpu.injection_ = injection_;
+  if (injection_ == Injection::external) DVM_TRY(vcpu.hide_apic());
   return vcpu;
 }
 

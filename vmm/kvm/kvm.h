@@ -10,6 +10,7 @@
 #include "fabric/mapping.h"
 #include "hyperkernel/guest_memory.h"
 #include "vmm/kvm/kvm_api.h"
+#include "vmm/kvm/vcpu_stats.h"
 
 namespace dvm::vmm {
 
@@ -19,9 +20,23 @@ Result<int> kvm_ioctl(const Fd& fd, unsigned long request, const char* name,
 Result<int> kvm_ioctl(const Fd& fd, unsigned long request, const char* name,
                       unsigned long argument);
 
+// How an interrupt that we inject gets into the guest.
+enum class Injection {
+  // No local APIC of KVM's. KVM takes what it is delivering for another one waiting behind it, and
+  // interrupts itself: one exit more for each interrupt.
+  queued,
+  // By the ExtINT input of a local APIC of KVM's (a split irqchip) that the guest cannot reach: it
+  // stands where RAM is. A HLT then waits in KVM.
+  external,
+};
+// External, but on Intel: a page for APIC accesses there catches the guest's EOI at 0xfee000b0, and
+// the deadline timer of the VMX has a path of its own past our MSR filter.
+Injection host_injection();
+
 class Vcpu {
  public:
   const Fd& fd() const { return fd_; }
+  Injection injection() const { return injection_; }
   kvm_run& run() { return *reinterpret_cast<kvm_run*>(run_.data()); }
   u64 run_bytes() const { return run_.size(); }
 
@@ -30,7 +45,7 @@ class Vcpu {
   Result<int> enter();
   Result<kvm_regs> regs() const;
   Status set_regs(kvm_regs regs);
-  Result<kvm_sregs> sregs() const;
+  Result<kvm_sregs> sregs() const;  // IA32_APIC_BASE is what was set last
   Status set_sregs(kvm_sregs sregs);
   Status set_cpuid(std::vector<kvm_cpuid_entry2> entries);
   // Guest TSC = host TSC + offset. Never by writing IA32_TSC, which KVM may take for
@@ -42,18 +57,31 @@ class Vcpu {
   Status inject_nmi();
   // Maps guest memory as if the guest had read it; stops where it cannot. False: KVM cannot at all.
   bool pre_fault(u64 gpa, u64 bytes);
+  Result<kvm_fpu> fpu() const;
+  Status set_fpu(kvm_fpu fpu);
+  Status set_guest_debug(kvm_guest_debug debug);
+  // #DB or #BP, that the guest itself brought about.
+  Status inject_debug_exception(u8 vector);
   Status inject_double_fault();  // in place of whatever was about to be delivered
+  // External injection: whether KVM has it wait in a HLT. Its own thread, outside the guest.
+  Result<bool> halted() const;
+  Status end_halt();
+  const VcpuStats& stats() const { return stats_; }
 
  private:
   friend class Vm;
+  Status hide_apic();
   Fd fd_;
   Mapping run_;
+  VcpuStats stats_;
+  Injection injection_ = Injection::queued;
+  u64 apic_base_ = 0;  // the guest's; KVM's own APIC stays where it is
 };
 
 // One VM of this process. Threads: set-up by one; each Vcpu by its own thread.
 class Vm {
  public:
-  static Result<Vm> create();
+  static Result<Vm> create(Injection injection = host_injection());
   Status map_memory(const hyperkernel::GuestMemory& memory);
   // The last `bytes` before 4 GiB, read-only: a write there comes as an MMIO exit.
   Status map_rom(const hyperkernel::GuestMemory& rom, u64 bytes);
@@ -63,10 +91,12 @@ class Vm {
   Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
 
  private:
+  Status split_irqchip();
   Status enable_msr_exits();
   Status map(const hyperkernel::RamRange& range, u32 flags);
   Fd kvm_;
   Fd vm_;
+  Injection injection_ = Injection::queued;
   u32 slots_ = 0;
 };
 

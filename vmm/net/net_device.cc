@@ -94,19 +94,34 @@ u64 NetDevice::number_of_next(const QueueState& q, u16 pair) const {
   return taken + static_cast<u64>(static_cast<i64>(ahead));
 }
 
-u32 NetDevice::transmit(u16 pair, bool again, const std::function<void(const TxPacket&)>& each) {
+// Under the queue's lock. Once only: what is owed already is not made to wait longer.
+bool NetDevice::put_off(const QueueState& q, u16 pair, u32 chains) {
+  if (chains == 0 || chains > kFewPackets || record_.owed[pair].load() != 0) return false;
+  record_.owed[pair].store(kOwed | q.published_used, std::memory_order_release);
+  add(record_.put_off, 1);
+  return true;
+}
+
+bool NetDevice::owes_interrupts() const {
+  return std::ranges::any_of(record_.owed, [](const auto& owed) { return owed.load() != 0; });
+}
+
+u32 NetDevice::transmit(u16 pair, bool again, const std::function<void(const TxPacket&)>& each,
+                        bool may_put_off) {
+  bool later = false;
   Chain chain;
   TxPacket packet;
   const u64 features = machine_.driver_of(function_).features;
   u32 chains = 0, packets = 0;
   u64 bytes = 0, number = 0;
   const bool live = machine_.serve_queue(
-      function_, net_tx_queue(pair), again, [&](QueueState& q, const LiveQueue&) -> Status {
+      function_, net_tx_queue(pair), again,
+      [&](QueueState& q, const LiveQueue&) -> Status {
         for (; chains < kBatchPackets && bytes < kBatchBytes; ++chains) {
           number = number_of_next(q, pair);
-          if (number >= record_.release[pair].load(std::memory_order_acquire)) return {};
+          if (number >= record_.release[pair].load(std::memory_order_acquire)) break;
           DVM_ASSIGN(const bool taken, queue_pop(q, machine_.memory(), chain));
-          if (!taken) return {};
+          if (!taken) break;
           if (net_tx_packet(machine_.memory(), chain, features, packet)) {
             each(packet);
             bytes += packet.bytes;
@@ -115,9 +130,12 @@ u32 NetDevice::transmit(u16 pair, bool again, const std::function<void(const TxP
           DVM_TRY(queue_push_used(q, machine_.memory(), chain.head, 0));
           record_.taken[pair].store(number + 1, std::memory_order_release);
         }
+        later = may_put_off && !again && put_off(q, pair, chains);
         return {};
-      });
+      },
+      &later);
   if (!live) return 0;
+  if (!later && chains != 0) machine_.settle_transmits();
   add(counters_.out_ops, packets);
   add(counters_.out_bytes, bytes);
   if (chains != packets) add(record_.refused, chains - packets);

@@ -14,6 +14,8 @@ namespace dvm::vmm {
 class NetDevice {
  public:
   static constexpr u32 kBatchPackets = 64;
+  static constexpr u32 kFewPackets = 4;
+  static constexpr u64 kSettleNs = 1'000'000;
   static constexpr u32 kBatchBytes = 512 * kKiB;  // a packet more may be taken
 
   // Precondition: `function` is a network device of the machine's.
@@ -35,7 +37,13 @@ class NetDevice {
   // queue's lock, and gives the chains back. `each` does not block. Returns how many chains were
   // taken; 0: none waits that may go out, and the driver tells of the next one (or `release` is to
   // move on).
-  u32 transmit(u16 pair, bool again, const std::function<void(const TxPacket&)>& each);
+  //
+  // With `may_put_off`, the driver is not interrupted for the first few packets: the answer that
+  // follows most packets interrupts it anyway, and it then looks at both queues. The caller settles
+  // it (Machine::settle_transmits) within kSettleNs, unless a vCPU that goes idle does so first.
+  u32 transmit(u16 pair, bool again, const std::function<void(const TxPacket&)>& each,
+               bool may_put_off = false);
+  bool owes_interrupts() const;
 
   // Puts waiting packets into the receive queues as long as there is room; drops those that the
   // driver does not want or cannot take. True: all have gone.
@@ -56,6 +64,7 @@ class NetDevice {
 
   NetControl control_of(u32 generation) const;
   u16 pair_for(u32 hash, const NetControl& control) const;
+  bool put_off(const QueueState& queue, u16 pair, u32 chains);
   u64 number_of_next(const QueueState& queue, u16 pair) const;
   Status fill_queue(QueueState& queue, u16 pair, net::PacketQueue& packets, bool& full);
 

@@ -20,6 +20,7 @@ inline constexpr u32 kNetTap = 4;  // else: the user network
 // set the queue up, with the set-up's generation above kNumberBits: they only grow. Which packets
 // have been taken is told by the queue's own state; `taken` follows it (NetDevice::transmit).
 inline constexpr u32 kNumberBits = 40;
+inline constexpr u32 kOwed = 0x1'0000;
 inline constexpr u64 kReleaseAll = ~u64{0};
 
 struct NetRecord {
@@ -31,7 +32,12 @@ struct NetRecord {
   // Packets up to this number, not including it, may go out: an epoch's commit moves it on. The
   // others wait in their queue.
   std::array<std::atomic<u64>, kMaxNetPairs> release;
+  // By pair: interrupts for packets sent that were put off (NetDevice::transmit). kOwed | the used
+  // index up to which the driver was told; 0: none. Set under the queue's lock. Whoever dies with
+  // one in hand leaves nothing to mend: after a death every queue interrupts.
+  std::array<std::atomic<u32>, kMaxNetPairs> owed;
   // For people.
+  std::atomic<u64> put_off;         // interrupts, of which the driver may have wanted none
   std::atomic<u64> wakeups;         // of the server, by the bell
   std::atomic<u64> socket_wakeups;  // of the server, by its sockets
   std::atomic<u64> waits_for_room;  // times packets waited for the driver's buffers

@@ -46,12 +46,6 @@ virtio::BlkConfig config_of(const BlkGeometry& g) {
   return c;
 }
 
-u64 total(std::span<const Segment> segments) {
-  u64 sum = 0;
-  for (const Segment& s : segments) sum += s.bytes;
-  return sum;
-}
-
 // Copies [skip, skip + to.size()) of what the segments hold; false if there is less.
 bool copy_out(const GuestMemory& memory, std::span<const Segment> segments, u64 skip,
               std::span<std::byte> to) {
@@ -113,7 +107,7 @@ BlkNext range_request(const BlkGeometry& g, const Chain& chain, const GuestMemor
                       BlkRequest& request) {
   const bool offered = request.op == BlkOp::discard ? g.discard : g.write_zeroes;
   if (g.read_only || !offered) return finish(request, BlkStatus::unsupported);
-  const u64 data = total(chain.readable()) - sizeof(virtio::BlkHeader);
+  const u64 data = total_bytes(chain.readable()) - sizeof(virtio::BlkHeader);
   if (data < sizeof(virtio::BlkRange)) return BlkNext::needs_reset;
   if (data > sizeof(virtio::BlkRange)) return finish(request, BlkStatus::unsupported);
   virtio::BlkRange range{};
@@ -208,7 +202,7 @@ BlkNext blk_parse(const Chain& chain, const GuestMemory& memory, const BlkGeomet
   // The status byte is the last writable one, in whatever segment that is (§5.2.6.4).
   const Segment& last = chain.writable().back();
   request.status_gpa = last.gpa + last.bytes - 1;
-  request.writable_data = total(chain.writable()) - 1;
+  request.writable_data = total_bytes(chain.writable()) - 1;
   const auto op = op_of(header.type);
   if (!op) return finish(request, BlkStatus::unsupported);
   request.op = *op;
@@ -217,7 +211,7 @@ BlkNext blk_parse(const Chain& chain, const GuestMemory& memory, const BlkGeomet
       return transfer(geometry, header.sector, chain.writable(), 0, request.writable_data, request);
     case BlkOp::write:
       return transfer(geometry, header.sector, chain.readable(), sizeof(header),
-                      total(chain.readable()) - sizeof(header), request);
+                      total_bytes(chain.readable()) - sizeof(header), request);
     case BlkOp::flush: return BlkNext::submit;
     case BlkOp::get_id:
       take_data(chain.writable(), 0, request.writable_data, request);

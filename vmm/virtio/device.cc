@@ -17,7 +17,10 @@ std::optional<LiveQueue> virtio_live_queue(const VirtioPciState& state, u16 queu
 }
 
 void virtio_adopt(QueueState& queue, const LiveQueue& live) {
-  if (queue.generation != live.generation) queue = make_queue(live.setup, live.generation);
+  if (queue.generation == live.generation) return;
+  const u64 moved = queue.moved;
+  queue = make_queue(live.setup, live.generation);
+  queue.moved = moved;
 }
 
 void virtio_config_changed(VirtioPciState& state, Effects& effects) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <optional>
 
 #include "vmm/device_cell.h"
 #include "vmm/pci/host_bridge.h"
@@ -50,11 +51,22 @@ struct VirtioFunction {
   // Where the driver finds the BAR now, 0: nowhere. Follows from the registers; the bus looks here,
   // without a lock.
   std::atomic<u64> bar;
-  std::atomic<u64> capacity;  // block: bytes, as the driver is told
+  // What the driver is told and may change while the machine runs. block: bytes; console: its
+  // terminal's size (ConsoleSize::packed); balloon: bytes that the guest is asked for.
+  std::atomic<u64> capacity;
   FunctionCounters counters;
   DeviceCell<VirtioPciState> device;
   std::array<DeviceCell<QueueState>, kMaxVirtioQueues> queues;
 };
+
+// The first function of that kind, if there is one.
+constexpr std::optional<u32> find_function(
+    const std::array<FunctionConfig, kMaxFunctions>& functions, FunctionKind kind) {
+  for (u32 i = 0; i < kMaxFunctions; ++i) {
+    if (functions[i].kind == kind) return i;
+  }
+  return std::nullopt;
+}
 
 constexpr u8 function_slot(u32 function) { return static_cast<u8>(function + 1); }
 constexpr u8 function_gsi(u32 function) { return intx_gsi(function_slot(function), 1); }

@@ -47,12 +47,6 @@ bool header_holds(const net::Header& h, u64 features, u32 bytes) {
   return feature != 0 && (features & feature) != 0 && needs_csum && h.gso_size != 0;
 }
 
-u64 total(std::span<const Segment> segments) {
-  u64 sum = 0;
-  for (const Segment& s : segments) sum += s.bytes;
-  return sum;
-}
-
 // Writes `from` at `offset` of the segments laid end to end, which have room for it.
 Status scatter(const GuestMemory& memory, std::span<const Segment> to, u64 offset,
                std::span<const std::byte> from) {
@@ -106,7 +100,7 @@ class Placement {
   Result<RxOutcome> take_first(u64 needed) {
     DVM_ASSIGN(const bool any, queue_pop(queue_, memory_, first_));
     if (!any) return RxOutcome::no_buffers;
-    const u64 room = total(first_.writable());
+    const u64 room = total_bytes(first_.writable());
     if (room < sizeof(net::Header)) return error("network: a buffer without room for the header");
     return mergeable_ || room >= needed ? RxOutcome::delivered : RxOutcome::too_small;
   }
@@ -117,7 +111,7 @@ class Placement {
   }
   // As much of the frame as the chain takes; what went is cut off it.
   Status fill(const Chain& chain, u32 offset, std::span<const std::byte>& frame) {
-    const u64 part = std::min<u64>(total(chain.writable()) - offset, frame.size());
+    const u64 part = std::min<u64>(total_bytes(chain.writable()) - offset, frame.size());
     DVM_TRY(scatter(memory_, chain.writable(), offset, frame.first(part)));
     frame = frame.subspan(part);
     used_[count_++] = {chain.head, static_cast<u32>(offset + part)};
@@ -177,7 +171,7 @@ bool net_set_link(VirtioPciState& state, bool up) {
 }
 
 bool net_tx_packet(const GuestMemory& memory, const Chain& chain, u64 features, TxPacket& packet) {
-  const u64 sum = total(chain.readable());
+  const u64 sum = total_bytes(chain.readable());
   if (sum < sizeof(net::Header) + kMinFrameBytes || sum > sizeof(net::Header) + kMaxFrameBytes)
     return false;
   packet.bytes = static_cast<u32>(sum - sizeof(net::Header));

@@ -170,9 +170,15 @@ Status queue_republish_used(QueueState& queue, const GuestMemory& memory) {
 
 Result<bool> queue_flush_used(QueueState& queue, const GuestMemory& memory) {
   DVM_TRY(check_geometry(queue));
-  const u16 fresh = distance(queue.published_used, queue.used_idx);
-  if (fresh == 0) return false;
+  const u16 told = queue.published_used;
+  if (told == queue.used_idx) return false;
   DVM_TRY(queue_republish_used(queue, memory));
+  return queue_wants_interrupt(queue, memory, told);
+}
+
+Result<bool> queue_wants_interrupt(const QueueState& queue, const GuestMemory& memory, u16 told) {
+  const u16 fresh = distance(told, queue.published_used);
+  if (fresh == 0) return false;
   _mm_mfence();  // the index before the driver's wish: it sets the wish before it looks at the
                  // index
   if (queue.event_idx == 0) {
@@ -182,7 +188,8 @@ Result<bool> queue_flush_used(QueueState& queue, const GuestMemory& memory) {
   // Wanted once the entry at used_event is filled, which is one of the fresh ones (§2.7.7.2).
   DVM_ASSIGN(const u16 event,
              memory.load_acquire<u16>(ring::avail_used_event(queue.avail, queue.size)));
-  return distance(event, queue.used_idx) != 0 && distance(event, queue.used_idx) <= fresh;
+  const u16 past = distance(event, queue.published_used);
+  return past != 0 && past <= fresh;
 }
 
 }  // namespace dvm::vmm

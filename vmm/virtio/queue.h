@@ -58,11 +58,15 @@ struct QueueState {
   u16 in_flight;       // chains that have a holder
   u8 event_idx;
   u8 indirect;
+  // The console's: bytes that the queue ever moved, through all set-ups, and those of the next
+  // chain that have gone already. Published with the step that moves them.
+  u64 moved;
+  u64 part;
   // By head: 1 + the stable instance id of the process that has the chain's request in hand, for
   // devices that answer later; 0: none. Stored with the step that takes the chain or gives it back.
   std::array<u8, kMaxQueueSize> holder;
 };
-static_assert(sizeof(QueueState) == 40 + kMaxQueueSize);
+static_assert(sizeof(QueueState) == 56 + kMaxQueueSize);
 static_assert(std::is_trivially_copyable_v<QueueState> && std::is_standard_layout_v<QueueState>);
 
 // A piece of guest RAM, not empty and checked to be there.
@@ -70,6 +74,12 @@ struct Segment {
   u64 gpa;
   u32 bytes;
 };
+
+inline u64 total_bytes(std::span<const Segment> segments) {
+  u64 sum = 0;
+  for (const Segment& s : segments) sum += s.bytes;
+  return sum;
+}
 
 // One buffer of the driver's: what the device may read, then what it may write (§2.7.4.2).
 struct Chain {
@@ -109,6 +119,10 @@ Status queue_push_used(QueueState& queue, const hyperkernel::GuestMemory& memory
 
 // Shows the driver all that was pushed; true if it wants an interrupt for it (§2.7.7).
 Result<bool> queue_flush_used(QueueState& queue, const hyperkernel::GuestMemory& memory);
+// Whether the driver wants an interrupt for what it has been shown from used index `told` on: the
+// answer that flush_used gives, for whoever puts it off (the driver may have looked meanwhile).
+Result<bool> queue_wants_interrupt(const QueueState& queue, const hyperkernel::GuestMemory& memory,
+                                   u16 told);
 // The same store again, whether or not it was done before: for whoever takes over from the dead.
 Status queue_republish_used(QueueState& queue, const hyperkernel::GuestMemory& memory);
 

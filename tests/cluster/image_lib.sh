@@ -1,0 +1,37 @@
+# Sourced after lib.sh by the tests that boot a Debian disk (DVM_LAB_DISK, which tools/lab gives): starts it
+# through SeaBIOS over two nodes, and runs commands in it over ssh.
+# shellcheck shell=bash disable=SC2154 # dir and cache are lib.sh's
+key=$dir/key
+install -m 600 "$cache/disks/id_ed25519" "$key"
+in_guest() {
+  ssh -q -i "$key" -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=20 \
+    "${guest_user:-root}@127.0.0.1" "$@"
+}
+
+start_image() { # OPTION…: with 4 vCPUs over 2 nodes. Sets run_pid.
+  mkfifo "$dir/image.in"
+  build/bin/dvm-run --name image --disk "$DVM_LAB_DISK" --nodes 2 --cpus 4 --memory 1G \
+    --net user,hostfwd=tcp:127.0.0.1:2222-:22 "$@" < "$dir/image.in" > "$dir/image.out" 2> "$dir/image.err" &
+  run_pid=$!
+  started+=("$run_pid")
+  exec {console_in}> "$dir/image.in"
+}
+
+# Once everything that starts has started.
+image_runs() {
+  local i state
+  for ((i = 0; i < 60; ++i)); do
+    state=$(in_guest systemctl is-system-running 2> /dev/null)
+    [ "$state" != running ] || return 0
+    sleep 1
+  done
+  in_guest 'systemctl --failed; systemctl list-jobs' | sed 's/^/      | /'
+  return 1
+}
+
+# What its kernel has to complain of: nothing.
+no_complaints() {
+  local complaints
+  complaints=$(in_guest 'dmesg | grep -E "BUG:|WARNING: CPU|Oops|soft lockup|rcu.*stall|invalid opcode"')
+  [ -z "$complaints" ] || { sed 's/^/      | /' <<< "$complaints"; return 1; }
+}
