@@ -17,7 +17,8 @@ constexpr u32 kEcx80000001Svm = 1u << 2, kEcx80000001ExtApic = 1u << 3,
 constexpr u32 kEdx80000001Apic = 1u << 9;
 constexpr u32 kEdx80000007InvariantTsc = 1u << 8;
 constexpr u32 kKvmSignature = 0x4000'0000, kKvmFeatures = 0x4000'0001;
-constexpr u32 kKvmNoIoDelay = 1u << 1, kKvmPvEoi = 1u << 6;
+constexpr u32 kKvmNoIoDelay = 1u << 1, kKvmClock = 1u << 3, kKvmPvEoi = 1u << 6,
+              kKvmClockStable = 1u << 24;
 constexpr u32 kHypervisorFirst = 0x4000'0000, kHypervisorLast = 0x4fff'ffff;
 
 bool wanted(const kvm_cpuid_entry2& e) {
@@ -126,7 +127,8 @@ void add_topology(std::vector<kvm_cpuid_entry2>& model, u32 vcpus) {
 void add_hypervisor_leaves(std::vector<kvm_cpuid_entry2>& model, u64 tsc_khz) {
   // "KVMKVMKVM\0\0\0" as EBX, ECX, EDX.
   model.push_back(leaf(kKvmSignature, 0, 0x4000'0010, 0x4b4d'564b, 0x564b'4d56, 0x4d));
-  model.push_back(leaf(kKvmFeatures, 0, kKvmNoIoDelay | kKvmPvEoi, 0, 0, 0));
+  model.push_back(
+      leaf(kKvmFeatures, 0, kKvmNoIoDelay | kKvmClock | kKvmPvEoi | kKvmClockStable, 0, 0, 0));
   // Timing leaf of VMware's and others' convention: TSC and APIC bus frequency in kHz.
   model.push_back(leaf(0x4000'0010, 0, static_cast<u32>(tsc_khz), 1'000'000, 0, 0));
 }

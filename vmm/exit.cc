@@ -58,6 +58,10 @@ ExitResult handle_rdmsr(Machine& m, u32 vcpu, kvm_run& run) {
     run.msr.data = v.lapic.apic_base;
   } else if (msr == kMsrKvmPvEoi) {
     run.msr.data = v.lapic.pv_eoi;
+  } else if (msr == kMsrKvmSystemTime) {
+    run.msr.data = v.clock.system_time;
+  } else if (msr == kMsrKvmWallClock) {
+    run.msr.data = v.clock.wall_clock;
   } else {
     run.msr.error = 1;  // #GP, as on a CPU without it
   }
@@ -70,6 +74,24 @@ bool write_pv_eoi(Machine& m, LapicState& lapic, u64 value) {
     return false;
   lapic.pv_eoi = value;
   lapic.pv_eoi_armed = 0;
+  return true;
+}
+
+// The record is not written again, so whether a second write finds the guest reading does not
+// matter.
+bool write_system_time(Machine& m, KvmClockState& clock, u64 value) {
+  if (const auto at = system_time_address(value)) {
+    const PvclockTime time = pvclock_time(m.config().tsc_khz);
+    if (!m.memory().write(*at, std::as_bytes(std::span(&time, 1))).ok()) return false;
+  }
+  clock.system_time = value;
+  return true;
+}
+
+bool write_wall_clock(Machine& m, KvmClockState& clock, u64 value) {
+  const PvclockWall wall = m.wall_clock();
+  if (!m.memory().write(value, std::as_bytes(std::span(&wall, 1))).ok()) return false;
+  clock.wall_clock = value;
   return true;
 }
 
@@ -92,6 +114,10 @@ ExitResult handle_wrmsr(Machine& m, u32 vcpu, kvm_run& run) {
     if (!action.fault) result.outcome = ExitOutcome::apic_base;
   } else if (msr == kMsrKvmPvEoi) {
     action.fault = !write_pv_eoi(m, v.lapic, value);
+  } else if (msr == kMsrKvmSystemTime) {
+    action.fault = !write_system_time(m, v.clock, value);
+  } else if (msr == kMsrKvmWallClock) {
+    action.fault = !write_wall_clock(m, v.clock, value);
   } else {
     ++v.counters.other_msrs;
     action.fault = true;

@@ -93,6 +93,7 @@ class Machine {
   u64 now_ns() const;
   u64 tsc_to_monotonic_ns(u64 guest_tsc) const;  // for sleeping until a guest TSC value
   DeviceEnv env() const;
+  PvclockWall wall_clock() const;
   LapicClock lapic_clock() const { return {guest_tsc(), state_->config.tsc_khz}; }
 
   // --- the bus (machine_bus.cc): what a vCPU's exit reaches -----------------------------------

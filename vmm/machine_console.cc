@@ -17,6 +17,13 @@ u64 room(const SerialState& s, const ConsoleOut& out) {
 
 DeviceEnv Machine::env() const { return {now_ns(), static_cast<i64>(::time(nullptr))}; }
 
+PvclockWall Machine::wall_clock() const {
+  timespec wall{};
+  ::clock_gettime(CLOCK_REALTIME, &wall);
+  return pvclock_wall(
+      static_cast<u64>(wall.tv_sec) * 1'000'000'000 + static_cast<u64>(wall.tv_nsec), now_ns());
+}
+
 // `s` is the serial port's state within its step.
 DeviceEnv Machine::serial_env(const SerialState& s) const {
   DeviceEnv now = env();

@@ -122,6 +122,7 @@ void Machine::reset_devices() {
     // A kernel that is booted directly is given x2APIC mode, as firmware might have; firmware
     // itself starts with what a processor has after reset.
     lapic_reset(s.vcpus[i].lapic, s.vcpus[i].inbox, i, i == 0, !has_firmware());
+    s.vcpus[i].clock = {};
     s.vcpus[i].started.store(i == 0 ? 1 : 0);
     s.vcpus[i].run_state.store(VcpuRunState::absent);
   }

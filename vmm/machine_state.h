@@ -27,6 +27,7 @@
 #include "vmm/irq/lapic.h"
 #include "vmm/irq/pic.h"
 #include "vmm/kvm/kvm_api.h"
+#include "vmm/kvm_clock.h"
 #include "vmm/layout.h"
 #include "vmm/net/net_record.h"
 #include "vmm/pci/host_bridge.h"
@@ -35,7 +36,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 6;
+inline constexpr u32 kMachineVersion = 7;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -117,6 +118,7 @@ struct alignas(64) VcpuRecord {
   std::atomic<u32> interruptible_halt;  // RFLAGS.IF at HLT
   std::atomic<u32> halted_in_kvm;       // as of the node's last beat; means something in_guest only
   alignas(64) LapicState lapic;
+  KvmClockState clock;
   VcpuCounters counters;
   VcpuImage image;
 };

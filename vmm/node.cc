@@ -22,9 +22,7 @@ Node::Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot,
       index_(index),
       record_(machine_->state().nodes[index]),
       boot_(std::move(boot)),
-      disk_sources_(std::move(disks)) {
-  boot_.command_line = with_tsc_frequency(boot_.command_line, machine_->config().tsc_khz);
-}
+      disk_sources_(std::move(disks)) {}
 
 Status Node::run() {
   DVM_TRY(join());

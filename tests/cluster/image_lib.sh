@@ -19,8 +19,8 @@ start_image() { # OPTION…: with 4 vCPUs over 2 nodes. Sets run_pid.
 
 # Once everything that starts has started.
 image_runs() {
-  local i state
-  for ((i = 0; i < 60; ++i)); do
+  local state deadline=$((SECONDS + 90))
+  while [ "$SECONDS" -lt "$deadline" ]; do
     state=$(in_guest systemctl is-system-running 2> /dev/null)
     [ "$state" != running ] || return 0
     sleep 1

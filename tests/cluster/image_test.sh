@@ -11,10 +11,11 @@ mkdir "$dir/www" && head -c 3000000 /dev/urandom > "$dir/www/package"
 started+=($!)
 
 start_image
-check "a login prompt" wait_for image "login:" 240
+check "a login prompt" wait_for image "login:" 240 || { ctl image status; exit 1; }
 check "by way of SeaBIOS" grep -q SeaBIOS "$dir/image.out"
 
 check "systemd says running" image_runs
+check "its clock is the TSC" [ "$(in_guest cat /sys/devices/system/clocksource/clocksource0/current_clocksource)" = tsc ]
 check "4 vCPUs" [ "$(in_guest nproc)" = 4 ]
 check "a download from the host is whole" \
   [ "$(in_guest 'curl -s http://10.0.2.2:8080/package | sha256sum')" = "$(sha256sum < "$dir/www/package")" ]

@@ -17,11 +17,11 @@ trap cleanup EXIT
 
 ok() { echo "ok    $*"; }
 fail() { echo "FAIL  $*"; failures=$((failures + 1)); }
-# check TITLE CMD…: one check.
+# check TITLE CMD…: one check. False if it does not hold.
 check() {
   local title=$1
   shift
-  if "$@"; then ok "$title"; else fail "$title"; fi
+  if "$@"; then ok "$title"; else fail "$title"; return 1; fi
 }
 done_testing() { [ "$failures" = 0 ]; exit $?; }
 
@@ -43,8 +43,8 @@ start() {
 
 # wait_for NAME REGEX SECONDS: until the guest's console (or dvm-run) has printed it.
 wait_for() {
-  local i
-  for ((i = 0; i < $3 * 10; ++i)); do
+  local deadline=$((SECONDS + $3)) # by the clock: on a busy machine a look can take longer than the pause
+  while [ "$SECONDS" -lt "$deadline" ]; do
     grep -qE "$2" "$dir/$1.out" "$dir/$1.err" 2> /dev/null && return 0
     sleep 0.1
   done
@@ -57,8 +57,8 @@ count() { grep -cE "$2" "$dir/$1.out"; } # NAME REGEX
 
 # ends PID SECONDS CODE: it ends in time, with this exit code.
 ends() {
-  local i code=0
-  for ((i = 0; i < $2 * 20; ++i)); do
+  local deadline=$((SECONDS + $2)) code=0
+  while [ "$SECONDS" -lt "$deadline" ]; do
     kill -0 "$1" 2> /dev/null || break
     sleep 0.05
   done

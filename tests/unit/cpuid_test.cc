@@ -93,7 +93,7 @@ TEST(CpuModel, TheHypervisorLeavesOfferTheClockAndPvEoiOnly) {
   ASSERT_NE(signature, nullptr);
   EXPECT_EQ(signature->eax, 0x4000'0010u);
   EXPECT_EQ(signature->ebx, 0x4b4d'564bu);
-  EXPECT_EQ(find(model, 0x4000'0001)->eax, (1u << 1) | (1u << 6));
+  EXPECT_EQ(find(model, 0x4000'0001)->eax, (1u << 1) | (1u << 3) | (1u << 6) | (1u << 24));
   EXPECT_EQ(find(model, 0x4000'0010)->eax, 2'345'678u);
   EXPECT_EQ(std::count_if(model.begin(), model.end(),
                           [](const auto& e) { return e.function == 0x4000'0000; }),

@@ -50,6 +50,28 @@ TEST_F(ExitTest, PortRecordsThatDoNotFitAreRefused) {
   EXPECT_EQ(cpu_.io(true, 0x80, 1, 1, FakeExits::kRunBytes - 1).outcome, ExitOutcome::go_on);
 }
 
+TEST_F(ExitTest, TheClockIsWrittenWhereTheGuestAsks) {
+  constexpr u64 kAt = 0x5000, kWallAt = 0x6000;
+  ASSERT_TRUE(cpu_.wrmsr(kMsrKvmSystemTime, kAt | 1));
+  PvclockTime time;
+  ASSERT_TRUE(machine_->memory().read(kAt, std::as_writable_bytes(std::span(&time, 1))).ok());
+  const PvclockTime expected = pvclock_time(machine_->config().tsc_khz);
+  EXPECT_EQ(std::memcmp(&time, &expected, sizeof(time)), 0);
+  u64 value = 0;
+  ASSERT_TRUE(cpu_.rdmsr(kMsrKvmSystemTime, value));
+  EXPECT_EQ(value, kAt | 1);
+
+  ASSERT_TRUE(cpu_.wrmsr(kMsrKvmWallClock, kWallAt));
+  PvclockWall wall;
+  ASSERT_TRUE(machine_->memory().read(kWallAt, std::as_writable_bytes(std::span(&wall, 1))).ok());
+  const i64 now = wall.seconds + static_cast<i64>(machine_->now_ns() / 1'000'000'000);
+  EXPECT_NEAR(static_cast<double>(now), static_cast<double>(::time(nullptr)), 2);
+
+  EXPECT_FALSE(cpu_.wrmsr(kMsrKvmSystemTime, ~0ull)) << "no RAM";
+  EXPECT_FALSE(cpu_.wrmsr(kMsrKvmWallClock, ~0ull));
+  EXPECT_TRUE(cpu_.wrmsr(kMsrKvmSystemTime, ~1ull)) << "off";
+}
+
 TEST_F(ExitTest, WhatNobodyClaimsReadsAsOnes) {
   EXPECT_EQ(cpu_.in(0x1234, 1), 0xffu);
   EXPECT_EQ(cpu_.in(0x1234, 2), 0xffffu);

@@ -20,9 +20,4 @@ Status write_command_line(const std::string& text, const hyperkernel::GuestMemor
                       std::as_bytes(std::span(text.c_str(), text.size() + 1)));
 }
 
-std::string with_tsc_frequency(const std::string& text, u64 tsc_khz) {
-  if (text.find("tsc_early_khz=") != std::string::npos) return text;
-  return fmt::format("{}{}tsc_early_khz={}", text, text.empty() ? "" : " ", tsc_khz);
-}
-
 }  // namespace dvm::vmm

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "vmm/irq/lapic_registers.h"
+#include "vmm/kvm_clock.h"
 #include "vmm/layout.h"
 
 namespace dvm::vmm {
@@ -240,7 +241,8 @@ Status Vm::enable_msr_exits() {
   kvm_msr_filter filter{};
   filter.flags = KVM_MSR_FILTER_DEFAULT_ALLOW;
   u32 used = 0;
-  for (const u32 msr : {kMsrApicBase, kMsrTscDeadline, kMsrKvmPvEoi}) {
+  for (const u32 msr :
+       {kMsrApicBase, kMsrTscDeadline, kMsrKvmPvEoi, kMsrKvmSystemTime, kMsrKvmWallClock}) {
     auto& range = filter.ranges[used++];
     range.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE;
     range.base = msr;
