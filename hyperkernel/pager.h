@@ -25,10 +25,11 @@ struct PagerOptions {
 };
 inline constexpr u64 kMinLocalPages = 4 * kMaxRun;
 
-// A page comes from elsewhere this often within this time: it is put into shared mode. Twice as
-// often for each quarter of the coherent region that is taken: what is there stays.
-inline constexpr u32 kHotMoves = 8;
-inline constexpr u64 kHotNs = 250'000'000;
+// A page whose coming from elsewhere costs this node so much of its time is put into shared mode:
+// how often that is depends on what a hand-over costs here. Twice as much for each quarter of the
+// coherent region that is taken: what is there stays.
+inline constexpr u32 kHotMoves = 4;  // at least, one after another
+inline constexpr u64 kHotPerMille = 1;
 
 class Pager {
  public:
@@ -67,6 +68,7 @@ class Pager {
     struct Heat {
       u64 page = ~0ull;
       u64 since_ns = 0;
+      u64 spent_ns = 0;
       u32 moves = 0;
     };
     std::array<Heat, 4096> heat;
@@ -77,7 +79,9 @@ class Pager {
   Status wait_until_held();
   void serve(Shard& shard, u32 index);
   Status serve_fault(Shard& shard, u64 address, u64 flags);
-  bool is_hot(Shard& shard, u64 page, const DirEntry& entry) const;
+  bool comes_from_elsewhere(const DirEntry& entry) const;
+  bool is_hot(Shard& shard, u64 page) const;
+  static void note_cost(Shard& shard, u64 page, u64 spent_ns);
   PageRun run_to_move(Shard& shard, u64 page, const DirEntry& entry) const;
   PageRun run_before(const Shard& shard, u64 page) const;
   Result<bool> bring(PageRun run, Want want);

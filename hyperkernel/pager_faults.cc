@@ -44,7 +44,9 @@ Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
   if (!entry) return error("a fault outside the view of RAM at {:#x}", address);
   counters().faults.fetch_add(1, std::memory_order_relaxed);
   const bool writes = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
-  if (is_hot(shard, page, *entry)) {
+  const bool from_elsewhere = comes_from_elsewhere(*entry);
+  const u64 begun = fabric::monotonic_ns();
+  if (from_elsewhere && is_hot(shard, page)) {
     const auto shared = mover_->move({page, 1}, Want::share);
     if (!shared.ok()) return shared.error();
   }
@@ -53,6 +55,7 @@ Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
   const PageRun before = at_home(*entry) ? run_before(shard, page) : PageRun{page, 0};
   DVM_ASSIGN(const bool there, bring(run_to_move(shard, page, *entry), want));
   if (!there) return error("page {} is not to be had", page);
+  if (from_elsewhere) note_cost(shard, page, fabric::monotonic_ns() - begun);
   if (before.count == 0) return {};
   const auto also = bring(before, want);  // while who faulted runs on
   return also.ok() ? Status() : also.error();
@@ -66,17 +69,27 @@ Result<bool> Pager::bring(PageRun run, Want want) {
   return moved;
 }
 
+bool Pager::comes_from_elsewhere(const DirEntry& entry) const {
+  return entry.mode != PageMode::shared && (entry.nodes & ~only(self_)) != 0;
+}
+
 // A page that comes from another node again and again is one that both write: the guest kernel's
 // hot words. One table a shard; pages that share a slot push each other out.
-bool Pager::is_hot(Shard& shard, u64 page, const DirEntry& entry) const {
-  const NodeSet others = static_cast<NodeSet>(entry.nodes & ~only(self_));
-  if (entry.mode == PageMode::shared || others == 0) return false;
+bool Pager::is_hot(Shard& shard, u64 page) const {
   Shard::Heat& heat = shard.heat[page % shard.heat.size()];
   const u64 now = fabric::monotonic_ns();
-  if (heat.page != page || now - heat.since_ns > kHotNs) heat = {page, now, 0};
-  if (++heat.moves < kHotMoves || coherence_->shared_frames() == 0) return false;
+  if (heat.page != page) heat = {page, now, 0, 0};
+  if (heat.moves++ < kHotMoves || coherence_->shared_frames() == 0) return false;
   const u64 quarters = 4 * coherence_->frames_in_use() / coherence_->shared_frames();
-  return quarters < 4 && heat.moves >= kHotMoves << quarters;
+  const u64 bearable = (now - heat.since_ns) * kHotPerMille / 1000 << quarters;
+  if (heat.spent_ns >= bearable) return quarters < 4;
+  heat = {page, now, 0, 1};
+  return false;
+}
+
+void Pager::note_cost(Shard& shard, u64 page, u64 spent_ns) {
+  Shard::Heat& heat = shard.heat[page % shard.heat.size()];
+  if (heat.page == page) heat.spent_ns += spent_ns;
 }
 
 // Allocators come from above as well as from below: of pages that nobody has, those before it in
