@@ -28,7 +28,7 @@ inline constexpr u64 kMinLocalPages = 4 * kMaxRun;
 // A page whose coming from elsewhere costs this node so much of its time is put into shared mode:
 // how often that is depends on what a hand-over costs here. Twice as much for each quarter of the
 // coherent region that is taken: what is there stays.
-inline constexpr u32 kHotMoves = 4;  // at least, one after another
+inline constexpr u32 kHotMoves = 1;  // at least, one after another
 inline constexpr u64 kHotPerMille = 1;
 
 class Pager {

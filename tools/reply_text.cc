@@ -159,8 +159,8 @@ std::string status_text(const json& s) {
       counted(s.at("nodes").size(), "node"), format_size(s.at("memory").get<u64>()),
       word(pool, "path"), pool.at("size").get<u64>() / kMiB, pool.at("backed").get<u64>() / kMiB,
       word(s, "protect"));
-  text += "\n" + node_table(s.at("nodes")) + coherence_text(s) + "\n" + vcpu_table(s.at("vcpus")) + "\n" +
-          device_table(s.at("devices"));
+  text += "\n" + node_table(s.at("nodes")) + coherence_text(s) + "\n" + vcpu_table(s.at("vcpus")) +
+          "\n" + device_table(s.at("devices"));
   const auto& bad = s.at("bad_pages");
   if (bad.at("reported") != 0)
     text += fmt::format("\n{} of RAM gone bad, {} of them not yet taken out of use by the guest\n",

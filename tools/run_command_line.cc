@@ -10,12 +10,12 @@ namespace dvm::tools {
 namespace {
 
 const OptionNames kNames = {
-    .with_value = {"--kernel",     "--initrd",    "--append",       "--nodes",
-                   "--cpus",       "--memory",    "--placement",    "--name",
-                   "--pool",       "--on-panic",  "--config",       "--events",
-                   "--firmware",   "--firmware-log", "--serial",    "--console",
-                   "--gdb",        "--cpu",       "--net",          "--mac",
-                   "--hang-after", "--coherence", "--local-memory", "--coherent-memory"},
+    .with_value = {"--kernel",     "--initrd",       "--append",       "--nodes",
+                   "--cpus",       "--memory",       "--placement",    "--name",
+                   "--pool",       "--on-panic",     "--config",       "--events",
+                   "--firmware",   "--firmware-log", "--serial",       "--console",
+                   "--gdb",        "--cpu",          "--net",          "--mac",
+                   "--hang-after", "--coherence",    "--local-memory", "--coherent-memory"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
