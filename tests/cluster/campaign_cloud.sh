@@ -12,12 +12,12 @@ ssh-keygen -q -y -f "$key" > "$dir/key.pub"
 check "the seed is made" test "$(guest/make-seed --user mallory --key "$dir/key.pub" --hostname cloudy \
   --run 'echo seeded > /root/seeded' "$dir/seed")" = "$dir/seed"
 start_image --disk "$dir/seed,readonly=on"
-check "a login prompt, with the seed's name" wait_for image "cloudy login:" 300
+check "a login prompt, with the seed's name" wait_for image "cloudy login:" 600
 # Asked for again, as sshd may start before the keys are there.
 as_user() { guest_user=mallory in_guest "$@"; }
 done_with_it() {
-  local i
-  for ((i = 0; i < 120; ++i)); do
+  local deadline=$((SECONDS + 400))
+  while [ "$SECONDS" -lt "$deadline" ]; do
     [[ $(as_user cloud-init status 2> /dev/null) == *"status: done"* ]] && return
     sleep 2
   done
