@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # cloud-init in a Debian over two nodes takes its user, key, name and command from a NoCloud seed. Not part of
-# tools/test, for its length; IMAGE is what `tools/guest-files disk --packages cloud-init` prints:
+# tools/test, for its length; IMAGE is what `tools/guest-files disk --packages cloud-init,sudo` prints:
 #   tools/lab run --timeout 900 --disk IMAGE --memory 5G -- tests/cluster/campaign_cloud.sh
 # shellcheck disable=SC2317 # functions that check calls
 # shellcheck source=tests/cluster/lib.sh
