@@ -34,6 +34,7 @@ constexpr KindInfo info(EventKind kind) {
     case EventKind::fault_failed: return {"fault_failed", {"number", "fault", "why"}};
     case EventKind::net_restarted: return {"net_restarted", {"pid", "deaths"}};
     case EventKind::disk_resized: return {"disk_resized", {"disk", "bytes"}};
+    case EventKind::pages_recovered: return {"pages_recovered", {"node", "pages", "lost"}};
     case EventKind::node_health: return {"node_health", {"node", "reading", "value"}};
   }
   return {"unknown", {"", "", ""}};

@@ -24,14 +24,16 @@ enum class EventKind : u32 {
   paused,
   resumed,
   power_button,
-  warning,         // code of what was refused or missed
-  fault_injected,  // number, fault_tag (fault_board.h), its value or duration
-  fault_ended,     // number, fault_tag
-  fault_failed,    // number, fault_tag, FaultFailure
-  node_health,     // stable id, HealthReading, value
-  net_restarted,   // pid, deaths so far
-  disk_resized,    // disk, bytes
+  warning,          // code of what was refused or missed
+  fault_injected,   // number, fault_tag (fault_board.h), its value or duration
+  fault_ended,      // number, fault_tag
+  fault_failed,     // number, fault_tag, FaultFailure
+  node_health,      // stable id, HealthReading, value
+  net_restarted,    // pid, deaths so far
+  disk_resized,     // disk, bytes
+  pages_recovered,  // of which node, pages that it had, of these without their content
 };
+inline constexpr EventKind kLastEventKind = EventKind::pages_recovered;
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.
 std::array<std::string_view, 3> event_arguments(EventKind kind);

@@ -65,6 +65,8 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "net.notified",
     "node.serves",
     "node.starts_vcpus",
+    "pages.act",
+    "pages.swap",
     "peer.joined",
     "peer.leaving",
     "peer.registered",

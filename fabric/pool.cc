@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <fstream>
@@ -180,6 +181,11 @@ Result<RegionHeader> Pool::region_header(RegionKind kind, u32 version) const {
   }
   return error("pool {}: has no region of kind {} ({})", name_, static_cast<u32>(kind),
                region_name(kind));
+}
+
+bool Pool::has_region(RegionKind kind) const {
+  const auto end = header_.regions.begin() + header_.region_count;
+  return std::any_of(header_.regions.begin(), end, [kind](auto& r) { return r.kind == kind; });
 }
 
 Result<std::span<std::byte>> Pool::region(RegionKind kind, u32 version) const {

@@ -49,6 +49,7 @@ class Pool {
   // The bytes of a metadata region, whose seal is looked at; the error names what the pool lacks.
   Result<std::span<std::byte>> region(RegionKind kind, u32 version) const;
   Result<RegionHeader> region_header(RegionKind kind, u32 version) const;
+  bool has_region(RegionKind kind) const;
   // The region as one record, which the pool's maker is about to fill in. The pool was zeroed at
   // creation; T must be valid as zero bytes or be constructed in place (std::construct_at).
   template <typename T>

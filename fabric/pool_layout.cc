@@ -23,7 +23,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::allocator:
     case RegionKind::membership:
     case RegionKind::health:
-    case RegionKind::work: return true;
+    case RegionKind::work:
+    case RegionKind::coherence: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -83,6 +84,7 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::membership: return "membership";
     case RegionKind::health: return "health";
     case RegionKind::work: return "work";
+    case RegionKind::coherence: return "coherence";
     case RegionKind::none: break;
   }
   return "unknown";

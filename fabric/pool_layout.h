@@ -28,6 +28,7 @@ enum class RegionKind : u32 {
   membership = 8,      // FabricState
   health = 9,          // HealthTable
   work = 10,           // mapreduce::JobRecord, task words and a table
+  coherence = 13,      // hyperkernel::CoherenceRecord, shared frames and marks
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.

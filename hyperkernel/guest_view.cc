@@ -40,4 +40,12 @@ Result<GuestView> GuestView::map(const fabric::Pool& pool, const PageDirectory& 
   return view;
 }
 
+GuestView GuestView::over(std::byte* base, const std::vector<RamPart>& parts) {
+  std::vector<RamRange> ranges;
+  for (const RamPart& part : parts) ranges.push_back({part.gpa, part.bytes, base + part.offset});
+  GuestView view;
+  view.memory_ = GuestMemory(std::move(ranges));
+  return view;
+}
+
 }  // namespace dvm::hyperkernel

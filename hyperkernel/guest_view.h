@@ -18,6 +18,9 @@ class GuestView {
   static Result<GuestView> map(const fabric::Pool& pool, const PageDirectory& directory,
                                const std::vector<RamPart>& parts);
 
+  // RAM that lies in guest order from `base` on, mapped and kept by somebody else.
+  static GuestView over(std::byte* base, const std::vector<RamPart>& parts);
+
   const GuestMemory& memory() const { return memory_; }
 
  private:

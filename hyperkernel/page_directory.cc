@@ -24,10 +24,10 @@ bool PageDirectory::transition(u64 index, const DirEntry& expected, const DirEnt
   return words_[index].compare_exchange_strong(word, desired.packed(), std::memory_order_acq_rel);
 }
 
-void PageDirectory::fill_plain() {
+void PageDirectory::fill_plain(u64 at_home) {
   for (u64 i = 0; i < words_.size(); ++i) {
-    words_[i].store(DirEntry{.frame = i, .mode = PageMode::shared}.packed(),
-                    std::memory_order_release);
+    const PageMode mode = i < at_home ? PageMode::replicated : PageMode::shared;
+    words_[i].store(DirEntry{.frame = i, .mode = mode}.packed(), std::memory_order_release);
   }
 }
 
@@ -37,10 +37,12 @@ Result<FrameRun> PageDirectory::run_at(u64 index, u64 limit, u64 frame_count) co
   const u64 end = index + std::min(have, limit);
   for (u64 i = index; i < end; ++i) {
     const DirEntry entry = *lookup(i);
-    if (entry.mode == PageMode::absent || entry.frame >= frame_count) {
-      return error("page directory: entry {} at offset {:#x} names frame {:#x} of {:#x}, mode {}",
-                   i, pool_offset_ + i * sizeof(u64), entry.frame, frame_count,
-                   static_cast<int>(entry.mode));
+    if (!entry.sound() || entry.frame >= frame_count) {
+      return error(
+          "page directory: entry {} at offset {:#x} names frame {:#x} of {:#x}, mode {}, "
+          "nodes {:#x}",
+          i, pool_offset_ + i * sizeof(u64), entry.frame, frame_count, static_cast<int>(entry.mode),
+          entry.nodes);
     }
     if (run.pages == 0) run.frame = entry.frame;
     if (entry.frame != run.frame + run.pages) break;

@@ -10,31 +10,55 @@
 
 namespace dvm::hyperkernel {
 
-// Shared: mapped straight from the pool by whoever needs it. The other modes of a page (owned by
-// one node, replicated read-only) use the same entry.
+inline constexpr u32 kMaxNodes = 16;
+using NodeSet = u16;  // a bit for each node
+
+constexpr NodeSet only(u32 node) { return static_cast<NodeSet>(1u << node); }
+
+// shared: mapped straight from the pool's frame by whoever needs it.
+// owned: one node has it, writable, in its local memory; if it has no copy there, the frame holds.
+// replicated: the frame holds, and `nodes` may have read-only copies. Nobody: the page is at home.
 enum class PageMode : u8 { absent = 0, shared = 1, owned = 2, replicated = 3 };
 
-// One 64-bit word, so that every transition is one compare-and-swap and death leaves the old entry
-// or the new one: frame number 36 bits | mode 2 | owner node 10 | epoch 16.
+// One 64-bit word, so that every transition is a chain of single compare-and-swaps and death leaves
+// the old entry or the new one: frame 32 bits | mode 2 | nodes 16 | mover 5 | epoch 9.
+//
+// `mover` is the node that carries out a transition, plus one; 0: nobody. Only the mover changes
+// the entry, until it is fenced. At every moment the rest of the entry says where the page's valid
+// content is, so that whoever comes after a dead mover goes on from it (coherence.h).
 struct DirEntry {
-  u64 frame = 0;  // in units of 4 KiB from the start of the frames region
+  u64 frame = 0;  // the page's home, in units of 4 KiB from the start of the frames region
   PageMode mode = PageMode::absent;
-  u16 owner = 0;  // node; meaningful when owned
+  NodeSet nodes = 0;  // owned: the one owner. replicated: all who may have a copy, or more
+  u8 mover = 0;
   u16 epoch = 0;
 
-  static constexpr u64 kFrameBits = 36;  // 256 TiB of frames
+  static constexpr u32 kFrameBits = 32;  // 16 TiB of frames
+  static constexpr u32 kMoverBits = 5;
+  static constexpr u32 kEpochBits = 9;
   constexpr u64 packed() const {
-    return frame | (static_cast<u64>(mode) << 36) | (static_cast<u64>(owner & 0x3ff) << 38) |
-           (static_cast<u64>(epoch) << 48);
+    return (frame & ((1ull << kFrameBits) - 1)) | (static_cast<u64>(mode) << 32) |
+           (static_cast<u64>(nodes) << 34) | (static_cast<u64>(mover & 0x1f) << 50) |
+           (static_cast<u64>(epoch & 0x1ff) << 55);
   }
   static constexpr DirEntry unpack(u64 word) {
-    return {word & ((1ull << kFrameBits) - 1), static_cast<PageMode>((word >> 36) & 3),
-            static_cast<u16>((word >> 38) & 0x3ff), static_cast<u16>(word >> 48)};
+    return {word & ((1ull << kFrameBits) - 1), static_cast<PageMode>((word >> 32) & 3),
+            static_cast<NodeSet>(word >> 34), static_cast<u8>((word >> 50) & 0x1f),
+            static_cast<u16>(word >> 55)};
+  }
+  constexpr bool owned_by(u32 node) const { return mode == PageMode::owned && nodes == only(node); }
+  // Whether the fields can stand together: what anybody writes, they do.
+  constexpr bool sound() const {
+    if (mode == PageMode::absent || mover > kMaxNodes) return false;
+    if (mode == PageMode::owned) return nodes != 0 && (nodes & (nodes - 1)) == 0;
+    return mode == PageMode::replicated || nodes == 0;
   }
   friend constexpr bool operator==(const DirEntry&, const DirEntry&) = default;
 };
+static_assert(DirEntry::kFrameBits + 2 + kMaxNodes + DirEntry::kMoverBits + DirEntry::kEpochBits ==
+              64);
 
-inline constexpr u32 kPageDirectoryVersion = 1;
+inline constexpr u32 kPageDirectoryVersion = 2;
 
 // A run of guest pages that lie side by side in the frames region.
 struct FrameRun {
@@ -56,10 +80,11 @@ class PageDirectory {
   std::optional<DirEntry> lookup(u64 index) const;
   // Moves an entry from `expected` to `desired` in one step; false if it was something else.
   bool transition(u64 index, const DirEntry& expected, const DirEntry& desired);
-  // The plain start: page i in frame i, shared.
-  void fill_plain();
+  // The plain start: page i in frame i, shared; but the first `at_home`, for software coherence, at
+  // home with no copies.
+  void fill_plain(u64 at_home = 0);
   // The longest run from `index` on whose frames are consecutive, at most `limit` pages. Error if
-  // an entry is absent or its frame lies outside `frame_count`: a damaged directory is never
+  // an entry is not sound or its frame lies outside `frame_count`: a damaged directory is never
   // followed.
   Result<FrameRun> run_at(u64 index, u64 limit, u64 frame_count) const;
 

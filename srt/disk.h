@@ -20,6 +20,9 @@ struct DiskGeometry {
   u32 physical_bytes = 512;  // a multiple of block_bytes: accesses of these are best
   u32 memory_alignment = 1;  // of buffers; others are copied
   bool direct = false;
+  // Direct I/O goes by way of memory of our own, because the pages of the buffers may change hands
+  // meanwhile (docs/coherence.md).
+  bool copies = false;
   bool discard = false;       // asked for, and the file or device can
   bool write_zeroes = false;  // the queue can: of a raw disk always, if need be by writing them out
 };

@@ -69,6 +69,7 @@ std::span<const iovec> Transfer::next() {
 }
 
 bool Transfer::aligned(std::span<const iovec> buffers) const {
+  if (alignment_.copy) return false;
   u64 bits = 0;
   for (const iovec& b : buffers) {
     bits |= reinterpret_cast<u64>(b.iov_base) & (alignment_.memory - 1u);

@@ -1,5 +1,6 @@
 // How much of a read or write is done, and what the next operation moves: the request's own buffers
-// from where the last one ended, or a copy where these are not aligned as direct I/O needs it.
+// from where the last one ended, or a copy where these are not aligned as direct I/O needs it, or
+// may not be used at all.
 #pragma once
 
 #include <sys/uio.h>
@@ -14,8 +15,9 @@
 namespace dvm::srt {
 
 struct IoAlignment {
-  u32 length = 1;  // of every buffer's length, and of what one operation moves
-  u32 memory = 1;  // of every buffer's address
+  u32 length = 1;     // of every buffer's length, and of what one operation moves
+  u32 memory = 1;     // of every buffer's address
+  bool copy = false;  // no buffer will do
 };
 
 class Transfer {

@@ -78,7 +78,7 @@ void UringEngine::start(DiskTask& task) {
   if (r.op == DiskOp::flush && lost_ != 0) return end(task, lost_);
   if (r.op != DiskOp::flush && r.bytes == 0) return end(task, 0);
   if (r.op == DiskOp::read || r.op == DiskOp::write) {
-    const IoAlignment alignment{g.direct ? g.block_bytes : 1, g.memory_alignment};
+    const IoAlignment alignment{g.direct ? g.block_bytes : 1, g.memory_alignment, g.copies};
     task.transfer.begin(task.buffers, r.op == DiskOp::read, alignment);
   }
   if (r.op == DiskOp::write_zeroes) task.stage = r.unmap && g.discard ? kPunch : kZeroRange;

@@ -58,7 +58,7 @@ Result<CorruptPlace> in_membership(vmm::Machine& machine) {
 Result<CorruptPlace> in_directory(vmm::Machine& machine) {
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(machine.pool()));
   return place_in(machine, RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
-                  (directory.pages() - 1) * sizeof(u64) + 4, 0x08);
+                  (directory.pages() - 1) * sizeof(u64) + 3, 0x80);
 }
 
 struct Target {

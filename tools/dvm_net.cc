@@ -11,6 +11,7 @@
 #include "tools/child_options.h"
 #include "tools/exit_code.h"
 #include "tools/net_server.h"
+#include "vmm/coherent_memory.h"
 
 namespace dvm::tools {
 namespace {
@@ -24,12 +25,16 @@ const ChildOptionNames kNames = {.needed_numbers = {"--pool-fd", "--lifeline-fd"
                                  .texts = {"--pool-name", "--net"},  // as dvm-run's --net
                                  .repeatable = {}};
 
-Result<std::unique_ptr<fabric::FabricService>> join_fabric(vmm::Machine& machine) {
+Result<std::unique_ptr<fabric::FabricService>> join_fabric(
+    vmm::Machine& machine, std::unique_ptr<vmm::CoherentMemory>& memory) {
   using fabric::RegionKind;
   DVM_ASSIGN(auto* state, machine.pool().record<fabric::FabricState>(RegionKind::membership,
                                                                      fabric::kMembershipVersion));
   fabric::ServiceOptions options;
   options.faults = machine.fault_place();
+  options.heard = [&memory](const fabric::Notification& n) {
+    if (n.kind == fabric::MemberState::died && memory) memory->recover(n.who);
+  };
   return fabric::FabricService::start(*state, machine.instances(), machine.self(),
                                       std::move(options));
 }
@@ -42,9 +47,15 @@ Status serve(const ChildOptions& o, const Fd& ready) {
   const auto function = vmm::find_net_function(machine->config());
   if (!function) return error("the machine has no network device");
   DVM_ASSIGN(const auto server, NetServer::create(*machine, *function, net.forwards));
-  DVM_ASSIGN(const auto part, join_fabric(*machine));
-  DVM_TRY(ready.write_all(std::as_bytes(std::span("ready", 5)), "the launcher's pipe"));
+  std::unique_ptr<fabric::FabricService> part;  // outlives the memory's threads
+  std::unique_ptr<vmm::CoherentMemory> memory;
+  DVM_ASSIGN(part, join_fabric(*machine, memory));
   part->allow_ms(kSlowestBeatMs);
+  if (machine->has_software_coherence()) {
+    DVM_ASSIGN(memory, vmm::CoherentMemory::join(*machine, vmm::net_member(machine->config()),
+                                                 part->peer()));
+  }
+  DVM_TRY(ready.write_all(std::as_bytes(std::span("ready", 5)), "the launcher's pipe"));
   server->start();
   for (;;) {
     part->beat();

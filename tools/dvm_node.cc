@@ -84,6 +84,7 @@ Status run_node(const ChildOptions& o) {
   vmm::Machine& shared = *machine;
   DVM_ASSIGN(auto network, start_network(shared, o));
   vmm::Node node(std::move(machine), index, std::move(boot), std::move(disks));
+  node.on_leave([&network] { network.tap.reset(); });
   // The launcher holds the other end and never writes: any return is its death.
   std::thread([fd = o.number("--lifeline-fd"), &node] {
     pollfd lifeline{fd, POLLIN, 0};

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "fabric/fabric_state.h"
+#include "hyperkernel/userfault.h"
 #include "tools/guest_clock.h"
 #include "tools/node_process.h"
 #include "tools/size_text.h"
@@ -36,6 +37,23 @@ Status check_cpu(vmm::CpuLevel level) {
   if (const auto fits = vmm::check_cpu_level(supported, level); !fits)
     return error("--cpu: {}", fits.error().message);
   return {};
+}
+
+Status check_coherence(const RunSettings& settings) {
+  if (!settings.software_coherence) return {};
+  const auto usable = hyperkernel::Userfault::probe();
+  return usable.ok() ? Status() : error("--coherence: {}", usable.error().message);
+}
+
+// Shared pages are mapped one by one.
+Status check_page_mapping(vmm::Machine& machine) {
+  if (!machine.has_software_coherence()) return {};
+  const fabric::Pool& pool = machine.pool();
+  DVM_ASSIGN(const auto frames, pool.region_header(fabric::RegionKind::frames, 1));
+  const auto one = Mapping::shared(pool.fd(), frames.offset + kPageBytes, kPageBytes, pool.name());
+  if (one.ok()) return {};
+  return error("--coherence: software needs a pool that can be mapped by pages of 4 KiB; {} cannot",
+               pool.path());
 }
 
 u16 tap_queues(const NetOption& net) { return net.queues == 0 ? u16{1} : net.queues; }
@@ -96,6 +114,10 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
   spec.config.firmware_log = settings.firmware_log ? 1 : 0;
   spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
   spec.config.cpu_level = settings.cpu;
+  if (settings.software_coherence) {
+    spec.coherence = {settings.software_coherence->coherent_bytes,
+                      settings.software_coherence->local_bytes};
+  }
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
   for (u32 n = 0; n < disks.count(); ++n) {
@@ -106,6 +128,10 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
   add_network(settings, spec.config);
   add_console_and_balloon(settings, spec);
   DVM_ASSIGN(auto machine, vmm::Machine::create(spec));
+  if (const Status fits = check_page_mapping(*machine); !fits.ok()) {
+    machine->pool().unlink();
+    return fits.error();
+  }
   DVM_ASSIGN(auto* const fabric, machine->pool().record<fabric::FabricState>(
                                      fabric::RegionKind::membership, fabric::kMembershipVersion));
   fabric->deadline_ms.store(settings.hang_after_ms);
@@ -142,6 +168,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
   DVM_ASSIGN(auto disks, GuestDisks::open(settings.disks));
   DVM_TRY(check_kvm());
   DVM_TRY(check_cpu(settings.cpu));
+  DVM_TRY(check_coherence(settings));
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
   std::optional<fabric::AwakeProcessors> awake;
   if (settings.low_latency) {

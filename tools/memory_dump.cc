@@ -5,8 +5,10 @@
 
 #include <algorithm>
 
+#include "hyperkernel/page_reader.h"
 #include "tools/elf_core.h"
 #include "tools/status.h"
+#include "vmm/boot/e820.h"
 
 namespace dvm::tools {
 namespace {
@@ -64,6 +66,37 @@ Status write_pages(PartFile& file, std::span<const std::byte> memory, u64 at) {
   return {};
 }
 
+// Guest memory a part at a time: as it is mapped here or, with software coherence, which the
+// launcher has no part in, read from wherever each page is.
+class DumpSource {
+ public:
+  static Result<DumpSource> open(vmm::Machine& machine) {
+    DumpSource source(machine);
+    if (machine.has_software_coherence()) {
+      DVM_ASSIGN(source.reader_,
+                 hyperkernel::PageReader::open(machine.pool(), machine.instances()));
+      source.part_.resize(kPartBytes);
+    }
+    return source;
+  }
+  // Valid until the next call. Whole pages, at most kPartBytes.
+  Result<std::span<const std::byte>> read(const vmm::RamPart& ram, u64 at, u64 bytes) {
+    if (!reader_) {
+      DVM_ASSIGN(const auto mapped, machine_.memory().span(ram.gpa + at, bytes));
+      return std::span<const std::byte>(mapped);
+    }
+    const auto to = std::span(part_).first(bytes);
+    DVM_TRY(reader_->read({(ram.offset + at) / kPageBytes, bytes / kPageBytes}, to));
+    return std::span<const std::byte>(to);
+  }
+
+ private:
+  explicit DumpSource(vmm::Machine& machine) : machine_(machine) {}
+  vmm::Machine& machine_;
+  std::unique_ptr<hyperkernel::PageReader> reader_;
+  std::vector<std::byte> part_;
+};
+
 }  // namespace
 
 Status pause_guest(vmm::Machine& machine, std::string_view command) {
@@ -93,12 +126,13 @@ Status write_core(vmm::Machine& machine, const std::string& path,
     if (image.saved == 0) return error("dump: vCPU {}: its registers could not be read", i);
     vcpus.push_back(image);
   }
-  const auto& memory = machine.memory().ranges();
+  const auto memory = vmm::ram_layout(machine.config().memory_bytes);
+  DVM_ASSIGN(DumpSource source, DumpSource::open(machine));
   std::vector<CoreRange> ranges;
   DumpProgress progress;
-  for (const auto& range : memory) {
-    ranges.push_back({range.gpa, range.bytes});
-    progress.total += range.bytes;
+  for (const auto& part : memory) {
+    ranges.push_back({part.gpa, part.bytes});
+    progress.total += part.bytes;
   }
   const CoreLayout core = core_layout(vcpus, ranges);
   DVM_ASSIGN(PartFile file, PartFile::open(path));
@@ -107,7 +141,8 @@ Status write_core(vmm::Machine& machine, const std::string& path,
     for (u64 at = 0; at < memory[r].bytes; at += kPartBytes) {
       DVM_TRY(go_on(progress));
       const u64 n = std::min(kPartBytes, memory[r].bytes - at);
-      DVM_TRY(write_pages(file, {memory[r].host + at, n}, core.offsets[r] + at));
+      DVM_ASSIGN(const auto bytes, source.read(memory[r], at, n));
+      DVM_TRY(write_pages(file, bytes, core.offsets[r] + at));
       progress.done += n;
     }
   }

@@ -2,7 +2,9 @@
 
 #include "tools/device_figures.h"
 #include "tools/exit_reason.h"
+#include "tools/page_counters.h"
 #include "tools/status.h"
+#include "vmm/coherent_memory.h"
 #include "vmm/net/net_device.h"
 
 namespace dvm::tools {
@@ -94,6 +96,24 @@ void net_metrics(Exposition& out, const vmm::MachineState& state) {
           c.dropped.load());
   counter("dvm_net_waits_for_room_total", "Times that packets waited for the guest's buffers.",
           state.net.waits_for_room.load());
+}
+
+void page_metrics(Exposition& out, vmm::Machine& machine) {
+  if (!machine.has_software_coherence()) return;
+  const auto coherence = hyperkernel::Coherence::of(machine.pool());
+  if (!coherence.ok()) return;
+  for (const auto& counter : kPageCounters) {
+    out.metric(fmt::format("dvm_pages_{}_total", counter.name), "counter", counter.help);
+    for (u32 n = 0; n < machine.config().nodes; ++n)
+      out.sample(page_counter(*coherence, n, counter), fmt::format("node=\"{}\"", n));
+    if (vmm::find_net_function(machine.config()) && machine.config().nodes < hyperkernel::kMaxNodes)
+      out.sample(page_counter(*coherence, vmm::net_member(machine.config()), counter),
+                 "node=\"net\"");
+  }
+  out.metric("dvm_coherent_region_bytes", "gauge", "Size of the region for pages nodes share.");
+  out.sample(coherence->shared_frames() * kPageBytes);
+  out.metric("dvm_coherent_region_used_bytes", "gauge", "Of it, what pages are in.");
+  out.sample(coherence->frames_in_use() * kPageBytes);
 }
 
 struct DeviceMetric {
@@ -225,6 +245,7 @@ std::string metrics_text(vmm::Machine& machine) {
   node_metrics(out, machine);
   health_metrics(out, machine);
   net_metrics(out, machine.state());
+  page_metrics(out, machine);
   device_metrics(out, machine);
   balloon_metrics(out, machine);
   vcpu_placement_metrics(out, machine.state());

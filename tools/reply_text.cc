@@ -87,6 +87,18 @@ std::string vcpu_table(const json& vcpus) {
   return table.text();
 }
 
+// What each node's pager has done.
+std::string moves_table(const json& nodes) {
+  TextTable table({"NODE", "FAULTS", "HAND-OVERS", "COPIES", "EVICTED", "SHARED", "RECOVERED"});
+  for (const auto& n : nodes) {
+    const auto& moves = n.at("moves");
+    table.add({number(n, "id"), number(moves, "faults"), number(moves, "taken"),
+               number(moves, "copied"), number(moves, "evicted"), number(moves, "shared"),
+               number(moves, "recovered")});
+  }
+  return table.text();
+}
+
 // "node 0: 3, node 1: 1"
 std::string owners(const json& held) {
   std::string text;
@@ -118,6 +130,15 @@ std::string device_table(const json& devices) {
   return table.text();
 }
 
+std::string coherence_text(const json& s) {
+  const auto& c = s.at("coherence");
+  if (word(c, "mode") != "software") return "";
+  return fmt::format("\ncoherence software: {} hand-overs; coherent memory {} KiB of {}\n",
+                     number(c, "hand_overs"), c.at("coherent_memory_used").get<u64>() / kKiB,
+                     format_size(c.at("coherent_memory").get<u64>())) +
+         moves_table(s.at("nodes"));
+}
+
 }  // namespace
 
 std::string balloon_text(const json& balloon) {
@@ -138,8 +159,8 @@ std::string status_text(const json& s) {
       counted(s.at("nodes").size(), "node"), format_size(s.at("memory").get<u64>()),
       word(pool, "path"), pool.at("size").get<u64>() / kMiB, pool.at("backed").get<u64>() / kMiB,
       word(s, "protect"));
-  text += "\n" + node_table(s.at("nodes")) + "\n" + vcpu_table(s.at("vcpus")) + "\n" +
-          device_table(s.at("devices"));
+  text += "\n" + node_table(s.at("nodes")) + coherence_text(s) + "\n" + vcpu_table(s.at("vcpus")) +
+          "\n" + device_table(s.at("devices"));
   const auto& bad = s.at("bad_pages");
   if (bad.at("reported") != 0)
     text += fmt::format("\n{} of RAM gone bad, {} of them not yet taken out of use by the guest\n",

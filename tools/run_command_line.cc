@@ -10,18 +10,20 @@ namespace dvm::tools {
 namespace {
 
 const OptionNames kNames = {
-    .with_value = {"--kernel",    "--initrd",    "--append",   "--nodes",        "--cpus",
-                   "--memory",    "--placement", "--name",     "--pool",         "--on-panic",
-                   "--config",    "--events",    "--firmware", "--firmware-log", "--serial",
-                   "--console",   "--gdb",       "--cpu",      "--net",          "--mac",
-                   "--hang-after"},
+    .with_value = {"--kernel",     "--initrd",       "--append",       "--nodes",
+                   "--cpus",       "--memory",       "--placement",    "--name",
+                   "--pool",       "--on-panic",     "--config",       "--events",
+                   "--firmware",   "--firmware-log", "--serial",       "--console",
+                   "--gdb",        "--cpu",          "--net",          "--mac",
+                   "--hang-after", "--coherence",    "--local-memory", "--coherent-memory"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
 
+template <Result<u64> (*check)(u64)>
 Result<u64> parse_memory(const std::string& text) {
   DVM_ASSIGN(const u64 bytes, parse_size(text));
-  return check_memory(bytes);
+  return check(bytes);
 }
 
 // Reads the option, if it was given, into one member of the request.
@@ -44,7 +46,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--append", r.append, check_text));
   DVM_TRY(take(words, "--nodes", r.nodes, [](auto& t) { return parse_count(t, kMaxNodes); }));
   DVM_TRY(take(words, "--cpus", r.cpus, [](auto& t) { return parse_count(t, kMaxVcpus); }));
-  DVM_TRY(take(words, "--memory", r.memory, parse_memory));
+  DVM_TRY(take(words, "--memory", r.memory, parse_memory<check_memory>));
   DVM_TRY(take(words, "--placement", r.placement, parse_placement));
   DVM_TRY(take(words, "--name", r.name, check_name));
   DVM_TRY(take(words, "--pool", r.pool, check_path));
@@ -65,6 +67,9 @@ Result<RunRequest> read_request(const CommandWords& words) {
   if (words.has("--balloon")) r.balloon = true;
   DVM_TRY(take(words, "--cpu", r.cpu, parse_cpu));
   DVM_TRY(take(words, "--hang-after", r.hang_after_ms, parse_hang_after));
+  DVM_TRY(take(words, "--coherence", r.coherence, parse_coherence));
+  DVM_TRY(take(words, "--local-memory", r.local_memory, parse_memory<check_local_memory>));
+  DVM_TRY(take(words, "--coherent-memory", r.coherent_memory, parse_memory<check_coherent_memory>));
   if (words.has("--detach")) r.detach = true;
   if (words.has("--low-latency")) r.low_latency = true;
   return r;

@@ -44,12 +44,13 @@ Result<u32> hang_after_of(const json& value) {
   return check_hang_after(value.get<u64>());
 }
 
+template <Result<u64> (*check)(u64)>
 Result<u64> memory_of(const json& value) {
-  if (value.is_number_unsigned()) return check_memory(value.get<u64>());
+  if (value.is_number_unsigned()) return check(value.get<u64>());
   if (!value.is_string())
     return wrong_type(value, "a string (\"512M\") or a whole number of bytes");
   DVM_ASSIGN(const u64 bytes, parse_size(value.get_ref<const std::string&>()));
-  return check_memory(bytes);
+  return check(bytes);
 }
 
 Result<std::vector<u16>> placement_of(const json& value) {
@@ -102,6 +103,11 @@ Result<vmm::CpuLevel> cpu_of(const json& value) {
   return parse_cpu(text);
 }
 
+Result<CoherenceMode> coherence_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"shared\" or \"software\""));
+  return parse_coherence(text);
+}
+
 Result<bool> flag_of(const json& value) {
   if (!value.is_boolean()) return wrong_type(value, "true or false");
   return value.get<bool>();
@@ -139,13 +145,13 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 24> kKeys = {{
+constexpr std::array<Key, 27> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
     {"nodes", [](J v, R r) { return store(r.nodes, count_of(v, vmm::layout::kMaxNodes)); }},
     {"cpus", [](J v, R r) { return store(r.cpus, count_of(v, vmm::layout::kMaxVcpus)); }},
-    {"memory", [](J v, R r) { return store(r.memory, memory_of(v)); }},
+    {"memory", [](J v, R r) { return store(r.memory, memory_of<check_memory>(v)); }},
     {"placement", [](J v, R r) { return store(r.placement, placement_of(v)); }},
     {"name", [](J v, R r) { return store(r.name, name_of(v)); }},
     {"pool", [](J v, R r) { return store(r.pool, path_of(v)); }},
@@ -163,6 +169,11 @@ constexpr std::array<Key, 24> kKeys = {{
     {"cpu", [](J v, R r) { return store(r.cpu, cpu_of(v)); }},
     {"hang_after", [](J v, R r) { return store(r.hang_after_ms, hang_after_of(v)); }},
     {"low_latency", [](J v, R r) { return store(r.low_latency, flag_of(v)); }},
+    {"coherence", [](J v, R r) { return store(r.coherence, coherence_of(v)); }},
+    {"local_memory",
+     [](J v, R r) { return store(r.local_memory, memory_of<check_local_memory>(v)); }},
+    {"coherent_memory",
+     [](J v, R r) { return store(r.coherent_memory, memory_of<check_coherent_memory>(v)); }},
     {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};
 

@@ -1,4 +1,5 @@
 #include "tools/disk_launch.h"
+#include "tools/memory_option.h"
 #include "tools/run_command_line.h"
 #include "tools/size_text.h"
 #include "vmm/layout.h"
@@ -17,7 +18,8 @@ std::string cpu_help() {
 
 std::string run_help() {
   using namespace vmm::layout;
-  return fmt::format(R"(NAME
+  return fmt::format(
+      R"(NAME
   dvm-run - run one virtual machine over several nodes
 
 SYNOPSIS
@@ -51,6 +53,17 @@ OPTIONS
   --cpus M            vCPUs, 1 to {cpus}. Default: 1.
   --memory SIZE       RAM, {min_memory} to {max_memory}, a multiple of 2 MiB. Bytes, or with K, M, G or T
                       (powers of 1024). Default: 512M.
+  --coherence shared|software
+                      shared: all nodes map the pool's pages, which must be coherent between them.
+                      software: a page is in the memory of the node that writes it, or copied to
+                      those that read it, and changes hands when another wants it; only metadata
+                      and the coherent region are touched by two nodes at once. Needs Linux 6.4.
+                      Default: shared.
+  --local-memory SIZE With software coherence: what each node keeps of the guest's RAM, at least
+                      {min_local}; the rest is in the pool. Default: as much as there is RAM.
+  --coherent-memory SIZE
+                      With software coherence: the region of pages that many nodes write all the
+                      time, {min_coherent} to {max_coherent}, a multiple of 2 MiB. Default: {coherent}.
   --placement LIST    The node of each vCPU, separated by commas: 0,0,1,1. Default: contiguous
                       blocks of equal size.
   --name NAME         Name of the guest, for dvm-ctl: 1 to 48 of A-Z a-z 0-9 . _ -. No two running
@@ -102,8 +115,9 @@ OPTIONS
                       cpus, memory ("512M" or bytes), placement ([0,0,1,1]), name, pool, on_panic,
                       events, disks (an array of objects with path, readonly, format, cache,
                       discard, serial), firmware, firmware_log, serial, console, gdb, cpu, balloon,
-                      detach and low_latency (true or false), hang_after, net, mac. The command line
-                      wins over the file. Paths are relative to the
+                      detach and low_latency (true or false), hang_after, net, mac, coherence,
+                      local_memory, coherent_memory. The command line wins over the file. Paths
+                      are relative to the
                       current folder.
   --version           Print the version.
   --help              Print this.
@@ -136,10 +150,13 @@ EXAMPLES
   dvm-run --config demo.json --name demo --detach && dvm-ctl --name demo console
   dvm-ctl --name demo status
 )",
-                     fmt::arg("nodes", kMaxNodes), fmt::arg("disks", GuestDisks::kMax),
-                     fmt::arg("cpus", kMaxVcpus), fmt::arg("firmware", kDefaultFirmware),
-                     fmt::arg("min_memory", format_size(kMinMemory)),
-                     fmt::arg("max_memory", format_size(kMaxMemory)));
+      fmt::arg("nodes", kMaxNodes), fmt::arg("disks", GuestDisks::kMax),
+      fmt::arg("cpus", kMaxVcpus), fmt::arg("min_local", format_size(kMinLocalMemory)),
+      fmt::arg("min_coherent", format_size(kMinCoherentMemory)),
+      fmt::arg("max_coherent", format_size(kMaxCoherentMemory)),
+      fmt::arg("coherent", format_size(kDefaultCoherentMemory)),
+      fmt::arg("firmware", kDefaultFirmware), fmt::arg("min_memory", format_size(kMinMemory)),
+      fmt::arg("max_memory", format_size(kMaxMemory)));
 }
 
 }  // namespace dvm::tools

@@ -43,6 +43,15 @@ Status check_boot(const RunRequest& r) {
   return {};
 }
 
+// The process of a user network takes part in page coherence, too, and there are 16 places.
+Status check_members(const RunSettings& s) {
+  const bool net_process = s.net && s.net->kind == NetKind::user;
+  if (!s.software_coherence || !net_process || s.nodes < vmm::layout::kMaxNodes) return {};
+  return usage_error(
+      "nodes: found {} with --net user and --coherence software; allowed: at most {}", s.nodes,
+      vmm::layout::kMaxNodes - 1);
+}
+
 }  // namespace
 
 RunRequest override_with(RunRequest base, RunRequest over) {
@@ -70,6 +79,9 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.low_latency, over.low_latency);
   take_over(base.hang_after_ms, over.hang_after_ms);
   take_over(base.cpu, over.cpu);
+  take_over(base.coherence, over.coherence);
+  take_over(base.local_memory, over.local_memory);
+  take_over(base.coherent_memory, over.coherent_memory);
   return base;
 }
 
@@ -101,6 +113,10 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
                        GuestDisks::kMax);
   }
   settings.disks = std::move(request.disks);
+  DVM_ASSIGN(settings.software_coherence,
+             settle_coherence(request.coherence, request.local_memory, request.coherent_memory,
+                              settings.memory));
+  DVM_TRY(check_members(settings));
   settings.detach = request.detach.value_or(false);
   settings.low_latency = request.low_latency.value_or(false);
   settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);

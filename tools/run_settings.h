@@ -12,6 +12,7 @@
 #include "tools/console_target.h"
 #include "tools/disk_option.h"
 #include "tools/gdb_target.h"
+#include "tools/memory_option.h"
 #include "tools/net_option.h"
 #include "tools/serial_target.h"
 #include "vmm/cpu_level.h"
@@ -38,6 +39,8 @@ struct RunRequest {
   std::optional<bool> low_latency;
   std::optional<u32> hang_after_ms;
   std::optional<vmm::CpuLevel> cpu;
+  std::optional<CoherenceMode> coherence;
+  std::optional<u64> local_memory, coherent_memory;
 };
 
 // SeaBIOS, as Debian's package `seabios` installs it.
@@ -68,6 +71,7 @@ struct RunSettings {
   bool low_latency = false;
   u32 hang_after_ms = 2000;
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
+  std::optional<CoherenceSettings> software_coherence;
 };
 
 // `over` wins wherever it says something.

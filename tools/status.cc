@@ -2,13 +2,16 @@
 
 #include <sys/stat.h>
 
+#include <bit>
 #include <nlohmann/json.hpp>
 
+#include "hyperkernel/coherence_record.h"
 #include "hyperkernel/page_directory.h"
 #include "tools/balloon_request.h"
 #include "tools/device_figures.h"
 #include "tools/exit_reason.h"
 #include "tools/net_option.h"
+#include "tools/page_counters.h"
 #include "vmm/net/net_device.h"
 
 namespace dvm::tools {
@@ -21,8 +24,8 @@ namespace {
 
 struct PageCounts {
   u64 shared = 0;
-  u64 replicated = 0;
-  std::array<u64, vmm::layout::kMaxNodes> owned{};
+  u64 at_home = 0;  // nobody has a copy
+  std::array<u64, vmm::layout::kMaxNodes> owned{}, replicated{};
 };
 
 // One pass over the directory: a nanosecond a page.
@@ -34,12 +37,28 @@ PageCounts count_pages(const fabric::Pool& pool) {
     const auto entry = directory->lookup(i);
     if (!entry) continue;
     if (entry->mode == PageMode::shared) ++counts.shared;
-    if (entry->mode == PageMode::replicated) ++counts.replicated;
-    if (entry->mode == PageMode::owned && entry->owner < counts.owned.size()) {
-      ++counts.owned[entry->owner];
-    }
+    if (entry->mode == PageMode::replicated && entry->nodes == 0) ++counts.at_home;
+    auto& of_nodes = entry->mode == PageMode::owned ? counts.owned : counts.replicated;
+    for (u32 nodes = entry->nodes; nodes != 0; nodes &= nodes - 1)
+      ++of_nodes[static_cast<u32>(std::countr_zero(nodes))];
   }
   return counts;
+}
+
+std::optional<hyperkernel::Coherence> software_coherence(Machine& machine) {
+  if (!machine.has_software_coherence()) return std::nullopt;
+  auto found = hyperkernel::Coherence::of(machine.pool());
+  if (!found.ok()) return std::nullopt;
+  return found.take();
+}
+
+// What the node's pager has done since it started; nothing with hardware coherence.
+json moves_json(Machine& machine, u32 node) {
+  const auto software = software_coherence(machine);
+  if (!software) return nullptr;
+  json moves = json::object();
+  for (const auto& c : kPageCounters) moves[std::string(c.name)] = page_counter(*software, node, c);
+  return moves;
 }
 
 json node_json(Machine& machine, u32 node, const PageCounts& pages) {
@@ -55,15 +74,31 @@ json node_json(Machine& machine, u32 node, const PageCounts& pages) {
     if (const auto value = fabric::health_of(machine.health(), id, reading))
       health[std::string(fabric::reading_name(reading))] = *value;
   }
-  return {
-      {"id", node},
-      {"health", std::move(health)},
-      {"instance", {{"id", id}, {"gen", slot.generation.load()}}},
-      {"pid", slot.pid.load()},
-      {"state", instance_state_name(slot.state.load())},
-      {"vcpus", std::move(vcpus)},
-      {"pages",
-       {{"owned", pages.owned[node]}, {"replicated", pages.replicated}, {"shared", pages.shared}}}};
+  return {{"id", node},
+          {"health", std::move(health)},
+          {"instance", {{"id", id}, {"gen", slot.generation.load()}}},
+          {"pid", slot.pid.load()},
+          {"state", instance_state_name(slot.state.load())},
+          {"vcpus", std::move(vcpus)},
+          {"pages",
+           {{"owned", pages.owned[node]},
+            {"replicated", pages.replicated[node]},
+            {"shared", pages.shared}}},
+          {"moves", moves_json(machine, node)}};
+}
+
+json coherence_json(Machine& machine, const PageCounts& pages) {
+  const auto software = software_coherence(machine);
+  if (!software) return {{"mode", "shared"}};
+  u64 hand_overs = 0;
+  for (u32 n = 0; n < hyperkernel::kMaxNodes; ++n) hand_overs += software->node(n).counters.taken;
+  return {{"mode", "software"},
+          {"hand_overs", hand_overs},
+          {"pages_at_home", pages.at_home},
+          {"coherent_memory", software->shared_frames() * kPageBytes},
+          {"coherent_memory_used", software->frames_in_use() * kPageBytes},
+          {"local_memory", software->local_pages() == 0 ? machine.config().memory_bytes
+                                                        : software->local_pages() * kPageBytes}};
 }
 
 json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
@@ -210,6 +245,7 @@ json status_json(Machine& machine) {
           {"nodes", std::move(nodes)},
           {"vcpus", std::move(vcpus)},
           {"net", net_json(machine)},
+          {"coherence", coherence_json(machine, pages)},
           {"devices", devices_json(machine)},
           {"balloon", balloon_json(machine)},
           {"bad_pages", {{"reported", bad.reported}, {"not_taken", bad.waiting_count}}},

@@ -7,19 +7,28 @@
 
 #include "fabric/crc32c.h"
 #include "fabric/fabric_state.h"
+#include "hyperkernel/coherence_record.h"
 #include "vmm/boot/e820.h"
 #include "vmm/firmware/fw_cfg_files.h"
 
 namespace dvm::vmm {
 using fabric::RegionKind;
+namespace {
+
+u64 directory_pages(const MachineConfig& config) {
+  const u64 rom = config.firmware_bytes == 0 ? 0 : layout::kFirmwareWindowBytes;
+  return (config.memory_bytes + rom) / kPageBytes;
+}
+
+}  // namespace
 
 Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
   fabric::PoolSpec pool;
-  const u64 frames_bytes = spec.config.memory_bytes +
-                           (spec.config.firmware_bytes == 0 ? 0 : layout::kFirmwareWindowBytes);
+  const u64 pages = directory_pages(spec.config);
+  const u64 shared_frames = spec.coherence ? spec.coherence->coherent_bytes / kPageBytes : 0;
   pool.path = spec.pool_path;
   pool.name = spec.config.name.data();
-  pool.frames_bytes = frames_bytes;
+  pool.frames_bytes = (pages + shared_frames) * kPageBytes;
   pool.metadata = {
       {RegionKind::instances, fabric::kInstancesVersion, sizeof(fabric::InstanceTable)},
       {RegionKind::events, fabric::kEventsVersion, sizeof(fabric::EventLog)},
@@ -27,8 +36,12 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
       {RegionKind::membership, fabric::kMembershipVersion, sizeof(fabric::FabricState)},
       {RegionKind::faults, fabric::kFaultsVersion, sizeof(fabric::FaultBoard)},
       {RegionKind::health, fabric::kHealthVersion, sizeof(fabric::HealthTable)},
-      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
-       frames_bytes / kPageBytes * sizeof(u64)}};
+      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion, pages * sizeof(u64)}};
+  if (spec.coherence) {
+    pool.metadata.push_back({RegionKind::coherence, hyperkernel::kCoherenceVersion,
+                             hyperkernel::coherence_region_bytes(
+                                 spec.config.memory_bytes / kPageBytes, shared_frames)});
+  }
   return fabric::Pool::create(pool);
 }
 
@@ -36,7 +49,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   DVM_TRY(check_config(spec.config, spec.config.name.data()));
   DVM_ASSIGN(fabric::Pool pool, make_pool(spec));
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
-  directory.fill_plain();
+  DVM_TRY(lay_out_pages(pool, spec, directory));
   DVM_ASSIGN(auto* state, pool.new_record<MachineState>(RegionKind::machine, kMachineVersion));
   std::construct_at(state);
   state->config = spec.config;
@@ -46,6 +59,22 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   for (u32 i = 0; i < kMaxFunctions; ++i) state->functions[i].capacity.store(spec.capacity[i]);
   state->control.phase.store(Phase::resetting, std::memory_order_release);
   return attach(std::move(pool), kLauncherInstance);
+}
+
+// RAM at home, all else shared; the coherent region lies behind the frames that pages begin in.
+Status Machine::lay_out_pages(const fabric::Pool& pool, const MachineSpec& spec,
+                              hyperkernel::PageDirectory& directory) {
+  if (!spec.coherence) {
+    directory.fill_plain();
+    return {};
+  }
+  const u64 ram_pages = spec.config.memory_bytes / kPageBytes;
+  directory.fill_plain(ram_pages);
+  return hyperkernel::Coherence::format(
+      pool, {.pages = ram_pages,
+             .first_frame = directory_pages(spec.config),
+             .shared_frames = spec.coherence->coherent_bytes / kPageBytes,
+             .local_pages = spec.coherence->local_bytes / kPageBytes});
 }
 
 Result<std::unique_ptr<Machine>> Machine::attach(fabric::Pool pool, u32 instance_id) {
@@ -73,12 +102,19 @@ Status Machine::open(fabric::Pool pool) {
   place_.events = events_;
   place_.metadata = pool_.metadata();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
-  DVM_ASSIGN(auto view, hyperkernel::GuestView::map(pool_, directory,
-                                                    ram_layout(state_->config.memory_bytes)));
-  view_ = std::move(view);
-  DVM_ASSIGN(release_, hyperkernel::PageRelease::of(pool_, directory,
-                                                    ram_layout(state_->config.memory_bytes)));
+  if (!has_software_coherence()) {
+    DVM_ASSIGN(view_, hyperkernel::GuestView::map(pool_, directory,
+                                                  ram_layout(state_->config.memory_bytes)));
+    DVM_ASSIGN(release_, hyperkernel::PageRelease::of(pool_, directory,
+                                                      ram_layout(state_->config.memory_bytes)));
+  }
   return has_firmware() ? open_firmware(directory) : Status();
+}
+
+void Machine::use_memory(std::byte* base) {
+  view_ = base == nullptr
+              ? hyperkernel::GuestView()
+              : hyperkernel::GuestView::over(base, ram_layout(state_->config.memory_bytes));
 }
 
 Status Machine::open_firmware(const hyperkernel::PageDirectory& directory) {

@@ -26,6 +26,13 @@ struct MachineSpec {
   std::array<u16, layout::kMaxVcpus> placement{};  // vCPU -> node
   std::array<u64, kMaxFunctions> capacity{};       // of block functions, in bytes
   std::string pool_path;                           // empty: memfd
+  // Software coherence: bytes of the region where pages are that nodes share, and of each node's
+  // local memory (0: as much as there is RAM). Whole pages. Nothing: the pool is hardware-coherent.
+  struct Coherence {
+    u64 coherent_bytes = 0;
+    u64 local_bytes = 0;
+  };
+  std::optional<Coherence> coherence;
 };
 
 struct Line;
@@ -59,7 +66,13 @@ class Machine {
   const MachineState& state() const { return *state_; }
   const MachineConfig& config() const { return state_->config; }
   Status check_cpu_model() const;  // recorded, and as it was recorded
-  const hyperkernel::GuestMemory& memory() const { return view_->memory(); }
+  // With software coherence, there is none before use_memory: whoever is no member of the protocol
+  // (coherent_memory.h) sees no guest page.
+  const hyperkernel::GuestMemory& memory() const { return view_.memory(); }
+  bool has_software_coherence() const { return pool_.has_region(fabric::RegionKind::coherence); }
+  // `base`: where all of RAM is seen from now on. Before anything of the guest runs here, and with
+  // nullptr after the last of it.
+  void use_memory(std::byte* base);
   bool has_firmware() const { return state_->config.firmware_bytes != 0; }
   // The frames behind the firmware's image (layout::kFirmwareWindow); no device reaches them.
   const hyperkernel::GuestMemory& rom() const { return rom_view_.memory(); }
@@ -208,6 +221,8 @@ class Machine {
   Status open(fabric::Pool pool);
   Status open_firmware(const hyperkernel::PageDirectory& directory);
   static Result<fabric::Pool> make_pool(const MachineSpec& spec);
+  static Status lay_out_pages(const fabric::Pool& pool, const MachineSpec& spec,
+                              hyperkernel::PageDirectory& directory);
 
   template <typename T, typename Step>
   auto step(DeviceCell<T>& cell, Step&& fn);
@@ -282,7 +297,7 @@ class Machine {
   fabric::EventLog* events_ = nullptr;
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
-  std::optional<hyperkernel::GuestView> view_;
+  hyperkernel::GuestView view_;
   hyperkernel::GuestView rom_view_;  // of nothing without firmware
   FwCfgContents fw_cfg_;
   std::array<QueueServer*, kMaxFunctions> servers_{};

@@ -60,9 +60,10 @@ bool Machine::take_balloon_chain(u32 function, u16 queue, bool again, HeldPages&
 }
 
 // Returns how many bytes the pool's file took back. What is no RAM is passed over: the guest chose
-// the addresses.
+// the addresses. With software coherence nothing is: others may have copies of what goes.
 u64 Machine::give_back(const std::vector<GuestRun>& runs) {
   u64 given = 0;
+  if (!release_) return given;
   for (const GuestRun& run : runs) given += release_->release(run.gpa, run.bytes);
   return given;
 }

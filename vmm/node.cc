@@ -41,18 +41,27 @@ Status Node::join() {
                                                                        fabric::kMembershipVersion));
   fabric::ServiceOptions options;
   options.policy = {fabric::PolicyKind::migrate, 0};
-  options.heard = [this](const fabric::Notification& n) {
-    if (n.kind == fabric::MemberState::died) machine_->mend_devices();
-  };
+  options.heard = [this](const fabric::Notification& n) { heard(n); };
   options.faults = machine_->fault_place();
   options.fault_hooks = machine_->fault_hooks();
   DVM_ASSIGN(fabric_, fabric::FabricService::start(*state, machine_->instances(), machine_->self(),
                                                    std::move(options)));
+  if (machine_->has_software_coherence()) {
+    fabric_->allow_ms(kBootAllowanceMs);
+    DVM_ASSIGN(memory_, CoherentMemory::join(*machine_, index_, fabric_->peer()));
+  }
   record_.joined.store(1);
   machine_->log_event(
       EventKind::node_joined,
       {index_, static_cast<u64>(machine_->instances().slots[machine_->self().id].pid.load())});
   return {};
+}
+
+// Pages first: mending devices looks at guest memory that the dead one may have had.
+void Node::heard(const fabric::Notification& what) {
+  if (what.kind != fabric::MemberState::died) return;
+  if (memory_) memory_->recover(what.who);
+  if (!leaving_) machine_->mend_devices();
 }
 
 Status Node::work() {
@@ -64,7 +73,7 @@ Status Node::work() {
     if (phase == Phase::resetting) {
       fabric_->allow_ms(kBootAllowanceMs);
       prepare_boot();
-      if (everyone_ready()) DVM_TRY(carry_out_reset());
+      if (everyone_ready() && may_load()) DVM_TRY(carry_out_reset());
     } else if (vcpus_.empty() && !vm_) {
       fabric_->allow_ms(kBootAllowanceMs);
       DVM_TRY(start_vcpus());
@@ -78,7 +87,12 @@ Status Node::work() {
 void Node::leave() {
   fabric_->allow_ms(kBootAllowanceMs);
   stop_vcpus();
+  leaving_ = true;
+  fabric_->beat();  // a death that was not heard of yet: its pages are brought home still
   machine_->log_event(EventKind::node_left, {index_});
+  disks_.clear();  // these reach guest memory
+  if (stop_servers_) stop_servers_();
+  memory_.reset();
   fabric_.reset();
 }
 
@@ -98,6 +112,11 @@ bool Node::everyone_ready() const {
       return false;
   }
   return true;
+}
+
+// Who loads a guest has its pages, with software coherence: where they are needed first.
+bool Node::may_load() const {
+  return memory_ == nullptr || machine_->state().vcpus[0].node.load() == index_;
 }
 
 Status Node::carry_out_reset() {
@@ -162,7 +181,15 @@ Status Node::start_vcpus() {
     DVM_ASSIGN(auto vcpu, VcpuThread::create(*machine_, *vm_, i, fabric_->peer()));
     vcpus_.push_back(std::move(vcpu));
   }
+  if (memory_) DVM_TRY(start_pre_fault());
   for (auto& vcpu : vcpus_) vcpu->start();
+  return {};
+}
+
+Status Node::start_pre_fault() {
+  DVM_ASSIGN(pre_fault_,
+             PreFault::start(*vm_, machine_->config().vcpus, machine_->config().memory_bytes));
+  memory_->tell(pre_fault_.get());
   return {};
 }
 
@@ -173,6 +200,8 @@ void Node::stop_vcpus() {
   vcpus_.clear();
   io_event_fds_.reset();
   for (auto& disk : disks_) disk->drain();
+  if (memory_) memory_->tell(nullptr);
+  pre_fault_.reset();
   vm_.reset();
 }
 

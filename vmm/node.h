@@ -8,6 +8,7 @@
 
 #include "fabric/fabric_service.h"
 #include "vmm/boot/loader.h"
+#include "vmm/coherent_memory.h"
 #include "vmm/io_event_fds.h"
 #include "vmm/machine.h"
 #include "vmm/node_disk.h"
@@ -19,6 +20,8 @@ class Node {
  public:
   // `boot` is what any node may load at a reset: the one that carries it out does.
   Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot, std::vector<DiskSource> disks);
+  // `stop`: ends what else serves devices in this process, before it gives up guest memory.
+  void on_leave(std::function<void()> stop) { stop_servers_ = std::move(stop); }
   // Returns when the machine has stopped; an error if this node cannot do its part. The calling
   // thread beats for the node (fabric/fabric_service.h).
   Status run();
@@ -27,24 +30,31 @@ class Node {
 
  private:
   Status join();
+  void heard(const fabric::Notification& what);
   Status work();
   void leave();
   void prepare_boot();  // stands still, and says so
   bool everyone_ready() const;
+  bool may_load() const;
   Status carry_out_reset();  // by the one node that won the election
   Status start_vcpus();
   void stop_vcpus();
+  Status start_pre_fault();
   Status record_cpu_model();
   void serve(u32 seen);  // timers, a beat, then sleep until the bell moves on from `seen`
 
   std::unique_ptr<Machine> machine_;
   const u32 index_;
+  bool leaving_ = false;
+  std::function<void()> stop_servers_;
   NodeRecord& record_;
   BootSource boot_;
   std::vector<DiskSource> disk_sources_;
   std::unique_ptr<fabric::FabricService> fabric_;
+  std::unique_ptr<CoherentMemory> memory_;  // with software coherence
   std::unique_ptr<Vm> vm_;
   std::optional<IoEventFds> io_event_fds_;
+  std::unique_ptr<PreFault> pre_fault_;  // with software coherence, and a KVM that can
   std::vector<std::unique_ptr<NodeDisk>> disks_;
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };

@@ -23,6 +23,8 @@ Result<std::unique_ptr<NodeDisk>> NodeDisk::open(Machine& machine, DiskSource so
                srt::NbdEngine::connect(source.nbd_socket, source.spec, source.geometry));
     return srt::DiskQueue::open(std::move(engine), std::move(done), kDepth, std::move(look));
   };
+  // Buffered I/O and sockets copy already: that is an access like any other.
+  source.geometry.copies = source.geometry.direct && machine.has_software_coherence();
   if (source.nbd_socket.empty()) {
     DVM_ASSIGN(disk->file_, srt::Disk::adopt(std::move(source.file), source.spec, source.geometry,
                                              fence_of(machine.self())));

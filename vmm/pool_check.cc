@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "fabric/fabric_state.h"
+#include "hyperkernel/coherence_record.h"
 
 namespace dvm::vmm {
 namespace {
@@ -36,7 +37,7 @@ Status check_events(Machine& machine) {
     if (log.tail.load(std::memory_order_acquire) > n + EventLog::kEvents / 2) continue;
     if (event.sequence != n + 1)
       return place.wrong(&slot, "event {} says that it is {}", n + 1, event.sequence);
-    if (event.kind == fabric::EventKind::none || event.kind > fabric::EventKind::node_health) {
+    if (event.kind == fabric::EventKind::none || event.kind > fabric::kLastEventKind) {
       return place.wrong(&slot.kind, "event {}: unknown kind {:#x}", n + 1,
                          static_cast<u32>(event.kind));
     }
@@ -55,6 +56,12 @@ Status check_directory(Machine& machine) {
   return {};
 }
 
+Status check_coherence(Machine& machine) {
+  if (!machine.has_software_coherence()) return {};
+  const auto coherence = hyperkernel::Coherence::of(machine.pool());
+  return coherence.ok() ? Status() : coherence.error();
+}
+
 }  // namespace
 
 std::vector<std::string> check_pool(Machine& machine) {
@@ -67,7 +74,7 @@ std::vector<std::string> check_pool(Machine& machine) {
         check_as<FabricState>(machine, RegionKind::membership, kMembershipVersion),
         check_as<FaultBoard>(machine, RegionKind::faults, kFaultsVersion),
         check_as<EventLog>(machine, RegionKind::events, kEventsVersion), check_events(machine),
-        check_directory(machine)}) {
+        check_directory(machine), check_coherence(machine)}) {
     if (!status.ok()) all.push_back(status.error().message);
   }
   return all;

@@ -37,6 +37,12 @@ with 64 'placement' --cpus 2 --nodes 2 --placement 0,2
 with 64 'placement' --cpus 2 --nodes 2 --placement 0,x
 with 64 'memory' --memory 32M
 with 64 'memory' --memory 2T
+with 64 'coherence' --coherence none
+with 64 'local-memory' --local-memory 64M
+with 64 'nodes' --coherence software --nodes 16 --net user
+case $(uname -r) in
+  6.[0-3].* | [0-5].*) with 1 'needs Linux 6.4 or newer' --coherence software ;;
+esac
 with 64 'memory' --memory 99999999999999999999G
 with 64 'memory' --memory 512Q
 with 64 'pool' --memory 900G --pool "$dir/pool"

@@ -38,6 +38,19 @@ check_safety() {
   say "$name" "$expected" "$verdict" assertions.out
 }
 
+# check_deaths NAME EXPECTED MODEL [-Dmacro…]: assertions, where death is a `provided` clause.
+check_deaths() {
+  local name=$1 expected=$2 model=$3 verdict=holds
+  shift 3
+  spin "$@" -a "$here/$model" > /dev/null
+  gcc -O2 -w -DSAFETY -DNOREDUCE -DCOLLAPSE -DMEMLIM=1024 -o assertions pan.c
+  ./assertions -m400000 > assertions.out
+  if ! grep -q 'errors: 0' assertions.out; then verdict=fails
+  elif grep -qE 'not completed|too small|max search depth|out of memory' assertions.out; then verdict=unfinished
+  fi
+  say "$name" "$expected" "$verdict" assertions.out
+}
+
 say() { # NAME EXPECTED VERDICT OUTPUT
   if [ "$3" = "$2" ]; then
     printf 'ok   %s: %s, %s states\n' "$1" "$3" "$(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1/p' "$4")"
@@ -54,5 +67,10 @@ done
 check_safety "queue lock, 3 processes" holds queue_lock.pml
 for mistake in 1 2; do
   check_safety "queue lock, mistake $mistake" fails queue_lock.pml -DMISTAKE=$mistake
+done
+check_deaths "coherence, 3 nodes" holds coherence.pml -DN=3
+check_deaths "coherence, 2 nodes that run and rest" holds coherence.pml -DN=2 -DQUIET
+for mistake in 1 2 3 4 5; do
+  check_deaths "coherence, mistake $mistake" fails coherence.pml -DN=2 -DQUIET -DMISTAKE=$mistake
 done
 exit $failed

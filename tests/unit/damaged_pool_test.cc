@@ -104,7 +104,7 @@ const std::vector<Damage> kDamages = {
     {"an entry of the page directory", "page directory",
      [](Parts& p) -> const void* {
        p.directory[5].store(
-           hyperkernel::DirEntry{.frame = 1ull << 35, .mode = hyperkernel::PageMode::shared}
+           hyperkernel::DirEntry{.frame = 1ull << 31, .mode = hyperkernel::PageMode::shared}
                .packed());
        return &p.directory[5];
      }},

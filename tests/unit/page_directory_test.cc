@@ -12,9 +12,15 @@ namespace dvm::hyperkernel {
 namespace {
 
 TEST(DirEntry, PacksEveryFieldWithoutLoss) {
-  const DirEntry e{
-      .frame = (1ull << 36) - 1, .mode = PageMode::owned, .owner = 0x3ff, .epoch = 0xffff};
-  EXPECT_EQ(DirEntry::unpack(e.packed()), e);
+  const DirEntry full{.frame = (1ull << 32) - 1,
+                      .mode = PageMode::replicated,
+                      .nodes = 0xffff,
+                      .mover = 16,
+                      .epoch = 0x1ff};
+  EXPECT_EQ(DirEntry::unpack(full.packed()), full);
+  for (u32 bit = 0; bit < 64; ++bit) {
+    EXPECT_EQ(DirEntry::unpack(1ull << bit).packed(), 1ull << bit) << bit;
+  }
   EXPECT_EQ(DirEntry::unpack(0).mode, PageMode::absent);
 }
 
@@ -23,7 +29,7 @@ TEST(PageDirectory, TransitionHappensOnceAndOnlyFromTheExpectedEntry) {
   PageDirectory d(words);
   d.fill_plain();
   const DirEntry from = *d.lookup(2);
-  const DirEntry to{.frame = 9, .mode = PageMode::owned, .owner = 1};
+  const DirEntry to{.frame = 9, .mode = PageMode::owned, .nodes = only(1)};
   EXPECT_TRUE(d.transition(2, from, to));
   EXPECT_FALSE(d.transition(2, from, to));
   EXPECT_EQ(*d.lookup(2), to);
@@ -38,13 +44,22 @@ TEST(PageDirectory, ADamagedEntryIsNeverFollowed) {
   EXPECT_TRUE(d.run_at(0, 1, 4).ok());
   EXPECT_FALSE(d.run_at(1, 1, 4).ok());
   EXPECT_EQ(d.run_at(9, ~0ull, 4)->pages, 0u);
+  for (const DirEntry bad : {DirEntry{.mode = PageMode::owned, .nodes = 0},
+                             DirEntry{.mode = PageMode::owned, .nodes = 6},
+                             DirEntry{.mode = PageMode::shared, .nodes = 1},
+                             DirEntry{.mode = PageMode::replicated, .mover = 17}}) {
+    words[1].store(bad.packed());
+    EXPECT_FALSE(d.run_at(1, 1, 4).ok()) << std::hex << bad.packed();
+  }
 }
 
 // gfn is not frame: with the frames in any order, each guest page is the frame its entry names.
 TEST(GuestView, FollowsAPermutedDirectory) {
   constexpr u64 kPages = 256;
-  fabric::PoolSpec spec{
-      "", "view", {{fabric::RegionKind::page_directory, 1, kPages * 8}}, kPages * kPageBytes};
+  fabric::PoolSpec spec{"",
+                        "view",
+                        {{fabric::RegionKind::page_directory, kPageDirectoryVersion, kPages * 8}},
+                        kPages * kPageBytes};
   auto pool = fabric::Pool::create(spec);
   ASSERT_TRUE(pool.ok());
   auto directory = PageDirectory::of(*pool);

@@ -103,6 +103,22 @@ TEST(RunOptions, AllOfThem) {
   EXPECT_EQ(*s->events, "e");
 }
 
+TEST(RunOptions, CoherenceOfSoftware) {
+  EXPECT_FALSE(settings_of({"--kernel", "k", "--coherence", "shared"})->software_coherence);
+  const auto plain = settings_of({"--kernel", "k", "--coherence", "software"});
+  ASSERT_TRUE(plain.ok()) << plain.error().message;
+  EXPECT_EQ(plain->software_coherence->local_bytes, 0u);
+  EXPECT_EQ(plain->software_coherence->coherent_bytes, kDefaultCoherentMemory);
+  const auto sized = settings_of({"--kernel", "k", "--coherence", "software", "--local-memory",
+                                  "64M", "--coherent-memory", "4M"});
+  EXPECT_EQ(sized->software_coherence->local_bytes, 64 * kMiB);
+  EXPECT_EQ(sized->software_coherence->coherent_bytes, 4 * kMiB);
+  const auto ample =
+      settings_of({"--kernel", "k", "--coherence", "software", "--local-memory", "512M"});
+  EXPECT_EQ(ample->software_coherence->local_bytes, 0u);  // no limit
+  EXPECT_TRUE(settings_of({"--kernel", "k", "--coherence", "software", "--nodes", "16"}).ok());
+}
+
 TEST(RunOptions, Flags) {
   EXPECT_FALSE(settings_of({"--kernel", "k"})->low_latency);
   const auto s = settings_of({"--kernel", "k", "--low-latency", "--detach"});
@@ -179,6 +195,20 @@ INSTANTIATE_TEST_SUITE_P(
                  {"--on-panic", "'halt'", "reboot or exit"}},
         BadInput{{"--kernel", "k", "--config", "/nonexistent/x.json"},
                  {"--config", "/nonexistent/x.json"}},
+        BadInput{{"--kernel", "k", "--coherence", "none"},
+                 {"--coherence", "'none'", "shared or software"}},
+        BadInput{{"--kernel", "k", "--local-memory", "64M"},
+                 {"--local-memory", "--coherence software"}},
+        BadInput{{"--kernel", "k", "--coherence", "shared", "--coherent-memory", "4M"},
+                 {"--coherent-memory", "--coherence software"}},
+        BadInput{{"--kernel", "k", "--coherence", "software", "--local-memory", "15M"},
+                 {"--local-memory", "15 MiB", "16 MiB or more"}},
+        BadInput{{"--kernel", "k", "--coherence", "software", "--coherent-memory", "3M"},
+                 {"--coherent-memory", "3 MiB", "multiple of 2 MiB"}},
+        BadInput{{"--kernel", "k", "--coherence", "software", "--coherent-memory", "1G"},
+                 {"--coherent-memory", "1 GiB", "2 MiB to 64 MiB"}},
+        BadInput{{"--kernel", "k", "--coherence", "software", "--nodes", "16", "--net", "user"},
+                 {"nodes", "16", "--net user", "at most 15"}},
         // Parts that are not built are unknown, not accepted and ignored.
         BadInput{{"--kernel", "k", "--net=bridge"}, {"--net", "bridge"}},
         BadInput{{"--kernel", "k", "--mac=52:54:00:00:00:01"}, {"mac", "network"}},

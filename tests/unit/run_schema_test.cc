@@ -65,6 +65,13 @@ TEST(RunSchema, HasTheLimitsOfTheMachine) {
   EXPECT_EQ(properties["placement"]["items"]["maximum"], vmm::layout::kMaxNodes - 1);
   EXPECT_EQ(properties["memory"]["oneOf"][1]["minimum"], vmm::layout::kMinMemory);
   EXPECT_EQ(properties["memory"]["oneOf"][1]["maximum"], vmm::layout::kMaxMemory);
+  EXPECT_EQ(properties["local_memory"]["oneOf"][1]["minimum"], kMinLocalMemory);
+  EXPECT_EQ(properties["coherent_memory"]["oneOf"][1]["minimum"], kMinCoherentMemory);
+  EXPECT_EQ(properties["coherent_memory"]["oneOf"][1]["maximum"], kMaxCoherentMemory);
+  EXPECT_EQ(properties["coherent_memory"]["default"],
+            fmt::format("{}M", kDefaultCoherentMemory / kMiB));
+  for (const auto& word : properties["coherence"]["enum"])
+    EXPECT_TRUE(parse_coherence(word.get<std::string>()).ok());
   for (const auto& name : properties["cpu"]["enum"])
     EXPECT_TRUE(parse_cpu(name.get<std::string>()).ok());
   EXPECT_EQ(properties["cpu"]["enum"].size(), vmm::kCpuLevels);

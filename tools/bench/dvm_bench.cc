@@ -5,6 +5,7 @@
 #include "tools/bench/boot_command.h"
 #include "tools/bench/device_command.h"
 #include "tools/bench/fabric_command.h"
+#include "tools/bench/pages_command.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
 
@@ -16,11 +17,12 @@ struct Benchmark {
   Status (*run)(const std::vector<std::string>& words);
 };
 
-constexpr std::array<Benchmark, 4> kBenchmarks = {{
+constexpr std::array<Benchmark, 5> kBenchmarks = {{
     {"boot", bench_boot},
     {"disk", bench_disk},
     {"fabric", bench_fabric},
     {"net", bench_net},
+    {"pages", bench_pages},
 }};
 
 std::string usage() {

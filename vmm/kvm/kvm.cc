@@ -130,6 +130,17 @@ Status Vcpu::inject_nmi() {
   return {};
 }
 
+bool Vcpu::pre_fault(u64 gpa, u64 bytes) {
+  kvm_pre_fault_memory range{};
+  range.gpa = gpa;
+  range.size = bytes;
+  while (range.size != 0) {
+    if (::ioctl(fd_.get(), KVM_PRE_FAULT_MEMORY, &range) == 0 || errno == EINTR) continue;
+    return errno != EOPNOTSUPP && errno != ENOTTY;
+  }
+  return true;
+}
+
 Result<kvm_fpu> Vcpu::fpu() const {
   kvm_fpu f{};
   DVM_TRY(kvm_ioctl(fd_, KVM_GET_FPU, "KVM_GET_FPU", &f));
@@ -278,6 +289,10 @@ Status Vm::add_ioeventfd(u64 gpa, const Fd& eventfd) { return ioeventfd(gpa, eve
 
 Status Vm::remove_ioeventfd(u64 gpa, const Fd& eventfd) {
   return ioeventfd(gpa, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+bool Vm::can_pre_fault() const {
+  return ::ioctl(vm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) > 0;
 }
 
 Result<Vcpu> Vm::create_vcpu(u32 id) {

@@ -55,6 +55,8 @@ class Vcpu {
   Result<u64> tsc_khz() const;
   Status inject_interrupt(u8 vector);  // precondition: ready_for_interrupt_injection
   Status inject_nmi();
+  // Maps guest memory as if the guest had read it; stops where it cannot. False: KVM cannot at all.
+  bool pre_fault(u64 gpa, u64 bytes);
   Result<kvm_fpu> fpu() const;
   Status set_fpu(kvm_fpu fpu);
   Status set_guest_debug(kvm_guest_debug debug);
@@ -87,6 +89,7 @@ class Vm {
   // A write of any size at `gpa` adds 1 to the eventfd, and is no exit. Threads: any.
   Status add_ioeventfd(u64 gpa, const Fd& eventfd);
   Status remove_ioeventfd(u64 gpa, const Fd& eventfd);
+  bool can_pre_fault() const;
   // What KVM of this host can offer a guest.
   Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
 

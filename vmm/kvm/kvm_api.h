@@ -12,6 +12,19 @@
 
 #include <linux/kvm.h>
 
+// Linux 6.11, newer than Debian 12's headers.
+#ifndef KVM_PRE_FAULT_MEMORY
+#define KVM_CAP_PRE_FAULT_MEMORY 236
+#define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+struct kvm_pre_fault_memory {
+  __u64 gpa;
+  __u64 size;
+  __u64 flags;
+  __u64 padding[5];
+};
+#endif
+static_assert(sizeof(kvm_pre_fault_memory) == 64);
+
 static_assert(sizeof(kvm_msr_list) == 4, "include vmm/kvm/kvm_api.h, never <linux/kvm.h>");
 static_assert(sizeof(kvm_msrs) == 8, "include vmm/kvm/kvm_api.h, never <linux/kvm.h>");
 static_assert(sizeof(kvm_cpuid2) == 8, "include vmm/kvm/kvm_api.h, never <linux/kvm.h>");

@@ -1,0 +1,121 @@
+// The coherence protocol of a page, pure: who wants something of it goes through a Transition,
+// which says one act at a time and is told what came of it. Real nodes carry the acts out by
+// userfaultfd (node_memory.h); tests, in a world of their own.
+//
+// The node that wants does all the work, holding the entry as its mover. What makes that survive:
+//
+// 1. Where the content is. At every moment the entry without its mover tells it: shared, in the
+//    frame; replicated, in the frame (home); owned, in the owner's copy, or at home if it has none.
+//    So a mover may die anywhere: the next one takes its place and starts from the entry.
+// 2. Single writer or many readers. A copy is writable only at the owner, and only when every other
+//    copy is gone: `claim` comes after the last discard, `install` after the claim. A copy that can
+//    be read is in `nodes` or its node is the mover, before the copy is there.
+// 3. Nobody waits for a node that is dead or hung longer than the fabric needs to fence it.
+//    Where a node runs no vCPU and no device work of this guest it is not waited for at all: its
+//    read-only copy is marked, and it discards what is marked before it runs anything (after Apta).
+#pragma once
+
+#include <array>
+
+#include "hyperkernel/page_directory.h"
+
+namespace dvm::hyperkernel {
+
+enum class Want : u8 {
+  read,   // a copy here
+  write,  // the page here, writable, and nowhere else
+  evict,  // no copy at `subject`; what it wrote is at home
+  share,  // the page in a frame of the coherent region, and no copies
+};
+
+enum class ActKind : u8 {
+  look,           // load the entry                                            -> seen
+  swap,           // compare-and-swap the entry, expected to desired           -> ok, or seen
+  await,          // `node` is the mover. Until the entry is another   -> not ok, or
+                  // until it is certain that `node` has stopped               -> ok
+  protect,        // from here on nothing at `node` writes to its copy
+  write_back,     // the copy of `node`, if it has one, to the page's home, and out of the caches
+  mark,           // `node` is to discard its copy before it runs anything     -> ok, or it runs
+  discard,        // `node` has no copy from here on, nor any mapping of one
+  install_read,   // here: map our copy, which is made from home if there is none; no writes
+  install_write,  // as install_read, with writes
+  map_shared,     // here: map the frame itself
+  take_frame,     // a frame of the coherent region             -> ok and `frame`, or there is none
+  fill_frame,     // copy from home to that frame
+  done,           // it is over; `granted()` says how
+};
+inline constexpr std::size_t kActKinds = 13;
+
+struct Act {
+  ActKind kind = ActKind::done;
+  u32 node = 0;
+  DirEntry expected, desired;  // of swap
+};
+
+struct Answer {
+  bool ok = true;
+  DirEntry seen;
+  u64 frame = 0;
+};
+
+// One attempt of one node at one page. Threads: one at a time.
+class Transition {
+ public:
+  // `subject` is looked at by Want::evict only: any node, the dead included.
+  Transition(Want want, u32 self, u32 subject)
+      : want_(want), self_(static_cast<u8>(self)), subject_(static_cast<u8>(subject)) {}
+  Transition(Want want, u32 self) : Transition(want, self, self) {}
+
+  // What to do now. `answer` is that of the act before; the first call ignores it.
+  Act next(const Answer& answer);
+
+  // After `done`: whether the page is as wanted. False: the entry is damaged, or no frame was left.
+  bool granted() const { return granted_; }
+  // The entry as this node holds it, from the first swap on.
+  const DirEntry& entry() const { return entry_; }
+  u64 new_frame() const { return frame_; }
+  Want want() const { return want_; }
+  // All of it in two words, for who explores or compares.
+  std::array<u64, 2> digest() const;
+
+ private:
+  enum class Phase : u8 {
+    start,
+    looking,
+    awaiting,
+    taking,
+    framing,
+    protecting,
+    writing_back,
+    marking,
+    discarding,
+    claiming,
+    installing,
+    filling,
+    releasing,
+    over,
+  };
+  Act consider(const DirEntry& seen);
+  Act swap_to(Phase phase, const DirEntry& desired);
+  Act at(Phase phase, ActKind kind, u32 node = 0);
+  Act prepare();       // a frame, if one is needed
+  Act take_content();  // from the owner, if it is not to stay there
+  Act invalidate();    // the next of the copies that have to go
+  Act finish();        // install or fill
+  Act install();
+  Act release();
+  Act end(bool granted);
+  bool content_moves() const;
+  NodeSet unwanted_copies() const;
+  DirEntry result() const;
+
+  Want want_;
+  u8 self_, subject_;
+  Phase phase_ = Phase::start;
+  NodeSet victims_ = 0;
+  bool granted_ = false;
+  u64 frame_ = 0;
+  DirEntry entry_, desired_;
+};
+
+}  // namespace dvm::hyperkernel

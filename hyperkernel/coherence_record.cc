@@ -1,0 +1,74 @@
+#include "hyperkernel/coherence_record.h"
+
+namespace dvm::hyperkernel {
+namespace {
+
+using fabric::RegionKind;
+
+constexpr u64 words_of(u64 pages) { return (pages + 63) / 64; }
+
+}  // namespace
+
+u64 coherence_region_bytes(u64 pages, u64 shared_frames) {
+  return sizeof(CoherenceRecord) + shared_frames * sizeof(SharedFrame) +
+         kMaxNodes * words_of(pages) * sizeof(u64);
+}
+
+Status Coherence::format(const fabric::Pool& pool, const CoherenceLayout& layout) {
+  DVM_ASSIGN(auto* record,
+             pool.new_record<CoherenceRecord>(RegionKind::coherence, kCoherenceVersion));
+  record->pages = layout.pages;
+  record->first_frame = layout.first_frame;
+  record->shared_frames = layout.shared_frames;
+  record->local_pages = layout.local_pages;
+  return of(pool).ok() ? Status() : of(pool).error();
+}
+
+Result<Coherence> Coherence::of(const fabric::Pool& pool) {
+  DVM_ASSIGN(auto* record, pool.record<CoherenceRecord>(RegionKind::coherence, kCoherenceVersion));
+  DVM_ASSIGN(const auto region, pool.region_header(RegionKind::coherence, kCoherenceVersion));
+  DVM_ASSIGN(const auto frames, pool.region_header(RegionKind::frames, 1));
+  const u64 all = frames.bytes / kPageBytes;
+  if (record->pages > all || record->first_frame < record->pages || record->first_frame > all ||
+      record->shared_frames > all - record->first_frame ||
+      coherence_region_bytes(record->pages, record->shared_frames) > region.bytes) {
+    return error("pool {}: coherence at offset {:#x}: {} pages and {} shared frames do not fit",
+                 pool.name(), region.offset, record->pages, record->shared_frames);
+  }
+  Coherence c;
+  c.record_ = record;
+  auto* frame = reinterpret_cast<SharedFrame*>(record + 1);
+  c.frames_ = {frame, record->shared_frames};
+  c.marks_per_node_ = words_of(record->pages);
+  c.marks_ = {reinterpret_cast<std::atomic<u64>*>(frame + record->shared_frames),
+              kMaxNodes * c.marks_per_node_};
+  return c;
+}
+
+u64 Coherence::take_frame(u64 page, u64 home) const {
+  for (u64 i = 0; i < frames_.size(); ++i) {
+    u64 expected = 0;
+    if (frames_[i].word.load(std::memory_order_relaxed) == 0 &&
+        frames_[i].word.compare_exchange_strong(expected, (page + 1) | home << 32))
+      return record_->first_frame + i;
+  }
+  return ~0ull;
+}
+
+u64 Coherence::frames_in_use() const {
+  u64 count = 0;
+  for (const SharedFrame& f : frames_)
+    count += f.word.load(std::memory_order_relaxed) != 0 ? 1u : 0u;
+  return count;
+}
+
+// The mark first, then the look: the node stores `runs` first, then looks at its marks. One of the
+// two sees the other.
+bool Coherence::mark(u32 node, u64 page) const {
+  const auto& runs = record_->nodes[node].runs;
+  if (runs.load(std::memory_order_seq_cst) != 0) return false;
+  marks_of(node)[page / 64].fetch_or(1ull << (page % 64), std::memory_order_seq_cst);
+  return runs.load(std::memory_order_seq_cst) == 0;
+}
+
+}  // namespace dvm::hyperkernel

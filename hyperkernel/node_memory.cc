@@ -1,0 +1,168 @@
+#include "hyperkernel/node_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace dvm::hyperkernel {
+namespace {
+
+Error failed(int number, const char* what) {
+  errno = number;
+  return sys_error(what);
+}
+
+Result<Fd> fetch(const Fd& process, i32 number) {
+  Fd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), number, 0)));
+  if (!fd.valid()) return sys_error("pidfd_getfd of a node's memory");
+  return fd;
+}
+
+}  // namespace
+
+// ---- any node's -----------------------------------------------------------------------------
+
+Result<LocalMemory> LocalMemory::reach(const NodeRecordOfMemory& record) {
+  const u64 instance = record.instance.load(std::memory_order_acquire);
+  const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, record.pid.load(), 0)));
+  if (!process.valid()) return sys_error("pidfd_open of a node");
+  DVM_ASSIGN(Fd file, fetch(process, record.file.load()));
+  DVM_ASSIGN(Fd faults, fetch(process, record.userfault.load()));
+  const u64 view = record.view.load();
+  if (instance == 0 || record.instance.load(std::memory_order_acquire) != instance)
+    return error("the node's memory is gone");
+  return LocalMemory(std::move(file), Userfault(std::move(faults)), view);
+}
+
+Status LocalMemory::protect(PageRun run) const {
+  const int number = faults_.protect(address(run.first), run.count * kPageBytes, true);
+  if (number == 0 || number == ESRCH) return {};
+  return failed(number, "UFFDIO_WRITEPROTECT a node's memory");
+}
+
+bool LocalMemory::has(u64 page) const {
+  const auto at = static_cast<off_t>(page * kPageBytes);
+  return ::lseek(file_.get(), at, SEEK_DATA) == at;
+}
+
+// Whether a page is there is asked one page at a time: looking for the next hole (SEEK_HOLE) passes
+// all that is there, to the end of the file.
+Result<u64> LocalMemory::read(PageRun run, std::byte* to) const {
+  u64 found = 0;
+  const u64 end = run.first + run.count;
+  for (u64 page = run.first; page < end;) {
+    u64 count = 0;
+    while (page + count < end && has(page + count)) ++count;
+    if (count == 0) {
+      ++page;
+      continue;
+    }
+    DVM_TRY(file_.pread_all({to + (page - run.first) * kPageBytes, count * kPageBytes},
+                            page * kPageBytes, "a node's memory"));
+    found += count;
+    page += count;
+  }
+  return found;
+}
+
+Status LocalMemory::discard(PageRun run) const {
+  for (;;) {
+    if (::fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    static_cast<off_t>(run.first * kPageBytes),
+                    static_cast<off_t>(run.count * kPageBytes)) == 0)
+      return {};
+    if (errno != EINTR) return sys_error("fallocate a node's memory");
+  }
+}
+
+u64 LocalMemory::pages_present() const {
+  struct stat s {};
+  if (::fstat(file_.get(), &s) != 0) return 0;
+  return static_cast<u64>(s.st_blocks) * 512 / kPageBytes;
+}
+
+std::optional<u64> LocalMemory::next_present(u64 from) const {
+  const off_t at = ::lseek(file_.get(), static_cast<off_t>(from * kPageBytes), SEEK_DATA);
+  if (at < 0) return std::nullopt;
+  return static_cast<u64>(at) / kPageBytes;
+}
+
+// ---- one's own ------------------------------------------------------------------------------
+
+Result<std::unique_ptr<NodeMemory>> NodeMemory::make(const fabric::Pool& pool, u64 pages,
+                                                     u32 shards) {
+  std::unique_ptr<NodeMemory> m(new NodeMemory());
+  m->pool_ = &pool;
+  m->pages_ = pages;
+  m->shard_pages_ = std::max<u64>(1, (pages + shards - 1) / shards);
+  Fd file(::memfd_create("dvm-local-frames", MFD_CLOEXEC));
+  const u64 bytes = pages * kPageBytes;
+  if (!file.valid() || ::ftruncate(file.get(), static_cast<off_t>(bytes)) != 0)
+    return sys_error("memfd_create local frames");
+  DVM_ASSIGN(m->view_, Mapping::reserve(bytes, kHugePageBytes));
+  DVM_TRY(m->view_.map_at(0, file, 0, bytes, "local frames"));
+  ::madvise(m->view_.data(), bytes, MADV_NOHUGEPAGE);
+  ::madvise(m->view_.data(), bytes, MADV_DONTDUMP);
+  ::madvise(m->view_.data(), bytes, MADV_DONTFORK);
+  const auto at = reinterpret_cast<u64>(m->view_.data());
+  for (u64 first = 0; first < pages; first += m->shard_pages_) {
+    const u64 count = std::min(m->shard_pages_, pages - first);
+    DVM_ASSIGN(Userfault faults, Userfault::make());
+    DVM_TRY(faults.watch(at + first * kPageBytes, count * kPageBytes));
+    if (first == 0) {
+      m->local_ = LocalMemory(std::move(file), std::move(faults), at);
+    } else {
+      m->shards_.push_back(std::move(faults));
+    }
+  }
+  return m;
+}
+
+PageRun NodeMemory::shard_pages(u32 index) const {
+  const u64 first = index * shard_pages_;
+  return {first, std::min(shard_pages_, pages_ - first)};
+}
+
+Status NodeMemory::install(PageRun run, const std::byte* home, bool writable) const {
+  const int number =
+      faults_of(run.first).copy(local_.address(run.first), home, run.count * kPageBytes, !writable);
+  if (number == 0) return {};
+  for (u64 i = 0; i < run.count; ++i)
+    DVM_TRY(install_one(run.first + i, home + i * kPageBytes, writable));
+  return {};
+}
+
+bool NodeMemory::install_zeroes(PageRun run) const {
+  return faults_of(run.first).zero(local_.address(run.first), run.count * kPageBytes) == 0;
+}
+
+// The page may be there: unmapped to see whether it is in use, or mapped with other rights.
+Status NodeMemory::install_one(u64 page, const std::byte* home, bool writable) const {
+  const Userfault& faults = faults_of(page);
+  const u64 at = local_.address(page);
+  int number = faults.copy(at, home, kPageBytes, !writable);
+  if (number == EEXIST) {
+    number = faults.map(at, kPageBytes, !writable);
+    if (number == 0 || number == EEXIST) number = faults.protect(at, kPageBytes, !writable);
+    faults.wake(at, kPageBytes);
+  }
+  if (number != 0) return failed(number, "map a page of guest memory");
+  return {};
+}
+
+Status NodeMemory::map_frame(u64 page, u64 pool_offset) const {
+  DVM_TRY(view_.map_at(page * kPageBytes, pool_->fd(), pool_offset, kPageBytes, pool_->name()));
+  faults_of(page).wake(local_.address(page), kPageBytes);
+  return {};
+}
+
+void NodeMemory::unmap(PageRun run) const {
+  ::madvise(view_.data() + run.first * kPageBytes, run.count * kPageBytes, MADV_DONTNEED);
+}
+
+}  // namespace dvm::hyperkernel

@@ -1,0 +1,96 @@
+// Carries out the coherence protocol's acts on this host: the node that wants a page does all the
+// work itself, on the directory, on its own memory and on that of the others, whose threads are
+// not woken.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "hyperkernel/coherence.h"
+#include "hyperkernel/coherence_record.h"
+#include "hyperkernel/node_memory.h"
+
+namespace dvm::hyperkernel {
+
+// Runs of pages that are moved as one.
+inline constexpr u64 kMaxRun = 64;
+
+// The memory of the other nodes, as far as it is held here. Threads: any.
+class Peers {
+ public:
+  Peers(const Coherence& coherence, const fabric::InstanceTable& instances, u32 self)
+      : coherence_(&coherence), instances_(&instances), self_(self) {}
+
+  // Nothing: it cannot be reached, and its content is lost.
+  std::shared_ptr<const LocalMemory> memory(u32 node);
+  // Takes hold of every node's memory that has come, and says so in its record. True if any had.
+  bool hold_all();
+  // Whether every living node holds that of `self`.
+  bool all_hold_ours() const;
+  void forget(u32 node);
+  // Certain to run no more.
+  bool stopped(u32 node) const;
+
+ private:
+  struct Held {
+    std::mutex lock;
+    u64 instance = 0;
+    std::shared_ptr<const LocalMemory> memory;
+  };
+  const Coherence* coherence_;
+  const fabric::InstanceTable* instances_;
+  const u32 self_;
+  std::array<Held, kMaxNodes> held_;
+};
+
+struct PagerPlaces {
+  const fabric::Pool* pool = nullptr;
+  PageDirectory* directory = nullptr;
+  const Coherence* coherence = nullptr;
+  const NodeMemory* memory = nullptr;
+  Peers* peers = nullptr;
+  u32 self = 0;
+};
+
+// Threads: any. Never touches the view, takes no lock of a device, and waits for nothing while it
+// holds an entry: so a thread that faults in the middle of a device step is always served.
+class PageMover {
+ public:
+  static Result<PageMover> make(const PagerPlaces& places);
+
+  // As wanted: surely the first page, and those behind it that are to be had without waiting.
+  // `run` lies in one shard, at most kMaxRun pages. False: the first page was not to be had (no
+  // frame to share it in). Error: the directory is damaged, or memory is used up.
+  Result<bool> move(PageRun run, Want want, u32 subject);
+  Result<bool> move(PageRun run, Want want) { return move(run, want, places_.self); }
+
+ private:
+  struct Item {
+    u64 page;
+    Transition transition;
+    Act act;
+    bool from_elsewhere = false;  // another's content was brought home by us
+  };
+  using Items = std::vector<Item>;
+
+  DirEntry look(u64 page) const;
+  void settle(Item& item, bool may_wait);
+  Answer await(u64 page, u32 mover);
+  static bool is_bulk(ActKind kind);
+  u64 run_length(const Items& items, std::size_t first) const;
+  Status carry_out(Items& items, std::size_t first, u64 count);
+  Status write_back(PageRun run, u32 node, u64 frame);
+  Status discard(PageRun run, u32 node);
+  Status install(const Item& first, PageRun run, bool writable);
+  bool never_written(u64 frame, u64 count) const;
+  std::byte* frame(u64 number) const { return frames_->data() + number * kPageBytes; }
+  PageCounters& counters() const { return places_.coherence->node(places_.self).counters; }
+
+  PagerPlaces places_;
+  std::shared_ptr<Mapping> frames_;
+  u64 frames_offset_ = 0;
+  u64 frame_count_ = 0;
+};
+
+}  // namespace dvm::hyperkernel

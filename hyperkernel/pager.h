@@ -1,0 +1,111 @@
+// Software coherence of one node: threads that serve the faults of its view, that keep its local
+// memory within its limit, and that hold the memory of the other nodes.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <thread>
+
+#include "hyperkernel/page_mover.h"
+
+namespace dvm::hyperkernel {
+
+struct PagerOptions {
+  u64 local_pages = 0;  // of local memory, at least kMinLocalPages; 0: as the pool's record says
+  u32 shards = 1;       // threads that serve faults
+  // On each of the pager's threads, around its work: registers it with the fabric.
+  std::function<std::shared_ptr<void>()> enter_thread;
+  // These pages have been mapped in the view, writable or not. From a pager's thread, which must
+  // not touch the view nor wait for who does.
+  std::function<void(PageRun)> mapped;
+  // The node cannot go on: a damaged directory, or no memory. From a pager's thread.
+  std::function<void(const Error&)> failed;
+  // So many pages of a dead node were brought home here, of these `lost` without their content.
+  std::function<void(u32 dead, u64 pages, u64 lost)> recovered;
+};
+inline constexpr u64 kMinLocalPages = 4 * kMaxRun;
+
+// A page whose coming from elsewhere costs this node so much of its time is put into shared mode:
+// how often that is depends on what a hand-over costs here. Twice as much for each quarter of the
+// coherent region that is taken: what is there stays.
+inline constexpr u32 kHotMoves = 1;  // at least, one after another
+inline constexpr u64 kHotPerMille = 1;
+
+class Pager {
+ public:
+  // As node `self`, an instance of `instances`. Returns when every living node holds this one's
+  // memory, which is what lets it own pages. The view of RAM is then at view(), and faults in it
+  // are served until the destructor; by then nothing may touch it any more.
+  static Result<std::unique_ptr<Pager>> start(const fabric::Pool& pool,
+                                              const fabric::InstanceTable& instances,
+                                              fabric::InstanceId instance, u32 self,
+                                              PagerOptions options);
+  ~Pager();
+  Pager(const Pager&) = delete;
+  Pager& operator=(const Pager&) = delete;
+
+  std::byte* view() const { return memory_->view(); }
+  PageMover& mover() { return *mover_; }
+  // Coherence-aware scheduling: nothing of the guest runs here between rest() and begin().
+  Status begin();
+  void rest() { coherence_->rest(self_); }
+
+  // The pages that are this node's now.
+  std::vector<PageRun> owned() const;
+  // Brings home what this node has. Nothing here touches the view meanwhile.
+  Status leave();
+  // What a dead node owned is at home, its entries name it no more. Idempotent, by any number of
+  // living nodes; by itself within 0.1 s of the node's fencing, or when told to look.
+  Status recover(u32 dead);
+  void look_at_peers() { fabric::ring(coherence_->changed()); }
+
+ private:
+  struct Shard {
+    std::thread thread;
+    PageRun pages;
+    u64 next = ~0ull;  // the page after the last run: a walk goes on there
+    u64 window = 1;
+    struct Heat {
+      u64 page = ~0ull;
+      u64 since_ns = 0;
+      u64 spent_ns = 0;
+      u32 moves = 0;
+    };
+    std::array<Heat, 4096> heat;
+  };
+
+  Pager() = default;
+  Status publish(fabric::InstanceId instance);
+  Status wait_until_held();
+  void serve(Shard& shard, u32 index);
+  Status serve_fault(Shard& shard, u64 address, u64 flags);
+  bool comes_from_elsewhere(const DirEntry& entry) const;
+  bool is_hot(Shard& shard, u64 page) const;
+  static void note_cost(Shard& shard, u64 page, u64 spent_ns);
+  PageRun run_to_move(Shard& shard, u64 page, const DirEntry& entry) const;
+  PageRun run_before(const Shard& shard, u64 page) const;
+  Result<bool> bring(PageRun run, Want want);
+  Status make_room(u64 pages);
+  Status age(PageRun run);
+  void watch_peers();
+  void recover_stopped();
+  u64 count_named(PageRun run, u32 node) const;
+  PageCounters& counters() const { return coherence_->node(self_).counters; }
+
+  PagerOptions options_;
+  u32 self_ = 0;
+  std::optional<PageDirectory> directory_;
+  std::optional<Coherence> coherence_;
+  std::unique_ptr<NodeMemory> memory_;
+  std::unique_ptr<Peers> peers_;
+  std::optional<PageMover> mover_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::thread watcher_;
+  Fd stop_;  // an eventfd
+  std::atomic<bool> stopping_{false};
+  std::mutex clock_;
+  u64 hand_ = 0;
+  std::vector<std::atomic<u8>> aged_;  // 1: passed by the hand, and not touched since
+};
+
+}  // namespace dvm::hyperkernel

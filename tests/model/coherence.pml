@@ -1,0 +1,227 @@
+/* A page's coherence protocol, with its movers dying at any step: hyperkernel/coherence.cc.
+ *
+ * N nodes read, write and evict one page; any of them may die between any two steps as long as one
+ * lives, and with -DQUIET may stop running the guest and begin again. A dead node's memory stays, as a file
+ * that the living hold; that it stays stopped is the fabric's part: a node that hangs is powered off, so
+ * it is a death too. Written apart from the C++ state machine, which is explored by itself
+ * (tests/property/coherence_exploration_test.cc): the two must not share a mistake.
+ *
+ * Shown, in every state: a running node that has a copy reads the last write; nobody reads what
+ * another may write; the entry leads to the last write, whoever dies next; an entry that is held is
+ * held by one at work, or by the dead. -DMISTAKE=1..5 puts a mistake in, which has to be found.
+ */
+#ifndef N
+#define N 3
+#endif
+
+mtype = { owned, replicated };
+mtype mode = replicated;
+byte owner;
+bit holds[N];
+byte mover;                     /* node + 1 */
+
+bit home = 1;                   /* 1: as last written */
+bit present[N], writable[N], current[N];
+bit marked[N];
+mtype = { quiet, waking, running };
+mtype run_[N] = running;
+bit dead[N], inside[N];
+byte living = N;
+
+inline take() {                 /* waits while the mover lives */
+  atomic { mover == 0 || dead[mover - 1] -> mover = p + 1; inside[p] = 1 }
+}
+
+inline bring_home(from) {
+  writable[from] = 0;
+  atomic {
+    if
+#if MISTAKE == 4                /* the owner's content is not brought home */
+#else
+    :: present[from] -> home = current[from]
+#endif
+    :: else
+    fi
+  }
+}
+
+inline drop(x) { atomic { present[x] = 0; writable[x] = 0; current[x] = 0 } }
+
+inline install(w) {
+  atomic {
+    if
+    :: !present[p] -> present[p] = 1; current[p] = home
+    :: else
+    fi;
+    writable[p] = writable[p] | w
+  }
+}
+
+/* A read-only copy of a node that runs nothing is marked: the mark first, then the look. */
+inline invalidate(x) {
+#if MISTAKE == 2
+  atomic { left = (run_[x] == quiet) };
+  marked[x] = 1;
+#else
+  if
+  :: run_[x] == quiet -> marked[x] = 1; atomic { left = (run_[x] == quiet) }
+  :: run_[x] != quiet -> left = 0
+  fi;
+#endif
+  if
+  :: left -> left = 0
+  :: else -> drop(x)
+  fi
+}
+
+inline let_go() { mover = 0; inside[p] = 0 }
+
+inline read_page() {
+  take();
+  if
+  :: mode == owned && owner == p -> install(1); atomic { let_go() }
+  :: mode == owned && owner != p ->
+     bring_home(owner);
+     install(0);
+     atomic { mode = replicated; holds[owner] = 1; holds[p] = 1; let_go() }
+  :: else ->
+#if MISTAKE == 3                /* let go before the copy is there */
+     atomic { holds[p] = 1; let_go() };
+     install(0)
+#else
+     install(0);
+     atomic { holds[p] = 1; let_go() }
+#endif
+  fi
+}
+
+inline write_page() {
+  take();
+  if
+  :: mode == owned && owner != p ->
+     bring_home(owner);
+#if MISTAKE == 1                /* claimed before the other copy is gone */
+     atomic { v = owner; owner = p };
+     install(1);
+     drop(v);
+     v = 0;
+#else
+     drop(owner);
+     owner = p
+#endif
+  :: mode == replicated ->
+     v = 0;
+     do
+     :: v < N && v != p && holds[v] -> invalidate(v); v++
+     :: v < N && (v == p || !holds[v]) -> v++
+     :: v == N -> break
+     od;
+     v = 0;
+#if MISTAKE == 5                /* writable before the entry says so */
+     install(1);
+#endif
+     atomic { mode = owned; owner = p; holds[0] = 0; holds[1] = 0;
+#if N > 2
+       holds[2] = 0;
+#endif
+     }
+  :: else
+  fi;
+  install(1);
+  atomic { let_go() }
+}
+
+inline evict_page(x) {
+  take();
+  if
+  :: mode == owned && owner == x -> bring_home(x); drop(x); atomic { mode = replicated; let_go() }
+  :: mode == replicated && holds[x] -> drop(x); atomic { holds[x] = 0; let_go() }
+  :: else -> atomic { let_go() }
+  fi
+}
+
+inline begin_to_run() {
+  run_[p] = waking;
+  if
+  :: marked[p] ->
+     marked[p] = 0;
+     if
+     :: !(mode == owned && owner == p) -> drop(p)
+     :: else
+     fi
+  :: else
+  fi;
+  run_[p] = running
+}
+
+#define is_running (run_[p] == running)
+
+proctype Node(byte p) provided (!dead[p]) {
+  byte v;
+  bit left;
+end:
+  do
+  :: is_running && !present[p] -> read_page()
+  :: is_running && !writable[p] -> write_page()
+  :: is_running && present[p] -> evict_page(p)
+  :: is_running && dead[(p + 1) % N] -> evict_page(((p + 1) % N))
+#if N > 2
+  :: is_running && dead[(p + 2) % N] -> evict_page(((p + 2) % N))
+#endif
+#ifdef QUIET
+  :: is_running -> run_[p] = quiet; begin_to_run()
+#endif
+  od
+}
+
+/* A write by a vCPU, beside whatever its node's transition is at. */
+proctype Vcpu(byte p) provided (!dead[p]) {
+end:
+  do
+  :: atomic { is_running && writable[p] ->
+       home = 0; current[0] = 0; current[1] = 0;
+#if N > 2
+       current[2] = 0;
+#endif
+       current[p] = 1 }
+  od
+}
+
+active proctype Crash() {
+end:
+  do
+  :: atomic { living > 1 && !dead[0] -> dead[0] = 1; living-- }
+  :: atomic { living > 1 && !dead[1] -> dead[1] = 1; living-- }
+#if N > 2
+  :: atomic { living > 1 && !dead[2] -> dead[2] = 1; living-- }
+#endif
+  od
+}
+
+#define reads(x) (!dead[x] && run_[x] == running && present[x])
+#define writes(x) (!dead[x] && writable[x])
+#define leads_to_last (mode == replicated && home || mode == owned && (present[owner] && current[owner] || !present[owner] && home))
+#if N > 2
+#define old_read (reads(0) && !current[0] || reads(1) && !current[1] || reads(2) && !current[2])
+#define two (writes(0) && (reads(1) || reads(2)) || writes(1) && (reads(0) || reads(2)) || writes(2) && (reads(0) || reads(1)))
+#else
+#define old_read (reads(0) && !current[0] || reads(1) && !current[1])
+#define two (writes(0) && reads(1) || writes(1) && reads(0))
+#endif
+
+active proctype Monitor() {
+end:
+  atomic {
+    (old_read || two || !leads_to_last || mover != 0 && !dead[mover - 1] && !inside[mover - 1]) ->
+    assert(false)
+  }
+}
+
+init {
+  atomic {
+    run Node(0); run Vcpu(0); run Node(1); run Vcpu(1);
+#if N > 2
+    run Node(2); run Vcpu(2);
+#endif
+  }
+}

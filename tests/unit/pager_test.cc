@@ -1,0 +1,188 @@
+#include "hyperkernel/pager.h"
+
+#include <sys/stat.h>
+
+#include <random>
+
+#include "tests/unit/pager_fixture.h"
+
+namespace dvm::hyperkernel {
+namespace {
+
+u64 faults(const PagedPool& world, u32 node) {
+  return world.coherence().node(node).counters.faults.load();
+}
+
+TEST(Pager, WhatOneNodeWritesTheOthersRead) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(64, 0);
+  auto a = world.node(0), b = world.node(1), c = world.node(2);
+  for (u64 page = 0; page < 64; ++page) word(*a, page).store(page + 1);
+  for (u64 page = 0; page < 64; ++page) {
+    EXPECT_EQ(word(*b, page).load(), page + 1);
+    word(*b, page, 1).store(7);
+  }
+  for (u64 page = 0; page < 64; ++page) {
+    EXPECT_EQ(word(*c, page).load(), page + 1);
+    EXPECT_EQ(word(*a, page, 1).load(), 7u);
+  }
+}
+
+TEST(Pager, PagesThatNobodyWroteTakeNoFrame) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(1024, 0);
+  auto a = world.node(0), b = world.node(1);
+  struct stat before {
+  }, after{};
+  ASSERT_EQ(::fstat(world.pool.fd().get(), &before), 0);
+  for (u64 page = 0; page < 1024; ++page) word(*a, page, 5).store(page);
+  ASSERT_EQ(::fstat(world.pool.fd().get(), &after), 0);
+  EXPECT_LT(after.st_blocks - before.st_blocks, 64 * 8);
+  for (u64 page = 0; page < 1024; ++page) {
+    ASSERT_EQ(word(*b, page, 5).load(), page);
+    ASSERT_EQ(word(*b, page, 6).load(), 0u);
+  }
+}
+
+TEST(Pager, AReplicatedPageIsReadWithNoFurtherFault) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(64, 0);
+  auto a = world.node(0), b = world.node(1);
+  word(*a, 9).store(5);
+  EXPECT_EQ(word(*b, 9).load(), 5u);
+  const u64 before = faults(world, 0) + faults(world, 1);
+  for (int i = 0; i < 1000; ++i) {
+    EXPECT_EQ(word(*a, 9).load(), 5u);
+    EXPECT_EQ(word(*b, 9).load(), 5u);
+  }
+  EXPECT_EQ(faults(world, 0) + faults(world, 1), before);
+  EXPECT_EQ(world.entry(9).nodes, 0b11);
+  word(*a, 9).store(6);
+  EXPECT_TRUE(world.entry(9).owned_by(0));
+  EXPECT_EQ(word(*b, 9).load(), 6u);
+}
+
+// Counters in few pages, which three nodes with two threads each add to.
+void add_from_everywhere(u64 shared_frames, u64 local_pages) {
+  constexpr u64 kPages = 512, kAdds = 4000;
+  PagedPool world(kPages, shared_frames);
+  std::vector<std::unique_ptr<Pager>> nodes;
+  for (u32 n = 0; n < 3; ++n)
+    nodes.push_back(world.node(n, {.local_pages = local_pages, .shards = 2}));
+  std::vector<std::thread> threads;
+  for (u32 t = 0; t < 6; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (u64 i = 0; i < kAdds; ++i) {
+        const u64 page = random() % 4 == 0 ? random() % kPages : random() % 3;
+        word(*nodes[t % 3], page).fetch_add(1);
+      }
+    });
+  }
+  for (auto& t : threads) t.join();
+  u64 sum = 0;
+  for (u64 page = 0; page < kPages; ++page) sum += word(*nodes[0], page).load();
+  EXPECT_EQ(sum, 6 * kAdds);
+  EXPECT_EQ(world.coherence().frames_in_use() != 0, shared_frames != 0);
+}
+
+TEST(Pager, NothingIsLostBetweenNodesThatAllWrite) {
+  DVM_NEEDS_USERFAULTFD();
+  add_from_everywhere(0, 0);
+}
+
+TEST(Pager, HotPagesAreShared) {
+  DVM_NEEDS_USERFAULTFD();
+  add_from_everywhere(64, 0);
+}
+
+TEST(Pager, NothingIsLostWithLittleLocalMemory) {
+  DVM_NEEDS_USERFAULTFD();
+  add_from_everywhere(2, kMinLocalPages);
+}
+
+// x86-TSO across nodes: two stores of one node are seen in their order by another.
+TEST(Pager, StoresAreSeenInTheirOrder) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(64, 0);
+  auto a = world.node(0), b = world.node(1);
+  std::atomic<bool> over{false};
+  std::thread writer([&] {
+    for (u64 i = 1; !over.load(); ++i) {
+      word(*a, 3).store(i, std::memory_order_relaxed);
+      word(*a, 40).store(i, std::memory_order_release);
+    }
+  });
+  u64 last = 0;
+  for (int changes = 0; changes < 2000;) {
+    const u64 second = word(*b, 40).load(std::memory_order_acquire);
+    const u64 first = word(*b, 3).load(std::memory_order_relaxed);
+    EXPECT_GE(first, second);
+    EXPECT_GE(second, last);
+    changes += second != last ? 1 : 0;
+    last = second;
+  }
+  over.store(true);
+  writer.join();
+}
+
+TEST(Pager, LocalMemoryStaysWithinItsLimit) {
+  DVM_NEEDS_USERFAULTFD();
+  constexpr u64 kPages = 2048;
+  PagedPool world(kPages, 0);
+  auto a = world.node(0, {.local_pages = kMinLocalPages}), b = world.node(1);
+  const auto mine = LocalMemory::reach(world.coherence().node(0));
+  for (u64 page = 0; page < kPages; ++page) {
+    word(*a, page).store(page * 3);
+    EXPECT_LE(mine->pages_present(), kMinLocalPages);
+  }
+  EXPECT_GT(world.coherence().node(0).counters.evicted.load(), kPages / 2);
+  for (u64 page = 0; page < kPages; ++page) ASSERT_EQ(word(*a, page).load(), page * 3);
+  for (u64 page = 0; page < kPages; ++page) ASSERT_EQ(word(*b, page).load(), page * 3);
+}
+
+TEST(Pager, ANodeThatLeavesKeepsNothing) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(256, 0);
+  auto a = world.node(0), b = world.node(1);
+  for (u64 page = 0; page < 256; ++page) word(*b, page).store(page + 5);
+  EXPECT_EQ(word(*a, 7).load(), 12u);
+  b->rest();
+  ASSERT_TRUE(b->leave().ok());
+  b.reset();
+  for (u64 page = 0; page < 256; ++page) {
+    EXPECT_EQ(world.entry(page).nodes & 0b10, 0) << page;
+    EXPECT_EQ(word(*a, page).load(), page + 5);
+  }
+}
+
+// A copy of a node that rests is only marked; the node discards it before it runs again.
+TEST(Pager, ANodeThatRestsIsNotWaitedForAndSeesNothingOld) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(64, 0);
+  auto a = world.node(0), b = world.node(1);
+  word(*a, 4).store(1);
+  EXPECT_EQ(word(*b, 4).load(), 1u);
+  b->rest();
+  word(*a, 4).store(2);
+  const auto theirs = LocalMemory::reach(world.coherence().node(1));
+  EXPECT_TRUE(theirs->has(4));  // nobody touched it
+  EXPECT_TRUE(world.entry(4).owned_by(0));
+  ASSERT_TRUE(b->begin().ok());
+  EXPECT_FALSE(theirs->has(4));
+  EXPECT_EQ(word(*b, 4).load(), 2u);
+}
+
+TEST(Pager, ADamagedEntryEndsInAnError) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(64, 0);
+  auto a = world.node(0);
+  const DirEntry bad{.frame = 1ull << 31, .mode = PageMode::replicated};
+  ASSERT_TRUE(PageDirectory::of(world.pool)->transition(5, world.entry(5), bad));
+  const auto moved = a->mover().move({5, 1}, Want::write);
+  ASSERT_FALSE(moved.ok());
+  EXPECT_NE(moved.error().message.find("page 5"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dvm::hyperkernel
