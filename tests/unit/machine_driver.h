@@ -56,7 +56,7 @@ class MachineDriver {
     }
     const u64 avail = area(queue) + 0x400;
     store<u16>(ring::avail_head(avail, next_[queue] % kSize), first);
-    store<u16>(ring::avail_idx(avail), ++next_[queue]);
+    ASSERT_TRUE(machine_.memory().store_release<u16>(ring::avail_idx(avail), ++next_[queue]).ok());
     if (notify) ring(queue);
   }
   void ring(u16 queue) { bar(kVirtioNotifyOffset + kVirtioNotifyMultiplier * queue, 2, queue); }
@@ -65,7 +65,7 @@ class MachineDriver {
     return machine_.memory().load<u16>(ring::used_avail_event(area(queue) + 0x800, kSize)).value();
   }
   u16 used(u16 queue) const {
-    return machine_.memory().load<u16>(ring::used_idx(area(queue) + 0x800)).value();
+    return machine_.memory().load_acquire<u16>(ring::used_idx(area(queue) + 0x800)).value();
   }
   u32 used_bytes(u16 queue, u16 n) const {
     return machine_.memory()
