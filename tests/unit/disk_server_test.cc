@@ -41,8 +41,9 @@ class DiskServerTest : public ::testing::Test {
   }
   // One sector is read by the chain at descriptor `first`.
   void ask(u16 queue, u16 first, bool notify) {
-    driver_->store(kHeader, virtio::BlkHeader{.type = 0, .reserved = 0, .sector = 0});
-    driver_->offer(queue, {{kHeader, 16, false}, {kData, 512, true}, {kStatus, 1, true}}, first,
+    const u64 header = kHeader + kPageBytes * queue + 16 * first;
+    driver_->store(header, virtio::BlkHeader{.type = 0, .reserved = 0, .sector = 0});
+    driver_->offer(queue, {{header, 16, false}, {kData, 512, true}, {kStatus, 1, true}}, first,
                    notify);
   }
   void ring_bell() {
