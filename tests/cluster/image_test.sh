@@ -11,7 +11,7 @@ mkdir "$dir/www" && head -c 3000000 /dev/urandom > "$dir/www/package"
 started+=($!)
 
 start_image
-check "a login prompt" wait_for image "login:" 240 || { ctl image status; exit 1; }
+check "a login prompt" wait_for image "login:" 360 || { ctl image status; exit 1; }
 check "by way of SeaBIOS" grep -q SeaBIOS "$dir/image.out"
 
 check "systemd says running" image_runs
