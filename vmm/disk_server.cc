@@ -90,8 +90,15 @@ void DiskServer::serve(u16 queue, bool again) {
 
 void DiskServer::look(srt::DiskQueue::Look why) {
   const bool last = why == srt::DiskQueue::Look::last;
-  u64 queues = watched_ | notified_.exchange(0);
-  if (why == srt::DiskQueue::Look::rung) queues |= known_.load(std::memory_order_relaxed);
+  const u64 told = notified_.exchange(0);
+  u64 queues = watched_ | told;
+  if (why == srt::DiskQueue::Look::rung) {
+    const u64 known = known_.load(std::memory_order_relaxed);
+    queues |= known;
+    // Notified by KVM: no exit has counted it.
+    if (told == 0 && known != 0)
+      machine_.counters(function_).notifications.fetch_add(1, std::memory_order_relaxed);
+  }
   for (u64 left = queues; left != 0; left &= left - 1) {
     const u16 queue = static_cast<u16>(std::countr_zero(left));
     machine_.serve_queue(function_, queue, false, [&](QueueState& state, const LiveQueue& live) {

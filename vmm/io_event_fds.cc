@@ -6,6 +6,13 @@
 
 namespace dvm::vmm {
 
+// A node of this number that died has left its places behind, and what it had ended with it:
+// whoever moves a BAR would wait for them as for ours.
+IoEventFds::IoEventFds(Machine& machine, Vm& vm, u32 node)
+    : machine_(machine), vm_(vm), node_(node) {
+  for (u32 function = 0; function < kMaxFunctions; ++function) place(function).store(0);
+}
+
 IoEventFds::~IoEventFds() {
   for (u32 function = 0; function < kMaxFunctions; ++function) remove(function);
 }

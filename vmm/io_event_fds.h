@@ -17,7 +17,7 @@ namespace dvm::vmm {
 class IoEventFds {
  public:
   // `machine` and `vm` outlive it; no vCPU of the VM runs when it is destroyed.
-  IoEventFds(Machine& machine, Vm& vm, u32 node) : machine_(machine), vm_(vm), node_(node) {}
+  IoEventFds(Machine& machine, Vm& vm, u32 node);
   ~IoEventFds();
   IoEventFds(const IoEventFds&) = delete;
   IoEventFds& operator=(const IoEventFds&) = delete;

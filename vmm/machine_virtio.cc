@@ -113,7 +113,7 @@ void Machine::write_function(
 }
 
 // After its BAR may have moved: until no node that lives has an ioeventfd where it was. The nodes'
-// main threads see to it, which do not wait for vCPUs while the machine runs.
+// main threads see to it, which do not wait for vCPUs while the machine runs or is paused.
 void Machine::wait_for_ioeventfds(u32 function) {
   constexpr auto kNap = std::chrono::microseconds(50);
   VirtioFunction& f = state_->functions[function];
@@ -121,7 +121,8 @@ void Machine::wait_for_ioeventfds(u32 function) {
   for (u32 node = 0; node < config().nodes; ++node) {
     const auto elsewhere = [&] {
       const u64 there = f.ioeventfd_bars[node].load();
-      return there != 0 && there != here && state_->control.phase.load() == Phase::running &&
+      const Phase phase = state_->control.phase.load();
+      return there != 0 && there != here && (phase == Phase::running || phase == Phase::paused) &&
              !instances_->has_ended(kFirstNodeInstance + node);
     };
     while (elsewhere()) {

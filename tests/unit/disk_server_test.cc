@@ -75,8 +75,11 @@ TEST_F(DiskServerTest, TheBellIsANotificationOfQueuesNotifiedBefore) {
   ASSERT_TRUE(used_becomes(0, 1));
   ask(0, 4, false);
   ask(1, 0, false);
+  const auto& notifications = machine_->counters(kFunction).notifications;
+  const u64 before = notifications.load();
   ring_bell();
   EXPECT_TRUE(used_becomes(0, 2));
+  EXPECT_EQ(notifications.load(), before + 1);
   disk_->drain();
   EXPECT_EQ(driver_->used(1), 0u) << "no vCPU of this node has ever notified it";
 }
