@@ -39,7 +39,7 @@ TEST(VcpuState, AnyBitThatChangesIsSeen) {
   std::mt19937 random(1);
   for (int i = 0; i < 500; ++i) {
     auto bad = std::make_unique<VcpuState>(*good);
-    const u32 bit = random() % (good->bytes * 8);
+    const u32 bit = static_cast<u32>(random() % (good->bytes * 8));
     reinterpret_cast<u8*>(bad.get())[bit / 8] ^= static_cast<u8>(1u << bit % 8);
     EXPECT_FALSE(check_vcpu_state(*bad, 3, 1).ok()) << "bit " << bit;
   }
