@@ -19,7 +19,6 @@ constexpr std::array<u32, 256> make_table() {
 }
 constexpr auto kTable = make_table();
 
-
 u32 by_table(std::span<const std::byte> bytes, u32 c) {
   for (const std::byte b : bytes) c = (c >> 8) ^ kTable[(c ^ static_cast<u32>(b)) & 0xff];
   return c;

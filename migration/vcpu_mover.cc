@@ -23,7 +23,8 @@ std::string_view refusal_text(MoveRefusal why) {
   switch (why) {
     case MoveRefusal::none: break;
     case MoveRefusal::target_died: return "the node died before the vCPU was there";
-    case MoveRefusal::target_failed: return "the node could not take it, and says why on its stderr";
+    case MoveRefusal::target_failed:
+      return "the node could not take it, and says why on its stderr";
     case MoveRefusal::source_failed: return "its state could not be read; its node says why";
     case MoveRefusal::target_empty: return "the node is being evacuated";
     case MoveRefusal::timed_out: return "it took too long";
@@ -43,8 +44,8 @@ Status check_phase(const Machine& machine) {
 }
 
 Status check_target(const Machine& machine, u32 to) {
-  const bool there = to < layout::kMaxNodes &&
-                     machine.state().nodes[to].stage.load() != NodeStage::none;
+  const bool there =
+      to < layout::kMaxNodes && machine.state().nodes[to].stage.load() != NodeStage::none;
   if (!there) return error("node {} is not there; allowed: {}", to, taking_nodes(machine));
   if (!machine.takes_vcpus(to))
     return error("node {} takes no vCPUs; allowed: {}", to, taking_nodes(machine));
@@ -101,8 +102,8 @@ Result<MoveReport> await_move(Machine& machine, u32 vcpu, u32 to, u64 limit_ns) 
     if (machine.state().control.phase.load() == Phase::stopped)
       return error("the guest has stopped");
     if (fabric::monotonic_ns() > until) {
-      vmm::take_step(v.place, {.kind = PlaceStep::Kind::call_off,
-                               .refusal = MoveRefusal::timed_out});
+      vmm::take_step(v.place,
+                     {.kind = PlaceStep::Kind::call_off, .refusal = MoveRefusal::timed_out});
       if (fabric::monotonic_ns() > until + limit_ns)
         return error("vCPU {} does not arrive on node {}", vcpu, to);
     }

@@ -22,8 +22,7 @@ struct MoveReport {
 Result<bool> ask_move(vmm::Machine& machine, u32 vcpu, u32 to);
 // Waits for the end of a move that was asked for; after `limit_ns` of waiting it is called off. An
 // error says why the vCPU is not there.
-Result<MoveReport> await_move(vmm::Machine& machine, u32 vcpu, u32 to,
-                              u64 limit_ns = kMoveLimitNs);
+Result<MoveReport> await_move(vmm::Machine& machine, u32 vcpu, u32 to, u64 limit_ns = kMoveLimitNs);
 // Both.
 Result<MoveReport> move_vcpu(vmm::Machine& machine, u32 vcpu, u32 to);
 

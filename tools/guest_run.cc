@@ -121,9 +121,8 @@ Status GuestRun::start(const RunSettings& settings) {
 }
 
 NodeLaunch GuestRun::node_launch() {
-  return {guest_->node_program,   machine().pool().fd(),  machine().pool().name(),
-          guest_->boot,           lifeline_end_,          more_arguments(*guest_),
-          more_descriptors(*guest_)};
+  return {guest_->node_program, machine().pool().fd(),   machine().pool().name(),  guest_->boot,
+          lifeline_end_,        more_arguments(*guest_), more_descriptors(*guest_)};
 }
 
 // Asked on the control socket's thread; processes are started and collected on this one's.

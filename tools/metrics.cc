@@ -115,8 +115,7 @@ void page_metrics(Exposition& out, vmm::Machine& machine) {
     for (const u32 n : nodes_of(machine))
       out.sample(page_counter(*coherence, n, counter), fmt::format("node=\"{}\"", n));
     if (vmm::find_net_function(machine.config()))
-      out.sample(page_counter(*coherence, vmm::net_member(), counter),
-                 "node=\"net\"");
+      out.sample(page_counter(*coherence, vmm::net_member(), counter), "node=\"net\"");
   }
   out.metric("dvm_coherent_region_bytes", "gauge", "Size of the region for pages nodes share.");
   out.sample(coherence->shared_frames() * kPageBytes);

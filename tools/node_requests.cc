@@ -19,9 +19,9 @@ constexpr u64 kLeaveLimitNs = 30'000'000'000;
 
 Result<u32> number_of(const json& request, const char* name) {
   const auto it = request.find(name);
-  if (it == request.end() || !it->is_number_unsigned() || it->get<u64>() > 0xffff)
+  if (it == request.end() || !it->is_number_integer() || *it < 0 || *it > 0xffff)
     return error("{}: allowed: a number", name);
-  return static_cast<u32>(it->get<u64>());
+  return it->get<u32>();
 }
 
 json move_json(const MoveReport& move) {

@@ -65,11 +65,10 @@ Result<u32> NodeSupervisor::free_number() const {
   const bool net = machine_.has_software_coherence() && vmm::find_net_function(machine_.config());
   for (u32 n = 0; n < vmm::layout::kMaxNodes; ++n) {
     const u32 id = vmm::kFirstNodeInstance + n;
-    const bool taken = machine_.state().nodes[n].stage.load() != NodeStage::none ||
-                       !machine_.instances().has_ended(id) ||
-                       fabric_->peers.records[id].instance.load() != 0 ||
-                       fabric::look(fabric_->failures[id]).unfinished() ||
-                       (net && n == vmm::net_member());
+    const bool taken =
+        machine_.state().nodes[n].stage.load() != NodeStage::none ||
+        !machine_.instances().has_ended(id) || fabric_->peers.records[id].instance.load() != 0 ||
+        fabric::look(fabric_->failures[id]).unfinished() || (net && n == vmm::net_member());
     if (!taken) return n;
   }
   return error("no node number is free; allowed: {} nodes", vmm::layout::kMaxNodes);

@@ -41,7 +41,7 @@ class NodeSupervisor {
         : process(std::move(p)), readable(io, fd.release()) {}
     NodeProcess process;
     asio::posix::stream_descriptor readable;  // a duplicate of the pidfd
-    bool added = false;  // to the running machine, which goes on without it
+    bool added = false;                       // to the running machine, which goes on without it
     bool ended = false;
     bool announced = false;  // as dead, by the fabric manager
   };

@@ -30,9 +30,7 @@ void Machine::ring_nodes() {
   }
 }
 
-bool Machine::is_alive(u32 node) const {
-  return !instances_->has_ended(kFirstNodeInstance + node);
-}
+bool Machine::is_alive(u32 node) const { return !instances_->has_ended(kFirstNodeInstance + node); }
 
 bool Machine::takes_vcpus(u32 node) const {
   return node < layout::kMaxNodes && state_->nodes[node].stage.load() == NodeStage::active &&
@@ -138,8 +136,7 @@ void Machine::reset_devices() {
   reset_firmware_devices();
   for (u32 i = 0; i < s.config.vcpus; ++i) {
     // Nobody runs it: who had asked for a move is told, and one that was under way is at its end.
-    take_step(s.vcpus[i].place,
-              {.kind = PlaceStep::Kind::call_off, .refusal = MoveRefusal::reset});
+    take_step(s.vcpus[i].place, {.kind = PlaceStep::Kind::call_off, .refusal = MoveRefusal::reset});
     take_step(s.vcpus[i].place, {PlaceStep::Kind::arrived, s.vcpus[i].where().node});
     // A kernel that is booted directly is given x2APIC mode, as firmware might have; firmware
     // itself starts with what a processor has after reset.

@@ -116,13 +116,13 @@ struct VcpuMove {
   std::atomic<u64> completed;  // of the exit before, all is done
   std::atomic<u64> saved;      // read from KVM
   std::atomic<u64> committed;
-  std::atomic<u64> woken;      // the target's thread
-  std::atomic<u64> checked;    // state copied from the pool and looked at
-  std::atomic<u64> loaded;     // into KVM
-  std::atomic<u64> entered;    // about to be in the guest again, or asleep
+  std::atomic<u64> woken;    // the target's thread
+  std::atomic<u64> checked;  // state copied from the pool and looked at
+  std::atomic<u64> loaded;   // into KVM
+  std::atomic<u64> entered;  // about to be in the guest again, or asleep
   std::atomic<u64> pause_sum;
   std::atomic<u32> from;
-  std::atomic<u32> untold;     // 1: not logged yet
+  std::atomic<u32> untold;  // 1: not logged yet
 };
 
 struct alignas(64) VcpuRecord {

@@ -158,8 +158,8 @@ bool Node::everyone_ready() const {
   const u32 next = machine_->state().control.boots.load() + 1;
   for (const NodeRecord& node : machine_->state().nodes) {
     const NodeStage stage = node.stage.load();
-    const bool counts = stage == NodeStage::starting || stage == NodeStage::active ||
-                        stage == NodeStage::emptying;
+    const bool counts =
+        stage == NodeStage::starting || stage == NodeStage::active || stage == NodeStage::emptying;
     if (counts && node.ready_for_boot.load(std::memory_order_acquire) != next) return false;
   }
   return true;

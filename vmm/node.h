@@ -24,8 +24,8 @@ class Node {
   void on_leave(std::function<void()> stop) { stop_servers_ = std::move(stop); }
   // `look`: now and then, and when something has changed in the machine.
   void on_look(std::function<void()> look) { look_ = std::move(look); }
-  // Returns when the machine has stopped, or the node was asked to leave; an error if this node cannot do its part. The calling
-  // thread beats for the node (fabric/fabric_service.h).
+  // Returns when the machine has stopped, or the node was asked to leave; an error if this node
+  // cannot do its part. The calling thread beats for the node (fabric/fabric_service.h).
   Status run();
   // Thread: any. Ends the machine, for a launcher that is gone.
   void launcher_gone();

@@ -137,9 +137,8 @@ void VcpuThread::end_pause() {
 // When the vCPU is out of the guest again, or by the node's main thread if that is sooner.
 void VcpuThread::tell_of_move() {
   if (move_.untold.load(std::memory_order_relaxed) == 0 || move_.untold.exchange(0) == 0) return;
-  machine_.log_event(fabric::EventKind::vcpu_moved,
-                     {index_, u64{move_.from.load()} << 32 | node_,
-                      move_.entered.load() - move_.begun.load()});
+  machine_.log_event(fabric::EventKind::vcpu_moved, {index_, u64{move_.from.load()} << 32 | node_,
+                                                     move_.entered.load() - move_.begun.load()});
   fabric::ring(machine_.state().control.changed);
 }
 

@@ -32,7 +32,7 @@ enum class MoveRefusal : u8 {
   target_died,
   target_failed,  // to make or prepare its vCPU; it says why on stderr
   source_failed,  // to read the vCPU's state; as above
-  target_empty,  // it takes no vCPUs any more
+  target_empty,   // it takes no vCPUs any more
   timed_out,
   reset,
 };
@@ -59,7 +59,7 @@ struct VcpuPlace {
 struct PlaceStep {
   enum class Kind : u8 { ask, prepared, call_off, hand_over, arrived };
   Kind kind;
-  u8 node = 0;  // ask: where to; the others but call_off: who does it
+  u8 node = 0;                              // ask: where to; the others but call_off: who does it
   MoveRefusal refusal = MoveRefusal::none;  // call_off
 };
 

@@ -12,8 +12,7 @@ namespace {
 constexpr u32 kChecked = offsetof(VcpuState, checksum) + sizeof(u32);  // from here on
 
 u32 checksum_of(const VcpuState& state, u32 bytes) {
-  return fabric::crc32c(
-      std::as_bytes(std::span(&state, 1)).subspan(kChecked, bytes - kChecked));
+  return fabric::crc32c(std::as_bytes(std::span(&state, 1)).subspan(kChecked, bytes - kChecked));
 }
 
 u32 bytes_of(u32 msrs) {
@@ -34,11 +33,10 @@ Status check_vcpu_state(const VcpuState& state, u32 vcpu, u32 injection) {
     return error("the state of vCPU {}: version {}, allowed: {}", vcpu, state.version,
                  kVcpuStateVersion);
   if (state.msr_count > kMaxStateMsrs || state.bytes != bytes_of(state.msr_count))
-    return error("the state of vCPU {}: {} bytes with {} MSRs", vcpu, state.bytes,
-                 state.msr_count);
+    return error("the state of vCPU {}: {} bytes with {} MSRs", vcpu, state.bytes, state.msr_count);
   if (const u32 sum = checksum_of(state, state.bytes); state.checksum != sum)
-    return error("the state of vCPU {}: checksum {:#010x}, computed {:#010x}", vcpu,
-                 state.checksum, sum);
+    return error("the state of vCPU {}: checksum {:#010x}, computed {:#010x}", vcpu, state.checksum,
+                 sum);
   if (state.vcpu != vcpu) return error("the state of vCPU {}: it is vCPU {}'s", vcpu, state.vcpu);
   if (state.injection != injection)
     return error("the state of vCPU {}: injection {} where it comes from, {} here", vcpu,

@@ -37,7 +37,7 @@ class VcpuThread {
   Status set_up(const Vm& vm);
   void run();
   void run_where_placed();
-  void loop();  // returns when the vCPU has gone elsewhere, or the phase ends it
+  void loop();               // returns when the vCPU has gone elsewhere, or the phase ends it
   bool take_signals();       // INIT, SIPI, NMI; false while the vCPU waits for SIPI
   Status reset_registers();  // as after INIT
   Status start_at(u8 sipi_vector);
@@ -82,11 +82,11 @@ class VcpuThread {
   std::optional<VcpuTransfer> transfer_;
   fabric::Peer& peer_;
   kvm_sregs reset_sregs_{};
-  bool halted_ = false;    // in a HLT that KVM told us of (queued injection)
+  bool halted_ = false;                // in a HLT that KVM told us of (queued injection)
   std::atomic<u64> halts_before_ = 0;  // counted by other KVM vCPUs, less what this one had then
   std::atomic<bool> here_ = false;     // for the node's main thread
   std::atomic<bool> dismissed_ = false;
-  bool pausing_ = false;  // has come, and not run yet
+  bool pausing_ = false;   // has come, and not run yet
   u32 debug_seen_ = 0;     // generation of the debug record that KVM was told of
   void* timer_ = nullptr;  // timer_t
   u64 armed_tsc_ = 0;

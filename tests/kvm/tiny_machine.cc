@@ -170,8 +170,7 @@ Status TinyMachine::boot() {
   for (auto& node : nodes_) {
     node.vcpus->start();
     node.stop->store(false);
-    node.service = std::thread(
-        [&] { serve(*node.machine, *node.vcpus, *node.stop); });
+    node.service = std::thread([&] { serve(*node.machine, *node.vcpus, *node.stop); });
   }
   return {};
 }

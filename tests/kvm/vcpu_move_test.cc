@@ -50,7 +50,8 @@ TEST(VcpuMove, ARunningOneKeepsAllItHasAndItsTimer) {
       ASSERT_NO_FATAL_FAILURE(move(*tiny, 0, 1 - i % 2)) << i;
       ASSERT_TRUE(eventually([&] {
         return tiny->word(kRounds) > rounds + 8 && tiny->word(kTicks) > ticks;
-      })) << "move " << i;
+      })) << "move "
+          << i;
     }
     EXPECT_EQ(tiny->word(kWrong), 0u);
     EXPECT_EQ(tiny->vcpu(0).where().moves, 20u);
@@ -96,7 +97,8 @@ TEST(VcpuMove, APausedOneMovesAndGoesOnFromThere) {
   tiny->stop();
 }
 
-// The second vCPU waits for SIPI while it moves; then the IPIs of smp.S cross the nodes as it moves on.
+// The second vCPU waits for SIPI while it moves; then the IPIs of smp.S cross the nodes as it moves
+// on.
 TEST(VcpuMove, OneThatWaitsToBeStartedIsStartedWhereItIs) {
   DVM_NEEDS_KVM();
   for (const Injection injection : injections()) {

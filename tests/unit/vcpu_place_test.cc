@@ -16,8 +16,8 @@ constexpr u8 kNodes = 3;
 // The place, and beside it what it is about.
 struct World {
   VcpuPlace place;
-  int holder = 0;       // whose KVM has the vCPU as it is; -1: nobody's
-  bool saved = false;   // the pool has it as it is
+  int holder = 0;      // whose KVM has the vCPU as it is; -1: nobody's
+  bool saved = false;  // the pool has it as it is
   u8 alive = 0b111;
 
   auto key() const { return std::tuple(place.packed(), holder, saved, alive); }
@@ -142,8 +142,7 @@ TEST(VcpuPlace, AStepIsTakenOnceAndOnlyByWhomItIsFor) {
 TEST(VcpuPlace, WhyAMoveWasCalledOffStaysUntilTheNextIsAskedFor) {
   std::atomic<u64> place{0};
   ASSERT_TRUE(take_step(place, {Kind::ask, 1}));
-  ASSERT_TRUE(
-      take_step(place, {.kind = Kind::call_off, .refusal = MoveRefusal::target_failed}));
+  ASSERT_TRUE(take_step(place, {.kind = Kind::call_off, .refusal = MoveRefusal::target_failed}));
   EXPECT_EQ(VcpuPlace::unpack(place.load()).refusal, MoveRefusal::target_failed);
   ASSERT_TRUE(take_step(place, {Kind::ask, 1}));
   EXPECT_EQ(VcpuPlace::unpack(place.load()).refusal, MoveRefusal::none);

@@ -21,8 +21,8 @@ constexpr u8 kAnyVector = 0x20;
 
 // The TSC goes by its offset; the others are in the pool (VcpuRecord::lapic, ::clock).
 bool is_ours(u32 msr) {
-  constexpr std::array kOurs = {kMsrTsc,      kMsrOldWallClock,  kMsrOldSystemTime,
-                                kMsrApicBase, kMsrTscDeadline,   kMsrKvmPvEoi,
+  constexpr std::array kOurs = {kMsrTsc,           kMsrOldWallClock, kMsrOldSystemTime,
+                                kMsrApicBase,      kMsrTscDeadline,  kMsrKvmPvEoi,
                                 kMsrKvmSystemTime, kMsrKvmWallClock};
   return std::ranges::find(kOurs, msr) != kOurs.end() ||
          (msr >= kMsrX2ApicFirst && msr <= kMsrX2ApicLast);
@@ -189,8 +189,7 @@ Status VcpuTransfer::load_msrs(const VcpuState& state) {
     if (!is_ours(msr.index) && !knows(i, msr)) some.entries[some.count++] = msr;
   }
   while (some.count != 0) {
-    DVM_ASSIGN(const int answer,
-               kvm_ioctl(vcpu_->fd(), KVM_SET_MSRS, "KVM_SET_MSRS", &some));
+    DVM_ASSIGN(const int answer, kvm_ioctl(vcpu_->fd(), KVM_SET_MSRS, "KVM_SET_MSRS", &some));
     const u32 set = static_cast<u32>(answer);
     if (set >= some.count) break;
     fmt::print(stderr, "dvm-node: vCPU {}: KVM refuses to set MSR {:#x} to {:#x}\n", state.vcpu,
@@ -205,8 +204,8 @@ Status VcpuTransfer::load_msrs(const VcpuState& state) {
 // Mostly the two lists are the same.
 bool VcpuTransfer::knows(u32 place, const kvm_msr_entry& msr) const {
   const bool there = place < known_.size() && known_[place].index == msr.index;
-  const auto has = there ? known_.begin() + place
-                         : std::ranges::find(known_, msr.index, &kvm_msr_entry::index);
+  const auto has =
+      there ? known_.begin() + place : std::ranges::find(known_, msr.index, &kvm_msr_entry::index);
   return has != known_.end() && has->data == msr.data;
 }
 
@@ -237,7 +236,8 @@ Status VcpuTransfer::load(const VcpuState& state) {
   // After what may queue events itself.
   kvm_vcpu_events events = state.events;
   DVM_TRY(kvm_ioctl(fd, KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
-  if (state.vector != kNoWaitingVector) DVM_TRY(vcpu_->inject_interrupt(static_cast<u8>(state.vector)));
+  if (state.vector != kNoWaitingVector)
+    DVM_TRY(vcpu_->inject_interrupt(static_cast<u8>(state.vector)));
   vcpu_->run().ready_for_interrupt_injection = static_cast<u8>(state.ready);
   vcpu_->run().request_interrupt_window = 0;
   return {};
