@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "fabric/urgent_thread.h"
 #include "hyperkernel/pager.h"
 
 namespace dvm::hyperkernel {
@@ -21,6 +22,8 @@ bool at_home(const DirEntry& e) { return e.mode == PageMode::replicated && e.nod
 
 void Pager::serve(Shard& shard, u32 index) {
   const auto entered = options_.enter_thread ? options_.enter_thread() : nullptr;
+  // A vCPU stands still until a fault is served, and another may be using the processor.
+  fabric::make_urgent();
   const int faults = memory_->shard(index).fd().get();
   std::array<uffd_msg, 16> messages;
   while (!stopping_.load(std::memory_order_relaxed)) {
