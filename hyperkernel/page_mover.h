@@ -14,7 +14,7 @@
 namespace dvm::hyperkernel {
 
 // Runs of pages that are moved as one.
-inline constexpr u64 kMaxRun = 64;
+inline constexpr u64 kMaxRun = 512;
 
 // The memory of the other nodes, as far as it is held here. Threads: any.
 class Peers {

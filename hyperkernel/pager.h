@@ -24,8 +24,8 @@ struct PagerOptions {
   // So many pages of a dead node were brought home here, of these `lost` without their content.
   std::function<void(u32 dead, u64 pages, u64 lost)> recovered;
 };
-inline constexpr u64 kMinLocalPages = 4 * kMaxRun;
-inline constexpr u64 kShareBlock = 32;  // pages that go into the coherent region together
+inline constexpr u64 kMinLocalPages = 256;
+inline constexpr u64 kShareBlock = 64;  // pages that go into the coherent region together, at most
 
 class Pager {
  public:
@@ -83,7 +83,9 @@ class Pager {
   bool may_go_along(u64 page) const;
   PageRun shared_run(const Shard& shard, u64 page) const;
   PageRun run_to_move(Shard& shard, u64 page, const DirEntry& entry) const;
-  PageRun run_before(const Shard& shard, u64 page) const;
+  Status bring_around(const Shard& shard, PageRun run);
+  bool nobody_has(u64 page) const;
+  u64 first_touch_block() const;
   Result<bool> bring(PageRun run, u64 asked_for, Want want);
   Status make_room(u64 pages);
   Status age(PageRun run);

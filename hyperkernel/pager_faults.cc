@@ -12,7 +12,11 @@
 namespace dvm::hyperkernel {
 namespace {
 
-constexpr u64 kFirstTouchRun = 32;  // of pages that nobody has
+// Pages that nobody has: so many at once, then the rest of a greater block while who faulted runs
+// on.
+constexpr u64 kFirstTouchRun = 32;
+constexpr u64 kFirstTouchBlock = 512;
+constexpr u64 kWalkRun = 64;
 constexpr u64 kClockRun = 32;
 constexpr u64 kRegionSeenNs = 20'000'000;
 
@@ -58,7 +62,7 @@ Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
   const Want want = writes || at_home(*entry) ? Want::write : Want::read;
   const bool shared = entry->mode == PageMode::shared;
   const PageRun run = shared ? shared_run(shard, page) : run_to_move(shard, page, *entry);
-  const PageRun before = at_home(*entry) ? run_before(shard, page) : PageRun{page, 0};
+  const bool first_touch = at_home(*entry);
   DVM_ASSIGN(const bool there, bring(run, page, want));
   if (!there) return error("page {} is not to be had", page);
   if (from_elsewhere && !shared) {
@@ -68,9 +72,35 @@ Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
     spent.ns += ns;
     shard.policy.note_hand_over(ns);
   }
-  if (before.count == 0) return {};
-  const auto also = bring(before, before.first, want);  // while who faulted runs on
-  return also.ok() ? Status() : also.error();
+  return first_touch ? bring_around(shard, run) : Status();
+}
+
+// Allocators come from above as well as from below: of pages that nobody has, those on both sides
+// in the same block.
+Status Pager::bring_around(const Shard& shard, PageRun run) {
+  const u64 block = first_touch_block();
+  const u64 first = std::max(run.first - run.first % block, shard.pages.first);
+  const u64 end =
+      std::min(run.first - run.first % block + block, shard.pages.first + shard.pages.count);
+  PageRun before{run.first, 0}, behind{run.first + run.count, 0};
+  for (; before.first > first && nobody_has(before.first - 1); --before.first) ++before.count;
+  while (behind.first + behind.count < end && nobody_has(behind.first + behind.count))
+    ++behind.count;
+  for (const PageRun& part : {before, behind}) {
+    if (part.count == 0) continue;
+    if (const auto also = bring(part, part.first, Want::write); !also.ok()) return also.error();
+  }
+  return {};
+}
+
+bool Pager::nobody_has(u64 page) const {
+  const auto entry = directory_->lookup(page);
+  return entry && at_home(*entry) && entry->mover == 0;
+}
+
+// Less where local memory is short: what is not used would push out what is.
+u64 Pager::first_touch_block() const {
+  return options_.local_pages < coherence_->pages() ? kFirstTouchRun : kFirstTouchBlock;
 }
 
 Result<bool> Pager::bring(PageRun run, u64 asked_for, Want want) {
@@ -144,24 +174,13 @@ PageRun Pager::shared_run(const Shard& shard, u64 page) const {
   return run;
 }
 
-// Allocators come from above as well as from below: of pages that nobody has, those before it in
-// the same block.
-PageRun Pager::run_before(const Shard& shard, u64 page) const {
-  PageRun run{page, 0};
-  const u64 first = std::max(page - page % kFirstTouchRun, shard.pages.first);
-  for (; run.first > first; --run.first, ++run.count) {
-    const auto entry = directory_->lookup(run.first - 1);
-    if (!entry || !at_home(*entry) || entry->mover != 0) break;
-  }
-  return run;
-}
-
 // More than one page when a walk goes on where the last run ended, or when nobody has the pages.
 // All of them as the first: with the same nodes, nobody at work on them.
 PageRun Pager::run_to_move(Shard& shard, u64 page, const DirEntry& entry) const {
   const bool walks = page == shard.next;
-  shard.window = walks ? std::min(shard.window * 2, kMaxRun) : 1;
-  u64 limit = at_home(entry) ? std::max(shard.window, kFirstTouchRun) : shard.window;
+  shard.window = walks ? std::min(shard.window * 2, kWalkRun) : 1;
+  u64 limit = shard.window;
+  if (at_home(entry)) limit = std::max(limit, kFirstTouchRun - page % kFirstTouchRun);
   limit = std::min({limit, shard.pages.first + shard.pages.count - page, options_.local_pages / 4});
   PageRun run{page, 1};
   for (; run.count < limit; ++run.count) {
@@ -180,7 +199,7 @@ Status Pager::make_room(u64 pages) {
   const LocalMemory& local = memory_->local();
   if (local.pages_present() + pages <= limit) return {};
   const std::lock_guard guard(clock_);
-  const u64 slack = std::min(limit / 8, kMaxRun);
+  const u64 slack = std::min(limit / 8, kWalkRun);
   u64 passed = 0;  // twice round is enough, unless what it meets is in others' hands
   while (local.pages_present() + pages + slack > limit && passed < 4 * coherence_->pages()) {
     auto at = local.next_present(hand_);

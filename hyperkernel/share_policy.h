@@ -4,9 +4,10 @@
 // What the first will come to nobody knows, so it is the ski rental problem: share when the
 // hand-overs of a page have cost what sharing it costs, and never pay more than twice the best.
 // What sharing costs is the work, measured here, and the room: what is in the region keeps others
-// out. So the price doubles with each quarter of it that is taken; below half room costs nothing,
-// and neither does guessing: then the first contended write is enough, and the neighbours go along,
-// because what allocators hand out side by side is used by the same nodes.
+// out. So the price is twice as high in a region that is half full. As long as there is plenty of
+// room, guessing costs little: then the first contended write is enough, and neighbours go along,
+// fewer with each quarter that is taken, because what allocators hand out side by side is used by
+// the same nodes.
 #pragma once
 
 #include "fabric/types.h"
@@ -21,8 +22,8 @@ struct RegionUse {
 // Of one thread.
 class SharePolicy {
  public:
-  // `block`: pages, a power of two, that go together while room costs nothing. 0: only ever the one
-  // that has cost enough.
+  // `block`: pages, a power of two, that go together in an empty region. 0: only ever the one that
+  // has cost enough.
   explicit SharePolicy(u64 block) : block_(block) {}
 
   // A page came from another node, and what that took.
@@ -35,6 +36,8 @@ class SharePolicy {
   // How many pages are to be shared now, aligned to as many: 0, 1 or a block. `spent_ns`: what the
   // page's coming from elsewhere has cost before.
   u64 pages_to_share(bool writes, u64 spent_ns, RegionUse use) const;
+  // How many go at a first contended write; 0: none.
+  u64 block_now(RegionUse use) const;
   // What sharing one more page costs. ~0: there is no room.
   u64 price_ns(RegionUse use) const;
 
