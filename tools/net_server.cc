@@ -43,32 +43,47 @@ void NetServer::start() {
   sockets_ = std::thread([this] { serve_sockets(); });
 }
 
-void NetServer::serve_guest(u64 deadline_ns) {
+// The queues that want a look: those that were notified, and those that are watched once they have
+// been left alone for long enough.
+u32 NetServer::wait_for_guest(u64 deadline_ns) {
   const u32 seen = fabric::listen(device_.record().work);
-  u32 notified = device_.take_notified();
-  if (notified == 0) {
-    if (device_.owes_interrupts())
-      deadline_ns = std::min(deadline_ns, fabric::monotonic_ns() + NetDevice::kSettleNs);
-    fabric::wait(device_.record().work, seen, deadline_ns);
-    notified = device_.take_notified();
-    if (notified == 0) return device_.machine().settle_transmits();
-    device_.record().wakeups.fetch_add(1, std::memory_order_relaxed);
-  }
+  if (const u32 notified = device_.take_notified(); notified != 0) return notified | watched_;
+  const u64 now = fabric::monotonic_ns();
+  if (device_.owes_interrupts()) deadline_ns = std::min(deadline_ns, now + NetDevice::kSettleNs);
+  if (watched_ != 0) deadline_ns = std::min(deadline_ns, now + sleep_ns_);
+  fabric::wait(device_.record().work, seen, deadline_ns);
+  const u32 notified = device_.take_notified();
+  if (notified != 0) device_.record().wakeups.fetch_add(1, std::memory_order_relaxed);
+  return notified | watched_;
+}
+
+void NetServer::serve_guest(u64 deadline_ns) {
+  const u32 queues = wait_for_guest(deadline_ns);
+  if (queues == 0) return device_.machine().settle_transmits();
   const std::lock_guard guard(mutex_);
   offloads_ = device_.receive_offloads();
-  u32 more = 0;
+  const auto when_empty = sleep_ns_ != 0 ? vmm::WhenEmpty::leave : vmm::WhenEmpty::ask;
+  u32 more = 0, packets = 0;
   for (u16 pair = 0; pair < device_.pairs(); ++pair) {
-    if ((notified >> vmm::net_tx_queue(pair) & 1) == 0) continue;
-    if (transmit(pair)) more |= 1u << vmm::net_tx_queue(pair);
+    if ((queues >> vmm::net_tx_queue(pair) & 1) == 0) continue;
+    const u32 taken = transmit(pair, when_empty);
+    packets += taken;
+    if (taken != 0) more |= 1u << vmm::net_tx_queue(pair);
   }
   network_->arm();
   (void)device_.deliver(to_guest_);
-  if (more != 0) device_.record().notified.fetch_or(more, std::memory_order_acq_rel);
+  // A queue that was left is looked at once more, and its driver asked if there is nothing.
+  const bool left = sleep_ns_ != 0;
+  sleep_ns_ = pace_.looked(packets, device_.received(), fabric::monotonic_ns());
+  watched_ = sleep_ns_ != 0 ? queues : 0;
+  if (watched_ == 0 && left) more = queues;
+  if (watched_ == 0 && more != 0)
+    device_.record().notified.fetch_or(more, std::memory_order_acq_rel);
 }
 
 // Copied under the queue's lock, sent after it. A batch at a time, so that one busy queue keeps
 // neither the others nor the sockets waiting.
-bool NetServer::transmit(u16 pair) {
+u32 NetServer::transmit(u16 pair, vmm::WhenEmpty when_empty) {
   batch_.clear();
   u64 end = 0;
   const u32 chains = device_.transmit(
@@ -80,9 +95,9 @@ bool NetServer::transmit(u16 pair) {
         batch_.push_back({packet.header, packet.bytes});
         end += packet.bytes;
       },
-      true);
+      true, when_empty);
   send(pair);
-  return chains != 0;
+  return chains;
 }
 
 // Checksums that the driver left to us are finished here; a packet to be segmented goes as it is:

@@ -12,6 +12,7 @@
 
 #include "tools/user_network.h"
 #include "vmm/net/net_device.h"
+#include "vmm/net/transmit_pace.h"
 
 namespace dvm::tools {
 
@@ -33,7 +34,8 @@ class NetServer {
  private:
   NetServer(vmm::Machine& machine, u32 function) : device_(machine, function) {}
   void serve_sockets();
-  bool transmit(u16 pair);  // false: nothing left
+  u32 wait_for_guest(u64 deadline_ns);
+  u32 transmit(u16 pair, vmm::WhenEmpty when_empty);  // 0: nothing left
   void send(u16 pair);
 
   vmm::NetDevice device_;
@@ -41,6 +43,9 @@ class NetServer {
   std::unique_ptr<UserNetwork> network_;
   vmm::net::PacketQueue to_guest_;
   vmm::net::ReceiveOffloads offloads_;
+  vmm::net::TransmitPace pace_;
+  u32 watched_ = 0;  // queues that are looked at when sleep_ns_ is over: their driver was not asked
+  u64 sleep_ns_ = 0;
   // A batch on its way out: headers, and the frames one behind the other.
   struct Outgoing {
     vmm::net::Header header;

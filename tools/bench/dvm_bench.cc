@@ -5,6 +5,7 @@
 #include "tools/bench/boot_command.h"
 #include "tools/bench/device_command.h"
 #include "tools/bench/fabric_command.h"
+#include "tools/bench/locality_command.h"
 #include "tools/bench/pages_command.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
@@ -17,10 +18,11 @@ struct Benchmark {
   Status (*run)(const std::vector<std::string>& words);
 };
 
-constexpr std::array<Benchmark, 5> kBenchmarks = {{
+constexpr std::array<Benchmark, 6> kBenchmarks = {{
     {"boot", bench_boot},
     {"disk", bench_disk},
     {"fabric", bench_fabric},
+    {"locality", bench_locality},
     {"net", bench_net},
     {"pages", bench_pages},
 }};

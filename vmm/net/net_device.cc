@@ -107,7 +107,7 @@ bool NetDevice::owes_interrupts() const {
 }
 
 u32 NetDevice::transmit(u16 pair, bool again, const std::function<void(const TxPacket&)>& each,
-                        bool may_put_off) {
+                        bool may_put_off, WhenEmpty when_empty) {
   bool later = false;
   Chain chain;
   TxPacket packet;
@@ -120,7 +120,7 @@ u32 NetDevice::transmit(u16 pair, bool again, const std::function<void(const TxP
         for (; chains < kBatchPackets && bytes < kBatchBytes; ++chains) {
           number = number_of_next(q, pair);
           if (number >= record_.release[pair].load(std::memory_order_acquire)) break;
-          DVM_ASSIGN(const bool taken, queue_pop(q, machine_.memory(), chain));
+          DVM_ASSIGN(const bool taken, queue_pop(q, machine_.memory(), chain, when_empty));
           if (!taken) break;
           if (net_tx_packet(machine_.memory(), chain, features, packet)) {
             each(packet);

@@ -41,9 +41,13 @@ class NetDevice {
   // With `may_put_off`, the driver is not interrupted for the first few packets: the answer that
   // follows most packets interrupts it anyway, and it then looks at both queues. The caller settles
   // it (Machine::settle_transmits) within kSettleNs, unless a vCPU that goes idle does so first.
+  // With WhenEmpty::leave the driver is not asked to tell of the next packet: the caller looks
+  // again.
   u32 transmit(u16 pair, bool again, const std::function<void(const TxPacket&)>& each,
-               bool may_put_off = false);
+               bool may_put_off = false, WhenEmpty when_empty = WhenEmpty::ask);
   bool owes_interrupts() const;
+  // Packets that ever went to the guest.
+  u64 received() const { return counters_.in_ops.load(std::memory_order_relaxed); }
 
   // Puts waiting packets into the receive queues as long as there is room; drops those that the
   // driver does not want or cannot take. True: all have gone.
