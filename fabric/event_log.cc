@@ -35,6 +35,8 @@ constexpr KindInfo info(EventKind kind) {
     case EventKind::net_restarted: return {"net_restarted", {"pid", "deaths"}};
     case EventKind::disk_resized: return {"disk_resized", {"disk", "bytes"}};
     case EventKind::pages_recovered: return {"pages_recovered", {"node", "pages", "lost"}};
+    case EventKind::vcpu_moved: return {"vcpu_moved", {"vcpu", "nodes", "pause_ns"}};
+    case EventKind::node_evacuated: return {"node_evacuated", {"node", "vcpus", ""}};
     case EventKind::node_health: return {"node_health", {"node", "reading", "value"}};
   }
   return {"unknown", {"", "", ""}};

@@ -32,8 +32,10 @@ enum class EventKind : u32 {
   net_restarted,    // pid, deaths so far
   disk_resized,     // disk, bytes
   pages_recovered,  // of which node, pages that it had, of these without their content
+  vcpu_moved,       // vcpu, from node << 32 | to node, ns that it stood still
+  node_evacuated,   // node, vCPUs that went elsewhere
 };
-inline constexpr EventKind kLastEventKind = EventKind::pages_recovered;
+inline constexpr EventKind kLastEventKind = EventKind::node_evacuated;
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.
 std::array<std::string_view, 3> event_arguments(EventKind kind);

@@ -8,11 +8,11 @@
 
 namespace dvm::tools {
 
-ControlClient::ControlClient(Socket socket, vmm::Machine& machine, const GuestDisks* disks,
+ControlClient::ControlClient(Socket socket, vmm::Machine& machine, const RequestParts& parts,
                              OnClosed on_closed, OnConsole on_console)
     : socket_(std::move(socket)),
       machine_(machine),
-      disks_(disks),
+      parts_(parts),
       on_closed_(std::move(on_closed)),
       on_console_(std::move(on_console)) {}
 
@@ -30,7 +30,7 @@ void ControlClient::read_request() {
 }
 
 void ControlClient::answer(const std::string& line) {
-  const nlohmann::json reply = handle_request_line(line, machine_, disks_);
+  const nlohmann::json reply = handle_request_line(line, machine_, parts_);
   if (reply.contains("follow")) follows_ = reply["after"].get<u64>();
   if (reply.contains("console")) {
     console_ =

@@ -7,12 +7,11 @@
 #include <optional>
 #include <string>
 
+#include "tools/control_protocol.h"
 #include "tools/memory_dump.h"
 #include "vmm/machine.h"
 
 namespace dvm::tools {
-
-class GuestDisks;
 
 struct ConsoleWish {
   vmm::ConsolePort port = vmm::ConsolePort::serial;
@@ -29,7 +28,7 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
   // already.
   using OnConsole = std::function<void(Socket, const ConsoleWish&, std::string typed)>;
 
-  ControlClient(Socket socket, vmm::Machine& machine, const GuestDisks* disks, OnClosed on_closed,
+  ControlClient(Socket socket, vmm::Machine& machine, const RequestParts& parts, OnClosed on_closed,
                 OnConsole on_console);
   void read_request();
   // Says why and closes.
@@ -49,7 +48,7 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
 
   Socket socket_;
   vmm::Machine& machine_;
-  const GuestDisks* const disks_;
+  const RequestParts parts_;
   OnClosed on_closed_;
   OnConsole on_console_;
   std::string received_;

@@ -19,11 +19,17 @@ constexpr u64 kWaitNs = 2'000'000'000, kLookNs = 5'000'000;
 
 Status fit_to_guest(PlannedFault& fault, Machine& machine) {
   FaultRequest& r = fault.request;
-  const u32 nodes = machine.config().nodes;
   const u32 node = r.target - vmm::kFirstNodeInstance;
-  if (fabric::has_target(r.kind) && r.target != fabric::kManagerInstance && node >= nodes)
-    return error("{}: node: found {}; allowed: 0 to {}", fabric::fault_name(r.kind), node,
-                 nodes - 1);
+  const auto is_there = [&](u32 n) {
+    return n < vmm::layout::kMaxNodes &&
+           machine.state().nodes[n].stage.load() != vmm::NodeStage::none;
+  };
+  if (fabric::has_target(r.kind) && r.target != fabric::kManagerInstance && !is_there(node)) {
+    u32 last = vmm::layout::kMaxNodes - 1;
+    while (last != 0 && !is_there(last)) --last;
+    return error("{}: node: found {}; allowed: 0 to {}, of those that are there",
+                 fabric::fault_name(r.kind), node, last);
+  }
   if (r.kind != fabric::FaultKind::corrupt) return {};
   if (fault.record == kPageRecord) {
     if (machine.is_ram(r.value)) return {};

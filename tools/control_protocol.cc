@@ -12,6 +12,7 @@
 #include "tools/json_text.h"
 #include "tools/memory_dump.h"
 #include "tools/metrics.h"
+#include "tools/node_requests.h"
 #include "tools/status.h"
 #include "vmm/pool_check.h"
 
@@ -141,7 +142,7 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 15> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 19> kCommands = {{{"status", do_status},
                                                 {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
@@ -155,7 +156,12 @@ constexpr std::array<Command, 15> kCommands = {{{"status", do_status},
                                                 {"fault", handle_fault_request},
                                                 {"console-size", do_console_size},
                                                 {"balloon", balloon_request},
-                                                {"resize-disk", nullptr}}};  // needs the disks
+                                                // These need more than the machine.
+                                                {"resize-disk", nullptr},
+                                                {"migrate-vcpu", nullptr},
+                                                {"evacuate", nullptr},
+                                                {"add-node", nullptr},
+                                                {"remove-node", nullptr}}};
 
 std::string command_names() {
   std::string names;
@@ -171,6 +177,8 @@ std::vector<std::string_view> members_of(std::string_view command) {
   if (command == "console") return {"command", "history", "port"};
   if (command == "console-size") return {"command", "columns", "rows"};
   if (command == "balloon") return {"command", "bytes"};
+  if (command == "migrate-vcpu") return {"command", "vcpu", "to"};
+  if (command == "evacuate" || command == "remove-node") return {"command", "node"};
   if (command == "resize-disk") return {"command", "disk", "bytes", "to_file"};
   return {"command"};
 }
@@ -187,7 +195,7 @@ Status check_members(const json& request, std::string_view command) {
   return {};
 }
 
-Result<json> run_request(const json& request, Machine& machine, const GuestDisks* disks) {
+Result<json> run_request(const json& request, Machine& machine, const RequestParts& parts) {
   if (!request.is_object()) return error("not a JSON object; allowed: {{\"command\": ...}}");
   const auto it = request.find("command");
   if (it == request.end() || !it->is_string()) {
@@ -197,8 +205,9 @@ Result<json> run_request(const json& request, Machine& machine, const GuestDisks
   for (const auto& command : kCommands) {
     if (command.name != name) continue;
     DVM_TRY(check_members(request, name));
-    if (command.run == nullptr) return resize_disk(request, machine, disks);
-    return command.run(request, machine);
+    if (command.run != nullptr) return command.run(request, machine);
+    if (is_node_request(name)) return node_request(name, request, machine, parts.nodes);
+    return resize_disk(request, machine, parts.disks);
   }
   return error("unknown command '{}'; allowed: {}", name.substr(0, 40), command_names());
 }
@@ -207,9 +216,9 @@ Result<json> run_request(const json& request, Machine& machine, const GuestDisks
 
 json error_reply(const std::string& why) { return {{"ok", false}, {"error", why}}; }
 
-json handle_request(const json& request, Machine& machine, const GuestDisks* disks) {
+json handle_request(const json& request, Machine& machine, const RequestParts& parts) {
   try {
-    auto result = run_request(request, machine, disks);
+    auto result = run_request(request, machine, parts);
     if (!result) return error_reply(result.error().message);
     json reply = result.take();
     reply["ok"] = true;
@@ -219,11 +228,11 @@ json handle_request(const json& request, Machine& machine, const GuestDisks* dis
   }
 }
 
-json handle_request_line(const std::string& line, Machine& machine, const GuestDisks* disks) {
+json handle_request_line(const std::string& line, Machine& machine, const RequestParts& parts) {
   if (line.size() > kMaxRequestBytes) return error_reply("the request is longer than 64 KiB");
   const json request = parse_json(line);
   if (request.is_discarded()) return error_reply("the request is not valid JSON");
-  return handle_request(request, machine, disks);
+  return handle_request(request, machine, parts);
 }
 
 }  // namespace dvm::tools

@@ -15,16 +15,22 @@
 namespace dvm::tools {
 
 class GuestDisks;
+class NodeControl;
+
+// What requests need beside the machine; those that need what is not there are refused.
+struct RequestParts {
+  const GuestDisks* disks = nullptr;  // for resize-disk
+  NodeControl* nodes = nullptr;       // for add-node and remove-node
+};
 
 inline constexpr std::size_t kMaxRequestBytes = 64 * 1024;
 
 // Carries a request out. `pause` answers when every vCPU stands still, which may take a moment.
-// `disks`: for resize-disk, which is refused without.
 nlohmann::json handle_request(const nlohmann::json& request, vmm::Machine& machine,
-                              const GuestDisks* disks = nullptr);
+                              const RequestParts& parts = {});
 // The reply's line, without the line break. Whatever the text, never throws.
 nlohmann::json handle_request_line(const std::string& line, vmm::Machine& machine,
-                                   const GuestDisks* disks = nullptr);
+                                   const RequestParts& parts = {});
 nlohmann::json error_reply(const std::string& why);
 
 }  // namespace dvm::tools

@@ -49,7 +49,7 @@ void ControlServer::accept() {
       return;
     }
     const auto client = std::make_shared<ControlClient>(
-        std::move(socket), machine_, reach_.disks,
+        std::move(socket), machine_, reach_.parts,
         [this](const auto& closed) { client_closed(closed); },
         [this](ControlClient::Socket s, const ConsoleWish& wish, std::string typed) {
           attach(std::move(s), wish, std::move(typed));

@@ -13,11 +13,11 @@
 
 namespace dvm::tools {
 
-// What requests reach beside the machine. `disks`, for resize-disk, outlive the server.
+// What requests reach beside the machine, and outlives the server.
 struct ControlReach {
   ConsoleEnds serial;
   std::optional<ConsoleEnds> virtio = std::nullopt;  // the virtio console, if there is one
-  const GuestDisks* disks = nullptr;
+  RequestParts parts = {};
 };
 
 // Serves on a thread of its own: a request that takes a while keeps no one but other clients

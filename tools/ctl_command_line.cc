@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <string_view>
 
 #include "tools/command_words.h"
@@ -12,9 +13,10 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 14> kCommandNames = {
-    "status", "console", "events", "pause", "resume", "reset",       "shutdown",
-    "stop",   "metrics", "check",  "dump",  "list",   "resize-disk", "balloon"};
+constexpr std::array<std::string_view, 18> kCommandNames = {
+    "status",   "console",  "events",      "pause",   "resume",       "reset",
+    "shutdown", "stop",     "metrics",     "check",   "dump",         "list",
+    "evacuate", "add-node", "remove-node", "balloon", "migrate-vcpu", "resize-disk"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
@@ -70,6 +72,32 @@ Status read_balloon(const CommandWords& found, CtlCommandLine& line) {
   return {};
 }
 
+Result<u32> read_number(std::string_view text, std::string_view what) {
+  u32 number = 0;
+  const auto [rest, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (failure != std::errc{} || rest != text.data() + text.size() || number > 0xffff)
+    return usage_error("{}: found '{}'; allowed: a number", what, text);
+  return number;
+}
+
+// migrate-vcpu V --to N, evacuate N, remove-node N.
+Status read_nodes(const CommandWords& found, CtlCommandLine& line) {
+  const auto to = found.value("--to");
+  if (to && line.command != "migrate-vcpu")
+    return usage_error("--to: allowed with migrate-vcpu only");
+  const bool migrates = line.command == "migrate-vcpu";
+  if (!migrates && line.command != "evacuate" && line.command != "remove-node") return {};
+  if (found.rest.size() < 2 || (migrates && !to)) {
+    return usage_error("{}: allowed: {} {}", line.command, line.command,
+                       migrates ? "VCPU --to NODE" : "NODE");
+  }
+  DVM_ASSIGN(line.number, read_number(found.rest[1], line.command));
+  if (to) {
+    DVM_ASSIGN(line.to, read_number(*to, "--to"));
+  }
+  return {};
+}
+
 Status read_port(const CommandWords& found, CtlCommandLine& line) {
   line.port = found.value("--port");
   if (!line.port) return {};
@@ -80,7 +108,9 @@ Status read_port(const CommandWords& found, CtlCommandLine& line) {
 }
 
 std::size_t words_of(std::string_view command) {
-  if (command == "dump" || command == "balloon") return 2;
+  for (const auto one : {"dump", "balloon", "migrate-vcpu", "evacuate", "remove-node"}) {
+    if (command == one) return 2;
+  }
   return command == "resize-disk" ? 3 : 1;
 }
 
@@ -89,7 +119,7 @@ std::size_t words_of(std::string_view command) {
 Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords found,
              split_command_line(
-                 words, {.with_value = {"--name", "--history", "--format", "--port"},
+                 words, {.with_value = {"--name", "--history", "--format", "--port", "--to"},
                          .flags = {"--json", "--follow", "--to-file", "--help", "--version"}}));
   CtlCommandLine line;
   line.help = found.has("--help");
@@ -123,6 +153,7 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
   DVM_TRY(read_resize(found, line));
   DVM_TRY(read_balloon(found, line));
   DVM_TRY(read_port(found, line));
+  DVM_TRY(read_nodes(found, line));
   return line;
 }
 
@@ -136,6 +167,9 @@ SYNOPSIS
   dvm-ctl [--name NAME] dump FILE [--format elf]
   dvm-ctl [--name NAME] resize-disk DISK SIZE|--to-file
   dvm-ctl [--name NAME] balloon [SIZE]
+  dvm-ctl [--name NAME] migrate-vcpu VCPU --to NODE
+  dvm-ctl [--name NAME] evacuate|remove-node NODE
+  dvm-ctl [--name NAME] add-node
 
 COMMANDS
   list             The guests of this user that are running: process of dvm-run, state, nodes,
@@ -163,6 +197,15 @@ COMMANDS
                    up beyond that: bytes, or K, M, G or T of 1024. 0 empties the balloon. Without
                    SIZE: how much it has given up, and what it tells of its memory. Needs
                    --balloon.
+  migrate-vcpu VCPU --to NODE
+                   Let that vCPU go on on that node, and tell for how long it stood still. Also one
+                   that is halted, waits to be started, or belongs to a guest that is paused.
+  evacuate NODE    Empty a node: its vCPUs go to the others, evenly; its pages go home; it closes
+                   disks and networks. It stays where it is, and gets nothing new. Refused for the
+                   last node that runs vCPUs.
+  remove-node NODE
+                   evacuate, and then the node leaves and its process ends.
+  add-node         Start one more node, under the lowest free number, for vCPUs to be moved to.
   events           What has happened, oldest first: time (seconds since the host's boot), number,
                    event, who reported it, details. With --follow: go on until the guest ends.
   pause            Stop all vCPUs; answers when all of them stand still.
@@ -178,6 +221,7 @@ OPTIONS
   --json           Print the answer as JSON, on one line (events --follow: one object a line).
   --follow         With events only: stay and print events as they occur.
   --port PORT      With console only: serial or virtio. Default: virtio if there is one.
+  --to NODE        With migrate-vcpu only: where to.
   --to-file        With resize-disk only: as large as the file or device is now.
   --history SIZE   With console only: how much earlier output to show first, 0 to 256K. Default:
                    16K.
@@ -200,6 +244,7 @@ EXAMPLES
   dvm-ctl --name demo --json status | jq .vcpus
   dvm-ctl --name demo events --follow
   dvm-ctl --name demo console
+  dvm-ctl migrate-vcpu 1 --to 0
   dvm-ctl --name demo dump demo.core && gdb -ex 'info threads' -c demo.core
 )";
 }

@@ -95,7 +95,7 @@ Status DebuggedMachine::step(u32 vcpu) {
 
 std::string DebuggedMachine::describe(u32 vcpu) const {
   const vmm::VcpuRecord& v = machine_.state().vcpus[vcpu];
-  return fmt::format("vCPU {} on node {}, {}", vcpu, v.node.load(),
+  return fmt::format("vCPU {} on node {}, {}", vcpu, v.node(),
                      v.started.load() == 0 ? "not started" : run_state_name(v.run_state.load()));
 }
 

@@ -11,6 +11,7 @@
 #include "tools/guest_connection.h"
 #include "tools/json_text.h"
 #include "tools/message.h"
+#include "tools/node_requests.h"
 #include "tools/reply_text.h"
 #include "tools/size_text.h"
 
@@ -80,6 +81,7 @@ std::string reply_text(const CtlCommandLine& line, const std::string& guest, con
     return fmt::format("{}: disk {}: {}\n", guest, reply.at("disk").get<u64>(),
                        format_size(reply.at("bytes").get<u64>()));
   }
+  if (is_node_request(line.command)) return guest + ": " + node_reply_text(line.command, reply);
   if (line.command == "balloon") return guest + ": balloon: " + balloon_text(reply);
   if (line.command == "shutdown") return guest + ": asked to shut down\n";
   return guest + ": " + reply.at("state").get<std::string>() + "\n";
@@ -96,6 +98,9 @@ Status carry_out(const CtlCommandLine& line) {
   if (line.command == "dump") return dump(connection, guest.name, line);
   json request = {{"command", line.command}};
   if (line.follow) request["follow"] = true;
+  if (line.command == "migrate-vcpu") request["vcpu"] = *line.number;
+  if (line.to) request["to"] = *line.to;
+  if (line.command == "evacuate" || line.command == "remove-node") request["node"] = *line.number;
   if (line.command == "balloon" && line.size) request["bytes"] = *line.size;
   if (line.command == "resize-disk") {
     request["disk"] = line.disk;

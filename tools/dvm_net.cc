@@ -52,8 +52,7 @@ Status serve(const ChildOptions& o, const Fd& ready) {
   DVM_ASSIGN(part, join_fabric(*machine, memory));
   part->allow_ms(kSlowestBeatMs);
   if (machine->has_software_coherence()) {
-    DVM_ASSIGN(memory, vmm::CoherentMemory::join(*machine, vmm::net_member(machine->config()),
-                                                 part->peer()));
+    DVM_ASSIGN(memory, vmm::CoherentMemory::join(*machine, vmm::net_member(), part->peer()));
   }
   DVM_TRY(ready.write_all(std::as_bytes(std::span("ready", 5)), "the launcher's pipe"));
   server->start();

@@ -92,8 +92,14 @@ Status run_node(const ChildOptions& o) {
     }
     node.launcher_gone();
   }).detach();
+  node.on_look([&network] {
+    if (network.tap) network.tap->look();
+  });
   const Status status = node.run();
-  if (!status.ok()) shared.request_stop(vmm::StopReason::error);
+  // One that was to be added and cannot is no harm to the others.
+  const bool needed = shared.state().nodes[index].stage.load() != vmm::NodeStage::starting ||
+                      shared.state().control.boots.load() == 0;
+  if (!status.ok() && needed) shared.request_stop(vmm::StopReason::error);
   network.tap.reset();
   if (!status.ok()) fmt::print(stderr, "dvm-node {}: {}\n", index, status.error().message);
   std::fflush(nullptr);

@@ -56,6 +56,11 @@ json event_json(const Event& event) {
   if (event.kind == EventKind::fault_injected || event.kind == EventKind::fault_ended ||
       event.kind == EventKind::fault_failed)
     name_fault(object, event);
+  if (event.kind == EventKind::vcpu_moved) {
+    object.erase("nodes");
+    object["from"] = event.arguments[1] >> 32;
+    object["to"] = event.arguments[1] & 0xffff'ffff;
+  }
   if (event.kind == EventKind::node_health) {
     object["node"] = event.arguments[0] - vmm::kFirstNodeInstance;
     object["reading"] =

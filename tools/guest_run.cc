@@ -4,7 +4,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <future>
+#include <thread>
 
 #include "fabric/partition.h"
 #include "tools/event_text.h"
@@ -27,6 +30,8 @@ int exit_code_for(StopReason reason) {
     default: return kExitError;
   }
 }
+
+constexpr std::chrono::milliseconds kAddLook{2};
 
 struct Pipe {
   Fd read, write;
@@ -108,22 +113,43 @@ Status GuestRun::start(const RunSettings& settings) {
   if (hvc_) DVM_TRY(hvc_->read_stdin([this](KeyCommand c) { on_keys(c); }));
   DVM_ASSIGN(Pipe pipe, make_pipe());
   lifeline_ = std::move(pipe.write);
-  nodes_.emplace(io_, machine(), [this] { io_.stop(); });
-  const NodeLaunch launch{guest_->node_program,
-                          machine().pool().fd(),
-                          machine().pool().name(),
-                          guest_->boot,
-                          pipe.read,
-                          more_arguments(*guest_),
-                          more_descriptors(*guest_)};
-  DVM_TRY(nodes_->start(launch, settings.nodes));
+  lifeline_end_ = std::move(pipe.read);
+  nodes_.emplace(io_, machine(), node_launch(), [this] { io_.stop(); });
+  DVM_TRY(nodes_->start(settings.nodes));
   start_watchers();
   fabric::watch_partition(&machine().faults().cut, machine().self().id);
   return {};
 }
 
+NodeLaunch GuestRun::node_launch() {
+  return {guest_->node_program, machine().pool().fd(),   machine().pool().name(),  guest_->boot,
+          lifeline_end_,        more_arguments(*guest_), more_descriptors(*guest_)};
+}
+
+// Asked on the control socket's thread; processes are started and collected on this one's.
+Result<u32> GuestRun::add_node() {
+  const auto promise = std::make_shared<std::promise<Result<u32>>>();
+  auto answer = promise->get_future();
+  asio::post(io_, [this, promise] {
+    promise->set_value(nodes_ ? nodes_->add() : Result<u32>(error("the guest has stopped")));
+  });
+  const auto& state = machine().state();
+  while (answer.wait_for(kAddLook) != std::future_status::ready) {
+    if (state.control.phase.load() == Phase::stopped) return error("the guest has stopped");
+  }
+  DVM_ASSIGN(const u32 node, answer.get());
+  const auto& stage = state.nodes[node].stage;
+  while (stage.load() == vmm::NodeStage::starting) {
+    if (state.control.phase.load() == Phase::stopped) return error("the guest has stopped");
+    std::this_thread::sleep_for(kAddLook);
+  }
+  if (stage.load() == vmm::NodeStage::none)
+    return error("node {} could not start, and says why on the stderr of dvm-run", node);
+  return node;
+}
+
 ControlReach GuestRun::control_reach() {
-  ControlReach reach{console_->ends(), std::nullopt, &guest_->disks};
+  ControlReach reach{console_->ends(), std::nullopt, {&guest_->disks, this}};
   if (hvc_) reach.virtio.emplace(hvc_->ends());
   return reach;
 }

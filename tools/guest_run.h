@@ -12,11 +12,12 @@
 #include "tools/guest_console.h"
 #include "tools/guest_preparation.h"
 #include "tools/net_supervisor.h"
+#include "tools/node_requests.h"
 #include "tools/node_supervisor.h"
 
 namespace dvm::tools {
 
-class GuestRun {
+class GuestRun final : private NodeControl {
  public:
   // Signals are held for run() from here on. `daemon`: what this process is, if it is one.
   explicit GuestRun(Daemon* daemon = nullptr);
@@ -25,6 +26,8 @@ class GuestRun {
 
  private:
   Status start(const RunSettings& settings);
+  NodeLaunch node_launch();
+  Result<u32> add_node() override;
   ControlReach control_reach();
   void start_watchers();
   std::optional<u64> look_for_start();
@@ -44,6 +47,7 @@ class GuestRun {
   asio::signal_set signals_;
   std::optional<PreparedGuest> guest_;
   Fd lifeline_;  // the write end: its end tells the nodes that we are gone
+  Fd lifeline_end_;
   std::unique_ptr<GuestConsole> console_;
   std::unique_ptr<GuestConsole> hvc_;  // if the guest has a virtio console
   std::unique_ptr<GdbServer> gdb_;

@@ -35,6 +35,14 @@ class Exposition {
   std::string text_;
 };
 
+std::vector<u32> nodes_of(const vmm::Machine& machine) {
+  std::vector<u32> nodes;
+  for (u32 n = 0; n < vmm::layout::kMaxNodes; ++n) {
+    if (machine.state().nodes[n].stage.load() != vmm::NodeStage::none) nodes.push_back(n);
+  }
+  return nodes;
+}
+
 void guest_metrics(Exposition& out, vmm::Machine& machine) {
   const auto& control = machine.state().control;
   out.metric("dvm_guest_state", "gauge", "1 for the state the guest is in.");
@@ -60,7 +68,7 @@ void guest_metrics(Exposition& out, vmm::Machine& machine) {
 
 void node_metrics(Exposition& out, vmm::Machine& machine) {
   out.metric("dvm_node_up", "gauge", "1 while the node is part of the guest.");
-  for (u32 n = 0; n < machine.config().nodes; ++n) {
+  for (const u32 n : nodes_of(machine)) {
     const auto& slot = machine.instances().slots[vmm::kFirstNodeInstance + n];
     out.sample(slot.state.load() == fabric::InstanceState::active ? 1 : 0,
                fmt::format("node=\"{}\"", n));
@@ -69,7 +77,7 @@ void node_metrics(Exposition& out, vmm::Machine& machine) {
 
 void health_metrics(Exposition& out, vmm::Machine& machine) {
   out.metric("dvm_node_health", "gauge", "Health readings of the node's host, as last reported.");
-  for (u32 n = 0; n < machine.config().nodes; ++n) {
+  for (const u32 n : nodes_of(machine)) {
     for (u32 r = 0; r < fabric::kHealthReadings; ++r) {
       const auto reading = static_cast<fabric::HealthReading>(r);
       const auto value = fabric::health_of(machine.health(), vmm::kFirstNodeInstance + n, reading);
@@ -104,11 +112,10 @@ void page_metrics(Exposition& out, vmm::Machine& machine) {
   if (!coherence.ok()) return;
   for (const auto& counter : kPageCounters) {
     out.metric(fmt::format("dvm_pages_{}_total", counter.name), "counter", counter.help);
-    for (u32 n = 0; n < machine.config().nodes; ++n)
+    for (const u32 n : nodes_of(machine))
       out.sample(page_counter(*coherence, n, counter), fmt::format("node=\"{}\"", n));
-    if (vmm::find_net_function(machine.config()) && machine.config().nodes < hyperkernel::kMaxNodes)
-      out.sample(page_counter(*coherence, vmm::net_member(machine.config()), counter),
-                 "node=\"net\"");
+    if (vmm::find_net_function(machine.config()))
+      out.sample(page_counter(*coherence, vmm::net_member(), counter), "node=\"net\"");
   }
   out.metric("dvm_coherent_region_bytes", "gauge", "Size of the region for pages nodes share.");
   out.sample(coherence->shared_frames() * kPageBytes);
@@ -184,7 +191,7 @@ void balloon_metrics(Exposition& out, vmm::Machine& machine) {
 void vcpu_placement_metrics(Exposition& out, const vmm::MachineState& state) {
   out.metric("dvm_vcpu_node", "gauge", "Node that the vCPU is placed on.");
   for (u32 v = 0; v < state.config.vcpus; ++v) {
-    out.sample(state.vcpus[v].node.load(), fmt::format("vcpu=\"{}\"", v));
+    out.sample(state.vcpus[v].node(), fmt::format("vcpu=\"{}\"", v));
   }
   using enum vmm::VcpuRunState;
   out.metric("dvm_vcpu_state", "gauge", "1 for the state the vCPU is in.");
@@ -194,6 +201,15 @@ void vcpu_placement_metrics(Exposition& out, const vmm::MachineState& state) {
       out.sample(s == now ? 1 : 0, fmt::format("vcpu=\"{}\",state=\"{}\"", v, run_state_name(s)));
     }
   }
+}
+
+void vcpu_move_metrics(Exposition& out, const vmm::MachineState& state) {
+  out.metric("dvm_vcpu_moves_total", "counter", "Times that the vCPU went to another node.");
+  for (u32 v = 0; v < state.config.vcpus; ++v)
+    out.sample(state.vcpus[v].where().moves, fmt::format("vcpu=\"{}\"", v));
+  out.metric("dvm_vcpu_move_pause_ns_total", "counter", "Time that it stood still for that.");
+  for (u32 v = 0; v < state.config.vcpus; ++v)
+    out.sample(state.vcpus[v].move.pause_sum.load(), fmt::format("vcpu=\"{}\"", v));
 }
 
 void vcpu_exit_metrics(Exposition& out, const vmm::MachineState& state) {
@@ -249,6 +265,7 @@ std::string metrics_text(vmm::Machine& machine) {
   device_metrics(out, machine);
   balloon_metrics(out, machine);
   vcpu_placement_metrics(out, machine.state());
+  vcpu_move_metrics(out, machine.state());
   vcpu_exit_metrics(out, machine.state());
   vcpu_counter_metrics(out, machine.state());
   return out.take();

@@ -10,7 +10,7 @@
 
 namespace dvm::tools {
 
-// What every node of a guest is started with. The references outlive the spawning only.
+// What every node of a guest is started with. What is referred to outlives it.
 struct NodeLaunch {
   std::string program;  // path of dvm-node
   const Fd& pool;

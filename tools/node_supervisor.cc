@@ -6,10 +6,13 @@
 #include <chrono>
 
 #include "tools/message.h"
+#include "vmm/coherent_memory.h"
+#include "vmm/net/net_device.h"
 
 namespace dvm::tools {
 
 using fabric::EventKind;
+using vmm::NodeStage;
 using vmm::Phase;
 using vmm::StopReason;
 
@@ -20,9 +23,13 @@ constexpr std::chrono::milliseconds kPatience{2000}, kPatienceAfterDeath{500};
 
 }  // namespace
 
-NodeSupervisor::NodeSupervisor(asio::io_context& io, vmm::Machine& machine,
+NodeSupervisor::NodeSupervisor(asio::io_context& io, vmm::Machine& machine, NodeLaunch launch,
                                std::function<void()> on_all_ended)
-    : io_(io), machine_(machine), on_all_ended_(std::move(on_all_ended)), patience_(io) {}
+    : io_(io),
+      machine_(machine),
+      launch_(std::move(launch)),
+      on_all_ended_(std::move(on_all_ended)),
+      patience_(io) {}
 
 NodeSupervisor::~NodeSupervisor() {
   failures_.reset();
@@ -33,30 +40,74 @@ NodeSupervisor::~NodeSupervisor() {
   if (manager_) manager_->end();
 }
 
-Status NodeSupervisor::start(const NodeLaunch& launch, u32 nodes) {
-  for (u32 i = 0; i < nodes; ++i) {
-    DVM_ASSIGN(NodeProcess process, NodeProcess::spawn(launch, i));
-    // Put on the list before anything can fail, so that the destructor knows of it.
-    auto own = process.pidfd().duplicate();
-    if (!own) {
-      process.kill();
-      ::waitpid(process.pid(), nullptr, 0);
-      return own.error();
-    }
-    nodes_.emplace_back(io_, std::move(process), own.take());
-    watch(nodes_.back());
+Status NodeSupervisor::start(u32 nodes) {
+  for (u32 i = 0; i < nodes; ++i) DVM_TRY(spawn(i, false));
+  return start_manager();
+}
+
+Status NodeSupervisor::spawn(u32 index, bool added) {
+  DVM_ASSIGN(NodeProcess process, NodeProcess::spawn(launch_, index));
+  // Put on the list before anything can fail, so that the destructor knows of it.
+  auto own = process.pidfd().duplicate();
+  if (!own) {
+    process.kill();
+    ::waitpid(process.pid(), nullptr, 0);
+    return own.error();
   }
-  return start_manager(launch);
+  nodes_.emplace_back(io_, std::move(process), own.take());
+  nodes_.back().added = added;
+  watch(nodes_.back());
+  return {};
+}
+
+// One whose last holder has left the fabric, and whom nobody is recovering.
+Result<u32> NodeSupervisor::free_number() const {
+  const bool net = machine_.has_software_coherence() && vmm::find_net_function(machine_.config());
+  for (u32 n = 0; n < vmm::layout::kMaxNodes; ++n) {
+    const u32 id = vmm::kFirstNodeInstance + n;
+    const bool taken =
+        machine_.state().nodes[n].stage.load() != NodeStage::none ||
+        !machine_.instances().has_ended(id) || fabric_->peers.records[id].instance.load() != 0 ||
+        fabric::look(fabric_->failures[id]).unfinished() || (net && n == vmm::net_member());
+    if (!taken) return n;
+  }
+  return error("no node number is free; allowed: {} nodes", vmm::layout::kMaxNodes);
+}
+
+Result<u32> NodeSupervisor::add() {
+  if (stopped_ || machine_.state().control.phase.load() == Phase::stopped)
+    return error("the guest has stopped");
+  DVM_ASSIGN(const u32 node, free_number());
+  std::erase_if(nodes_, [&](const Watched& w) { return w.ended && w.process.index() == node; });
+  vmm::NodeRecord& record = machine_.state().nodes[node];
+  record.ready_for_boot.store(0);
+  record.stage.store(NodeStage::starting);  // from now on a reset waits for it
+  if (const Status spawned = spawn(node, true); !spawned.ok()) {
+    take_off(node);
+    return spawned.error();
+  }
+  return node;
+}
+
+bool NodeSupervisor::holds_nothing(u32 node) const {
+  const NodeStage stage = machine_.state().nodes[node].stage.load();
+  return stage == NodeStage::empty || stage == NodeStage::leaving;
+}
+
+// Not in the machine any more; a reset need not wait for it.
+void NodeSupervisor::take_off(u32 node) {
+  machine_.state().nodes[node].stage.store(NodeStage::none);
+  machine_.ring_nodes();
 }
 
 // After the nodes: they have more to do before they are needed.
-Status NodeSupervisor::start_manager(const NodeLaunch& launch) {
+Status NodeSupervisor::start_manager() {
   using fabric::RegionKind;
   DVM_ASSIGN(fabric_, machine_.pool().record<fabric::FabricState>(RegionKind::membership,
                                                                   fabric::kMembershipVersion));
   DVM_ASSIGN(const std::string program, sibling_program("dvm-fabric"));
   DVM_ASSIGN(manager_,
-             FabricProcess::spawn(program, launch.pool, launch.pool_name, launch.lifeline));
+             FabricProcess::spawn(program, launch_.pool, launch_.pool_name, launch_.lifeline));
   DVM_ASSIGN(Fd own, manager_->pidfd().duplicate());
   manager_ended_.emplace(io_, own.release());
   watch_manager();
@@ -92,7 +143,7 @@ std::optional<u64> NodeSupervisor::look_at_failures() {
 void NodeSupervisor::node_announced(u32 index, fabric::FailureCause cause) {
   for (Watched& node : nodes_) {
     if (node.process.index() != index || node.ended || killing_) continue;
-    if (machine_.state().control.phase.load() == Phase::stopped) continue;
+    if (machine_.state().control.phase.load() == Phase::stopped || holds_nothing(index)) continue;
     node.announced = true;
     if (cause != fabric::FailureCause::died)
       say("node {} (pid {}) hung: it was powered off", index, node.process.pid());
@@ -113,7 +164,18 @@ void NodeSupervisor::node_ended(Watched& node) {
   node.ended = true;
   retire(node.process);
   const bool in_order = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
-  if (machine_.state().control.phase.load() != Phase::stopped || node.announced) {
+  const u32 index = node.process.index();
+  const NodeStage stage = machine_.state().nodes[index].stage.load();
+  const bool never_joined = node.added && stage == NodeStage::starting;
+  if (never_joined)
+    say("node {} (pid {}) could not start: {}", index, node.process.pid(),
+        describe_wait_status(*status));
+  if (holds_nothing(index) && !in_order)
+    say("node {} (pid {}) died: {} - it was empty, the guest goes on", index, node.process.pid(),
+        describe_wait_status(*status));
+  if (never_joined || holds_nothing(index)) {
+    take_off(index);
+  } else if (machine_.state().control.phase.load() != Phase::stopped || node.announced) {
     report_death(node.process, *status);
   } else if (!in_order && !killing_) {
     say("node {} (pid {}) did not leave in order: {}", node.process.index(), node.process.pid(),
@@ -126,7 +188,7 @@ void NodeSupervisor::node_ended(Watched& node) {
 }
 
 void NodeSupervisor::report_death(const NodeProcess& process, int status) {
-  if (machine_.state().nodes[process.index()].joined.load() == 0) {
+  if (machine_.state().nodes[process.index()].stage.load() == NodeStage::starting) {
     say("node {} (pid {}) could not start: {}", process.index(), process.pid(),
         describe_wait_status(status));
   } else {

@@ -19,7 +19,8 @@ namespace dvm::tools {
 class NodeSupervisor {
  public:
   // `on_all_ended` runs once, when the machine has stopped and every node has ended.
-  NodeSupervisor(asio::io_context& io, vmm::Machine& machine, std::function<void()> on_all_ended);
+  NodeSupervisor(asio::io_context& io, vmm::Machine& machine, NodeLaunch launch,
+                 std::function<void()> on_all_ended);
   // Kills and collects what is left.
   ~NodeSupervisor();
   NodeSupervisor(const NodeSupervisor&) = delete;
@@ -27,7 +28,10 @@ class NodeSupervisor {
 
   // Starts node 0 to n-1 and the fabric manager. After an error those already started end with the
   // destructor.
-  Status start(const NodeLaunch& launch, u32 nodes);
+  Status start(u32 nodes);
+  // Starts one more, under a free number, which it returns. The node's stage tells when it has
+  // joined, or that it could not.
+  Result<u32> add();
   // The machine has stopped: nodes get a while to leave, then are killed.
   void machine_stopped();
 
@@ -37,10 +41,15 @@ class NodeSupervisor {
         : process(std::move(p)), readable(io, fd.release()) {}
     NodeProcess process;
     asio::posix::stream_descriptor readable;  // a duplicate of the pidfd
+    bool added = false;                       // to the running machine, which goes on without it
     bool ended = false;
     bool announced = false;  // as dead, by the fabric manager
   };
-  Status start_manager(const NodeLaunch& launch);
+  Status spawn(u32 index, bool added);
+  void take_off(u32 node);
+  bool holds_nothing(u32 node) const;
+  Result<u32> free_number() const;
+  Status start_manager();
   void watch_manager();
   std::optional<u64> look_at_failures();  // on the watcher's thread
   void node_announced(u32 index, fabric::FailureCause cause);
@@ -53,6 +62,7 @@ class NodeSupervisor {
 
   asio::io_context& io_;
   vmm::Machine& machine_;
+  const NodeLaunch launch_;
   std::function<void()> on_all_ended_;
   std::list<Watched> nodes_;
   fabric::FabricState* fabric_ = nullptr;

@@ -77,12 +77,12 @@ std::string node_table(const json& nodes) {
 }
 
 std::string vcpu_table(const json& vcpus) {
-  TextTable table(
-      {"VCPU", "NODE", "STATE", "EXITS", "INJECTED", "KICKS", "HALTS", "TOP EXIT REASONS"});
+  TextTable table({"VCPU", "NODE", "MOVES", "STATE", "EXITS", "INJECTED", "KICKS", "HALTS",
+                   "TOP EXIT REASONS"});
   for (const auto& v : vcpus) {
-    table.add({number(v, "id"), number(v, "node"), word(v, "state"), number(v.at("exits"), "total"),
-               number(v, "injected"), number(v, "kicks_sent"), number(v, "halts"),
-               top_reasons(v.at("exits"))});
+    table.add({number(v, "id"), number(v, "node"), number(v, "moves"), word(v, "state"),
+               number(v.at("exits"), "total"), number(v, "injected"), number(v, "kicks_sent"),
+               number(v, "halts"), top_reasons(v.at("exits"))});
   }
   return table.text();
 }

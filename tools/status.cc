@@ -61,12 +61,27 @@ json moves_json(Machine& machine, u32 node) {
   return moves;
 }
 
+// Of its process, unless that is well: then of its part in the machine.
+std::string_view node_state_name(Machine& machine, u32 node) {
+  const auto instance = machine.instances().slots[vmm::kFirstNodeInstance + node].state.load();
+  if (instance != fabric::InstanceState::active) return instance_state_name(instance);
+  switch (machine.state().nodes[node].stage.load()) {
+    case vmm::NodeStage::starting: return "starting";
+    case vmm::NodeStage::emptying: return "evacuating";
+    case vmm::NodeStage::empty: return "evacuated";
+    case vmm::NodeStage::leaving: return "leaving";
+    case vmm::NodeStage::none:
+    case vmm::NodeStage::active: break;
+  }
+  return "active";
+}
+
 json node_json(Machine& machine, u32 node, const PageCounts& pages) {
   const u32 id = vmm::kFirstNodeInstance + node;
   const auto& slot = machine.instances().slots[id];
   json vcpus = json::array();
   for (u32 v = 0; v < machine.config().vcpus; ++v) {
-    if (machine.state().vcpus[v].node.load() == node) vcpus.push_back(v);
+    if (machine.state().vcpus[v].node() == node) vcpus.push_back(v);
   }
   json health = json::object();
   for (u32 r = 0; r < fabric::kHealthReadings; ++r) {
@@ -78,7 +93,7 @@ json node_json(Machine& machine, u32 node, const PageCounts& pages) {
           {"health", std::move(health)},
           {"instance", {{"id", id}, {"gen", slot.generation.load()}}},
           {"pid", slot.pid.load()},
-          {"state", instance_state_name(slot.state.load())},
+          {"state", node_state_name(machine, node)},
           {"vcpus", std::move(vcpus)},
           {"pages",
            {{"owned", pages.owned[node]},
@@ -113,7 +128,7 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
   exits["signal"] = counters.signal_exits;
   exits["total"] = total + counters.signal_exits;
   return {{"id", index},
-          {"node", vcpu.node.load()},
+          {"node", vcpu.node()},
           {"state", run_state_name(seen_run_state(vcpu))},
           {"exits", std::move(exits)},
           {"injected", counters.injected},
@@ -122,7 +137,9 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
           {"eoi_writes", counters.eoi_writes},
           {"icr_writes", counters.icr_writes},
           {"timer_writes", counters.timer_writes},
-          {"other_msrs", counters.other_msrs}};
+          {"other_msrs", counters.other_msrs},
+          {"moves", vcpu.where().moves},
+          {"moved_ns", vcpu.move.pause_sum.load()}};
 }
 
 // Bytes of the pool's file that have memory behind them. Of a DAX device: none are counted.
@@ -232,7 +249,10 @@ json status_json(Machine& machine) {
   const vmm::MachineConfig& config = machine.config();
   const PageCounts pages = count_pages(machine.pool());
   json nodes = json::array(), vcpus = json::array();
-  for (u32 n = 0; n < config.nodes; ++n) nodes.push_back(node_json(machine, n, pages));
+  for (u32 n = 0; n < vmm::layout::kMaxNodes; ++n) {
+    if (state.nodes[n].stage.load() != vmm::NodeStage::none)
+      nodes.push_back(node_json(machine, n, pages));
+  }
   for (u32 v = 0; v < config.vcpus; ++v) vcpus.push_back(vcpu_json(state.vcpus[v], v));
   const std::string& path = machine.pool().path();
   const vmm::ErrorSourceState bad = machine.bad_pages();

@@ -51,9 +51,9 @@ void CoherentMemory::mapped(hyperkernel::PageRun run) {
 }
 
 std::optional<u32> CoherentMemory::member_of(fabric::InstanceId who) const {
-  if (who.id == kNetInstance) return net_member(machine_.config());
+  if (who.id == kNetInstance) return net_member();
   const u32 node = who.id - kFirstNodeInstance;
-  if (node < machine_.config().nodes) return node;
+  if (node < layout::kMaxNodes) return node;
   return std::nullopt;
 }
 

@@ -1,7 +1,7 @@
 // This process as a member of the page coherence protocol: guest memory is then what the node's
 // pager shows, and every access to it, by KVM, by a device or by a loader, is coherent.
 //
-// Members are the nodes, by their index, and behind them dvm-net, which holds memory only.
+// Members are the nodes, by their index, and at the last place dvm-net, which holds memory only.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,7 @@
 namespace dvm::vmm {
 
 // The member that dvm-net is.
-inline u32 net_member(const MachineConfig& config) { return config.nodes; }
+inline u32 net_member() { return hyperkernel::kMaxNodes - 1; }
 
 class CoherentMemory {
  public:
@@ -31,6 +31,9 @@ class CoherentMemory {
   // Who is told of pages that are mapped here (hyperkernel/pager.h), of those that the node has
   // already at once; or nullptr. Returns when the one before is told no more.
   void tell(PreFault* pre_fault);
+
+  // Brings home what this member has. Nothing here touches guest memory any more.
+  Status leave() { return pager_->leave(); }
 
   // Of a death that the fabric told of, when the dead one has been fenced: what it had is at home.
   // Any number of members may do it, any number of times; each logs what it brought home.

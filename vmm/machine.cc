@@ -55,7 +55,11 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   state->config = spec.config;
   state->config.checksum = config_checksum(state->config);
   open_net_record(state->net);
-  for (u32 i = 0; i < spec.config.vcpus; ++i) state->vcpus[i].node.store(spec.placement[i]);
+  for (u32 i = 0; i < spec.config.vcpus; ++i) {
+    const VcpuPlace place{.node = static_cast<u8>(spec.placement[i])};
+    state->vcpus[i].place.store(place.packed());
+  }
+  for (u32 i = 0; i < spec.config.nodes; ++i) state->nodes[i].stage.store(NodeStage::starting);
   for (u32 i = 0; i < kMaxFunctions; ++i) state->functions[i].capacity.store(spec.capacity[i]);
   state->control.phase.store(Phase::resetting, std::memory_order_release);
   return attach(std::move(pool), kLauncherInstance);

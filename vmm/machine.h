@@ -204,6 +204,10 @@ class Machine {
   bool is_ram(u64 gpa) const;
   bool all_parked() const;  // every vCPU of every node stands still
   void ring_everyone();
+  void ring_nodes();
+  // Of a node that may have been, or is, in the machine: its process has not ended.
+  bool is_alive(u32 node) const;
+  bool takes_vcpus(u32 node) const;
 
   // --- a debugger (machine_debug.cc, vmm/debug_record.h)
   // ------------------------------------------ What the stub changed in the record takes effect: no

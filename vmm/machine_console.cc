@@ -109,7 +109,7 @@ void Machine::press_power_button() {
 // --- device timers -------------------------------------------------------------------------------
 
 void Machine::wake_timer_node() {
-  const u32 node = state_->vcpus[0].node.load(std::memory_order_relaxed);
+  const u32 node = state_->vcpus[0].node();
   if (node < layout::kMaxNodes) fabric::ring(state_->nodes[node].bell);
 }
 

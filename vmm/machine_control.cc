@@ -17,8 +17,24 @@ bool change_phase(MachineControl& control, Phase from, Phase to) {
 
 void Machine::ring_everyone() {
   fabric::ring(state_->control.changed);
-  for (u32 i = 0; i < state_->config.nodes; ++i) fabric::ring(state_->nodes[i].bell);
-  for (u32 i = 0; i < state_->config.vcpus; ++i) kick(i, std::nullopt);
+  ring_nodes();
+  for (u32 i = 0; i < state_->config.vcpus; ++i) {
+    kick(i, std::nullopt);
+    fabric::ring(state_->vcpus[i].arrival);
+  }
+}
+
+void Machine::ring_nodes() {
+  for (NodeRecord& node : state_->nodes) {
+    if (node.stage.load() != NodeStage::none) fabric::ring(node.bell);
+  }
+}
+
+bool Machine::is_alive(u32 node) const { return !instances_->has_ended(kFirstNodeInstance + node); }
+
+bool Machine::takes_vcpus(u32 node) const {
+  return node < layout::kMaxNodes && state_->nodes[node].stage.load() == NodeStage::active &&
+         is_alive(node);
 }
 
 void Machine::request_reset() {
@@ -119,6 +135,9 @@ void Machine::reset_devices() {
   step(s.host_bridge, [](ConfigSpace& bridge) { bridge = make_host_bridge(); });
   reset_firmware_devices();
   for (u32 i = 0; i < s.config.vcpus; ++i) {
+    // Nobody runs it: who had asked for a move is told, and one that was under way is at its end.
+    take_step(s.vcpus[i].place, {.kind = PlaceStep::Kind::call_off, .refusal = MoveRefusal::reset});
+    take_step(s.vcpus[i].place, {PlaceStep::Kind::arrived, s.vcpus[i].where().node});
     // A kernel that is booted directly is given x2APIC mode, as firmware might have; firmware
     // itself starts with what a processor has after reset.
     lapic_reset(s.vcpus[i].lapic, s.vcpus[i].inbox, i, i == 0, !has_firmware());

@@ -96,7 +96,7 @@ void Machine::kick(u32 vcpu, Sender sender) {
     case VcpuRunState::parked: fabric::ring(v.bell); break;
     case VcpuRunState::in_guest:
       // Cut off: late. Whoever heals the partition kicks everyone.
-      if (!fabric::reaches(kFirstNodeInstance + v.node.load(std::memory_order_relaxed))) break;
+      if (!fabric::reaches(kFirstNodeInstance + v.node())) break;
       fabric::kick_thread(v.pid.load(std::memory_order_relaxed),
                           v.tid.load(std::memory_order_relaxed));
       break;

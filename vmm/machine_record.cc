@@ -85,10 +85,18 @@ Status check_control(const MachineState& m, const RecordPlace& place) {
     return place.wrong(&c.phase, "phase {}", static_cast<u32>(c.phase.load()));
   if (c.stop_reason.load() > StopReason::user)
     return place.wrong(&c.stop_reason, "stop reason {}", static_cast<u32>(c.stop_reason.load()));
+  for (const NodeRecord& node : m.nodes) {
+    if (node.stage.load() > NodeStage::leaving)
+      return place.wrong(&node.stage, "node stage {}", static_cast<u32>(node.stage.load()));
+  }
   for (u32 i = 0; i < m.config.vcpus; ++i) {
     const VcpuRecord& v = m.vcpus[i];
-    if (v.node.load() >= m.config.nodes)
-      return place.wrong(&v.node, "vCPU {} is on node {}", i, v.node.load());
+    const VcpuPlace at = v.where();
+    if (at.node >= layout::kMaxNodes || at.target >= layout::kMaxNodes ||
+        at.stage > PlaceStage::arriving || at.refusal > MoveRefusal::reset) {
+      return place.wrong(&v.place, "vCPU {} is on node {}, stage {} of its way to {}", i, at.node,
+                         static_cast<u32>(at.stage), at.target);
+    }
     if (v.run_state.load() > VcpuRunState::parked) {
       return place.wrong(&v.run_state, "vCPU {}: run state {}", i,
                          static_cast<u32>(v.run_state.load()));

@@ -32,11 +32,13 @@
 #include "vmm/net/net_record.h"
 #include "vmm/pci/host_bridge.h"
 #include "vmm/vcpu_image.h"
+#include "vmm/vcpu_place.h"
+#include "vmm/vcpu_state.h"
 #include "vmm/virtio/function.h"
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 8;
+inline constexpr u32 kMachineVersion = 9;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -107,12 +109,29 @@ struct VcpuCounters {
   u64 other_msrs = 0;
 };
 
+// The last move's instants (CLOCK_MONOTONIC, ns), the sum of all pauses, and whether the move has
+// been logged. Written by the vCPU's thread, the source's and then the target's, for people.
+struct VcpuMove {
+  std::atomic<u64> begun;      // out of the guest for it
+  std::atomic<u64> completed;  // of the exit before, all is done
+  std::atomic<u64> saved;      // read from KVM
+  std::atomic<u64> committed;
+  std::atomic<u64> woken;    // the target's thread
+  std::atomic<u64> checked;  // state copied from the pool and looked at
+  std::atomic<u64> loaded;   // into KVM
+  std::atomic<u64> entered;  // about to be in the guest again, or asleep
+  std::atomic<u64> pause_sum;
+  std::atomic<u32> from;
+  std::atomic<u32> untold;  // 1: not logged yet
+};
+
 struct alignas(64) VcpuRecord {
   LapicInbox inbox;
   fabric::Doorbell bell;
   std::atomic<VcpuRunState> run_state;
-  std::atomic<u32> node;  // where it is placed
-  std::atomic<i32> pid;   // of the thread that runs it: where kicks go
+  fabric::Doorbell arrival;  // rung when there is news for the threads that wait for it to come
+  std::atomic<u64> place;    // vcpu_place.h
+  std::atomic<i32> pid;      // of the thread that runs it: where kicks go
   std::atomic<i32> tid;
   std::atomic<u32> started;             // has been through SIPI (or is the bootstrap vCPU)
   std::atomic<u32> interruptible_halt;  // RFLAGS.IF at HLT
@@ -121,6 +140,10 @@ struct alignas(64) VcpuRecord {
   KvmClockState clock;
   VcpuCounters counters;
   VcpuImage image;
+  VcpuMove move;
+
+  VcpuPlace where() const { return VcpuPlace::unpack(place.load(std::memory_order_seq_cst)); }
+  u32 node() const { return where().node; }
 };
 
 // For people: where it is, of one that KVM has wait in a HLT too.
@@ -130,10 +153,22 @@ inline VcpuRunState seen_run_state(const VcpuRecord& v) {
                                                                         : state;
 }
 
+// A node's part in the machine. none -> starting -> active -> emptying -> empty -> leaving -> none.
+// Written by the launcher, but for starting -> active and emptying -> empty, which are the node's.
+// What dies stays where it was; its instance tells.
+enum class NodeStage : u32 {
+  none,      // not in the machine
+  starting,  // its process is on its way
+  active,
+  emptying,  // gets no vCPU any more; gives up what it has once it has none
+  empty,     // runs nothing, serves nothing, holds nothing
+  leaving,   // ends its process
+};
+
 struct alignas(64) NodeRecord {
   fabric::Doorbell bell;            // wakes the node's service thread
   std::atomic<u32> ready_for_boot;  // n: torn down, and waiting for boot n
-  std::atomic<u32> joined;
+  std::atomic<NodeStage> stage;
   u32 reserved;
 };
 
@@ -193,6 +228,7 @@ struct MachineState {
   DebugRecord debug;
   std::array<VcpuDebug, layout::kMaxVcpus> debug_vcpus;
   DeviceCell<ErrorSourceState> error_source;
+  std::array<VcpuState, layout::kMaxVcpus> vcpu_states;  // of those on their way
 };
 
 // What never changes again by its checksum, what does by its range.

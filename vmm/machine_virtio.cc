@@ -118,12 +118,12 @@ void Machine::wait_for_ioeventfds(u32 function) {
   constexpr auto kNap = std::chrono::microseconds(50);
   VirtioFunction& f = state_->functions[function];
   const u64 here = f.bar.load();
-  for (u32 node = 0; node < config().nodes; ++node) {
+  for (u32 node = 0; node < layout::kMaxNodes; ++node) {
     const auto elsewhere = [&] {
       const u64 there = f.ioeventfd_bars[node].load();
       const Phase phase = state_->control.phase.load();
       return there != 0 && there != here && (phase == Phase::running || phase == Phase::paused) &&
-             !instances_->has_ended(kFirstNodeInstance + node);
+             is_alive(node);
     };
     while (elsewhere()) {
       fabric::ring(state_->nodes[node].bell);

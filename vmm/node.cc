@@ -50,7 +50,13 @@ Status Node::join() {
     fabric_->allow_ms(kBootAllowanceMs);
     DVM_ASSIGN(memory_, CoherentMemory::join(*machine_, index_, fabric_->peer()));
   }
-  record_.joined.store(1);
+  // Where a guest runs already, who cannot run it is no part of it.
+  if (machine_->state().cpu.count.load() != 0) {
+    DVM_ASSIGN(const Vm vm, Vm::create());
+    DVM_TRY(check_host(vm));
+  }
+  NodeStage starting = NodeStage::starting;
+  record_.stage.compare_exchange_strong(starting, NodeStage::active);
   machine_->log_event(
       EventKind::node_joined,
       {index_, static_cast<u64>(machine_->instances().slots[machine_->self().id].pid.load())});
@@ -61,7 +67,7 @@ Status Node::join() {
 void Node::heard(const fabric::Notification& what) {
   if (what.kind != fabric::MemberState::died) return;
   if (memory_) memory_->recover(what.who);
-  if (!leaving_) machine_->mend_devices();
+  if (!leaving_ && stage() != NodeStage::empty) machine_->mend_devices();
 }
 
 Status Node::work() {
@@ -69,19 +75,61 @@ Status Node::work() {
   for (;;) {
     const u32 seen = fabric::listen(record_.bell);
     const Phase phase = control.phase.load(std::memory_order_acquire);
-    if (phase == Phase::stopped) break;
+    if (phase == Phase::stopped || stage() == NodeStage::leaving) break;
+    if (stage() == NodeStage::empty) {
+      serve(seen);
+      continue;
+    }
     if (phase == Phase::resetting) {
       fabric_->allow_ms(kBootAllowanceMs);
       prepare_boot();
       if (everyone_ready() && may_load()) DVM_TRY(carry_out_reset());
-    } else if (vcpus_.empty() && !vm_) {
+    } else if (!vm_) {
       fabric_->allow_ms(kBootAllowanceMs);
       DVM_TRY(start_vcpus());
     }
     fabric_->allow_ms(0);
+    if (stage() == NodeStage::emptying && !has_vcpus()) stand_down();
     if (control.phase.load(std::memory_order_acquire) == phase) serve(seen);
   }
   return {};
+}
+
+// Or is to get one: that is called off, or it comes and is sent on.
+bool Node::has_vcpus() const {
+  for (u32 i = 0; i < machine_->config().vcpus; ++i) {
+    const VcpuPlace place = machine_->state().vcpus[i].where();
+    const bool comes = place.stage == PlaceStage::asked || place.stage == PlaceStage::ready;
+    if (place.node == index_ || (comes && place.target == index_)) return true;
+  }
+  return false;
+}
+
+// Gives up all that this process has of the guest; it goes on beating.
+void Node::stand_down() {
+  fabric_->allow_ms(kBootAllowanceMs);
+  if (vcpus_) vcpus_->dismiss();
+  stop_vcpus();
+  close_devices();
+  record_.stage.store(NodeStage::empty);
+  fabric_->allow_ms(0);
+  // A reset may wait for this node; somebody else may have to read the network.
+  machine_->ring_nodes();
+  fabric::ring(machine_->state().control.changed);
+}
+
+void Node::close_devices() {
+  disks_.clear();  // these reach guest memory
+  if (stop_servers_) std::exchange(stop_servers_, nullptr)();
+  bring_pages_home();
+  memory_.reset();
+}
+
+// A page may be in another node's hands just then, and come back here.
+void Node::bring_pages_home() {
+  if (!memory_) return;
+  if (const Status home = memory_->leave(); !home.ok())
+    fmt::print(stderr, "dvm-node {}: pages do not go home: {}\n", index_, home.error().message);
 }
 
 void Node::leave() {
@@ -102,21 +150,24 @@ void Node::prepare_boot() {
   stop_vcpus();
   const u32 next = machine_->state().control.boots.load() + 1;
   if (record_.ready_for_boot.exchange(next, std::memory_order_acq_rel) == next) return;
-  for (u32 i = 0; i < machine_->config().nodes; ++i) fabric::ring(machine_->state().nodes[i].bell);
+  machine_->ring_nodes();
 }
 
+// All that may have a VM.
 bool Node::everyone_ready() const {
   const u32 next = machine_->state().control.boots.load() + 1;
-  for (u32 i = 0; i < machine_->config().nodes; ++i) {
-    if (machine_->state().nodes[i].ready_for_boot.load(std::memory_order_acquire) != next)
-      return false;
+  for (const NodeRecord& node : machine_->state().nodes) {
+    const NodeStage stage = node.stage.load();
+    const bool counts =
+        stage == NodeStage::starting || stage == NodeStage::active || stage == NodeStage::emptying;
+    if (counts && node.ready_for_boot.load(std::memory_order_acquire) != next) return false;
   }
   return true;
 }
 
 // Who loads a guest has its pages, with software coherence: where they are needed first.
 bool Node::may_load() const {
-  return memory_ == nullptr || machine_->state().vcpus[0].node.load() == index_;
+  return memory_ == nullptr || machine_->state().vcpus[0].node() == index_;
 }
 
 Status Node::carry_out_reset() {
@@ -164,25 +215,26 @@ Status Node::record_cpu_model() {
   return {};
 }
 
-Status Node::start_vcpus() {
-  fabric::failpoint("node.starts_vcpus");
-  const MachineState& s = machine_->state();
-  DVM_ASSIGN(Vm vm, Vm::create());
+Status Node::check_host(const Vm& vm) const {
+  const CpuBaseline& cpu = machine_->state().cpu;
   DVM_ASSIGN(const auto supported, vm.supported_cpuid());
   DVM_TRY(machine_->check_cpu_model());
-  DVM_TRY(check_cpu_offers(supported, {s.cpu.entries.data(), s.cpu.count.load()}));
+  return check_cpu_offers(supported, {cpu.entries.data(), cpu.count.load()});
+}
+
+Status Node::start_vcpus() {
+  fabric::failpoint("node.starts_vcpus");
+  DVM_ASSIGN(Vm vm, Vm::create());
+  DVM_TRY(check_host(vm));
   DVM_TRY(vm.map_memory(machine_->memory()));
   if (machine_->has_firmware())
     DVM_TRY(vm.map_rom(machine_->rom(), machine_->config().firmware_bytes));
   vm_ = std::make_unique<Vm>(std::move(vm));
   io_event_fds_.emplace(*machine_, *vm_, index_);
-  for (u32 i = 0; i < machine_->config().vcpus; ++i) {
-    if (s.vcpus[i].node.load() != index_) continue;
-    DVM_ASSIGN(auto vcpu, VcpuThread::create(*machine_, *vm_, i, fabric_->peer()));
-    vcpus_.push_back(std::move(vcpu));
-  }
+  vcpus_.emplace(*machine_, *vm_, fabric_->peer());
+  DVM_TRY(vcpus_->make());
   if (memory_) DVM_TRY(start_pre_fault());
-  for (auto& vcpu : vcpus_) vcpu->start();
+  vcpus_->start();
   return {};
 }
 
@@ -196,8 +248,7 @@ Status Node::start_pre_fault() {
 // The whole KVM VM goes: a new one has no state left over from before the reset. And no disk writes
 // to the memory of the next boot.
 void Node::stop_vcpus() {
-  for (auto& vcpu : vcpus_) vcpu->join();
-  vcpus_.clear();
+  vcpus_.reset();
   io_event_fds_.reset();
   for (auto& disk : disks_) disk->drain();
   if (memory_) memory_->tell(nullptr);
@@ -209,7 +260,11 @@ void Node::stop_vcpus() {
 void Node::serve(u32 seen) {
   fabric::failpoint("node.serves");
   fabric_->beat();
-  for (const auto& vcpu : vcpus_) vcpu->publish_stats();
+  if (look_) look_();
+  if (vcpus_) {
+    vcpus_->look_at_moves();
+    vcpus_->publish_stats();
+  }
   if (io_event_fds_) {
     for (const auto& disk : disks_) {
       io_event_fds_->follow(disk->function(), disk->server().notified_before(),
@@ -217,7 +272,7 @@ void Node::serve(u32 seen) {
     }
   }
   u64 until = fabric::monotonic_ns() + fabric_->tick_ns();
-  if (vm_ && machine_->state().vcpus[0].node.load() == index_) {
+  if (vm_ && machine_->state().vcpus[0].node() == index_) {
     machine_->run_device_timers();
     if (const auto deadline_ns = machine_->next_device_deadline()) {
       const u64 now = machine_->now_ns();

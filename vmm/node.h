@@ -12,7 +12,7 @@
 #include "vmm/io_event_fds.h"
 #include "vmm/machine.h"
 #include "vmm/node_disk.h"
-#include "vmm/vcpu_thread.h"
+#include "vmm/node_vcpus.h"
 
 namespace dvm::vmm {
 
@@ -22,8 +22,10 @@ class Node {
   Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot, std::vector<DiskSource> disks);
   // `stop`: ends what else serves devices in this process, before it gives up guest memory.
   void on_leave(std::function<void()> stop) { stop_servers_ = std::move(stop); }
-  // Returns when the machine has stopped; an error if this node cannot do its part. The calling
-  // thread beats for the node (fabric/fabric_service.h).
+  // `look`: now and then, and when something has changed in the machine.
+  void on_look(std::function<void()> look) { look_ = std::move(look); }
+  // Returns when the machine has stopped, or the node was asked to leave; an error if this node
+  // cannot do its part. The calling thread beats for the node (fabric/fabric_service.h).
   Status run();
   // Thread: any. Ends the machine, for a launcher that is gone.
   void launcher_gone();
@@ -32,11 +34,17 @@ class Node {
   Status join();
   void heard(const fabric::Notification& what);
   Status work();
+  NodeStage stage() const { return record_.stage.load(); }
+  bool has_vcpus() const;
+  void stand_down();
+  void close_devices();
+  void bring_pages_home();
   void leave();
   void prepare_boot();  // stands still, and says so
   bool everyone_ready() const;
   bool may_load() const;
   Status carry_out_reset();  // by the one node that won the election
+  Status check_host(const Vm& vm) const;
   Status start_vcpus();
   void stop_vcpus();
   Status start_pre_fault();
@@ -46,7 +54,7 @@ class Node {
   std::unique_ptr<Machine> machine_;
   const u32 index_;
   bool leaving_ = false;
-  std::function<void()> stop_servers_;
+  std::function<void()> stop_servers_, look_;
   NodeRecord& record_;
   BootSource boot_;
   std::vector<DiskSource> disk_sources_;
@@ -56,7 +64,7 @@ class Node {
   std::optional<IoEventFds> io_event_fds_;
   std::unique_ptr<PreFault> pre_fault_;  // with software coherence, and a KVM that can
   std::vector<std::unique_ptr<NodeDisk>> disks_;
-  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+  std::optional<NodeVcpus> vcpus_;
 };
 
 }  // namespace dvm::vmm

@@ -1,5 +1,5 @@
-// A vCPU's thread under a debugger (vmm/debug_record.h): breakpoints, single steps, registers that
-// were written.
+// A vCPU's thread while the machine is paused, and under a debugger (vmm/debug_record.h):
+// breakpoints, single steps, registers that were written.
 #include <algorithm>
 #include <cstring>
 
@@ -8,6 +8,7 @@
 namespace dvm::vmm {
 namespace {
 
+constexpr u32 kMsrKernelGsBase = 0xc000'0102;  // AMD APM vol. 2 §6.1.1
 constexpr u8 kDebugVector = 1, kBreakpointVector = 3;
 constexpr u16 kPortCompletedEarly = 0x7e;  // KVM_X86_QUIRK_OUT_7E_INC_RIP
 
@@ -17,6 +18,55 @@ bool same(const T& a, const T& b) {
 }
 
 }  // namespace
+
+// What KVM_RUN was answered (a port read, an MSR) goes into the registers when it is next called.
+bool VcpuThread::finish_exit() {
+  constexpr int kMostParts = 16;  // an access over two pages, or a string of them
+  kvm_run& run = vcpu_.run();
+  for (int i = 0; i < kMostParts; ++i) {
+    run.immediate_exit = 1;
+    run.cr8 = v_.lapic.tpr >> 4;
+    const auto entered = vcpu_.enter();
+    if (!entered || *entered != 0) return true;
+    handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
+  }
+  return false;
+}
+
+void VcpuThread::save_image() {
+  finish_exit();
+  v_.image.saved = 0;
+  const auto regs = vcpu_.regs();
+  const auto sregs = vcpu_.sregs();
+  const auto gs = vcpu_.msr(kMsrKernelGsBase);
+  if (!regs || !sregs || !gs) return;
+  v_.image = {*regs, *sregs, *gs, 1};
+  if (const auto fpu = vcpu_.fpu()) machine_.state().debug_vcpus[index_].fpu = *fpu;
+}
+
+// While it is parked a debugger may write the image; it is not saved over until the vCPU has run.
+void VcpuThread::park() {
+  VcpuDebug& debug = machine_.state().debug_vcpus[index_];
+  save_image();
+  end_pause();
+  tell_of_move();
+  for (;;) {
+    const u32 seen = fabric::listen(v_.bell);
+    v_.run_state.store(VcpuRunState::parked, std::memory_order_seq_cst);
+    fabric::ring(machine_.state().control.changed);
+    if (machine_.state().control.phase.load() != Phase::paused || move_waits()) break;
+    if (debug.step.load() == 0) {
+      fabric::wait(v_.bell, seen, std::nullopt);
+      continue;
+    }
+    v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
+    step_one();
+    save_image();
+    debug.step.store(0);
+  }
+  v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
+  load_image();
+}
 
 Status VcpuThread::watch(bool step) {
   const DebugRecord& record = machine_.state().debug;
@@ -48,7 +98,7 @@ void VcpuThread::load_image() {
     loaded = vcpu_.set_sregs(v_.image.sregs);
   if (loaded.ok()) loaded = vcpu_.set_fpu(debug.fpu);
   if (!loaded.ok())
-    fmt::print(stderr, "dvm-node {}: vCPU {}: registers not set: {}\n", v_.node.load(), index_,
+    fmt::print(stderr, "dvm-node {}: vCPU {}: registers not set: {}\n", v_.node(), index_,
                loaded.error().message);
 }
 

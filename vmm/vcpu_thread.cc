@@ -15,8 +15,6 @@
 namespace dvm::vmm {
 namespace {
 
-constexpr u32 kMsrKernelGsBase = 0xc000'0102;  // AMD APM vol. 2 §6.1.1
-
 thread_local kvm_run* current_run = nullptr;
 thread_local volatile std::sig_atomic_t signal_seen = 0;
 
@@ -38,6 +36,8 @@ VcpuThread::VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& pee
     : machine_(machine),
       index_(index),
       v_(machine.state().vcpus[index]),
+      move_(v_.move),
+      node_(static_cast<u8>(machine.self().id - kFirstNodeInstance)),
       vcpu_(std::move(vcpu)),
       peer_(peer),
       halts_before_(v_.counters.halts) {}
@@ -48,15 +48,16 @@ Result<std::unique_ptr<VcpuThread>> VcpuThread::create(Machine& machine, Vm& vm,
                                                        fabric::Peer& peer) {
   DVM_ASSIGN(Vcpu vcpu, vm.create_vcpu(index));
   std::unique_ptr<VcpuThread> thread(new VcpuThread(machine, index, std::move(vcpu), peer));
-  DVM_TRY(thread->set_up());
+  DVM_TRY(thread->set_up(vm));
   return thread;
 }
 
-Status VcpuThread::set_up() {
+Status VcpuThread::set_up(const Vm& vm) {
   const CpuBaseline& cpu = machine_.state().cpu;
   const u32 count = std::min(cpu.count.load(std::memory_order_acquire), CpuBaseline::kMaxEntries);
   DVM_TRY(vcpu_.set_cpuid(cpuid_for_vcpu({cpu.entries.data(), count}, index_)));
   DVM_TRY(vcpu_.set_tsc_offset(machine_.config().tsc_offset));
+  DVM_ASSIGN(transfer_, VcpuTransfer::of(vm, vcpu_));
   // After CPUID: without its x2APIC bit KVM refuses this IA32_APIC_BASE.
   DVM_ASSIGN(reset_sregs_, vcpu_.sregs());
   reset_sregs_.apic_base = v_.lapic.apic_base;
@@ -81,28 +82,42 @@ void VcpuThread::run() {
   const auto life = peer_.register_thread();
   if (!life) return fail(life.error().message);
   current_run = &vcpu_.run();
-  v_.pid.store(::getpid());
-  v_.tid.store(static_cast<i32>(::syscall(SYS_gettid)));
   sigevent event{};
   event.sigev_notify = SIGEV_THREAD_ID;
   event.sigev_signo = fabric::kick_signal();
-  event._sigev_un._tid = v_.tid.load();
+  event._sigev_un._tid = static_cast<i32>(::syscall(SYS_gettid));
   timer_t timer{};
   if (::timer_create(CLOCK_MONOTONIC, &event, &timer) < 0) {
     fail(sys_error("timer_create").message);
   } else {
     timer_ = timer;
-    loop();
+    run_where_placed();
     ::timer_delete(timer);
   }
-  v_.run_state.store(VcpuRunState::absent);
   current_run = nullptr;
+}
+
+void VcpuThread::run_where_placed() {
+  while (wait_for_vcpu()) {
+    // Kicks go here from the moment that a run state says they can.
+    v_.pid.store(::getpid());
+    v_.tid.store(static_cast<i32>(::syscall(SYS_gettid)));
+    loop();
+    if (!here_.load()) continue;
+    v_.run_state.store(VcpuRunState::absent);
+    return;
+  }
 }
 
 void VcpuThread::loop() {
   v_.run_state.store(VcpuRunState::outside);
   for (;;) {
     const Phase phase = machine_.state().control.phase.load(std::memory_order_acquire);
+    const bool goes_on = phase == Phase::running || phase == Phase::paused;
+    if (goes_on && move_waits()) {
+      if (hand_over()) return;
+      continue;
+    }
     if (phase == Phase::paused) {
       park();
       continue;
@@ -120,118 +135,6 @@ void VcpuThread::loop() {
       enter();
     }
   }
-}
-
-bool VcpuThread::take_signals() {
-  const u32 signals = v_.inbox.signals.load(std::memory_order_acquire);
-  if (signals == 0) return v_.started.load() != 0;
-  if ((signals & kSignalInit) != 0) {
-    if (index_ == 0) {  // the bootstrap processor would start at the reset vector: a warm reset
-      v_.inbox.signals.fetch_and(~kSignalInit);
-      machine_.request_reset();
-      return true;
-    }
-    v_.started.store(0);  // before INIT is taken: a SIPI that follows it must find one or the other
-    v_.inbox.signals.fetch_and(~kSignalInit);
-    halted_ = false;
-    if (auto s = reset_registers(); !s.ok()) fail(s.error().message);
-  }
-  if (v_.started.load() == 0) {
-    const u32 now = v_.inbox.signals.load();
-    // An NMI means nothing to a processor that waits for SIPI; left there it would look like work.
-    v_.inbox.signals.fetch_and(~(kSignalNmi | kSignalPanic));
-    if ((now & kSignalSipi) == 0) return false;
-    v_.inbox.signals.fetch_and(~(kSignalSipi | 0xff00u));
-    const u8 vector = static_cast<u8>(now >> 8);
-    if (auto s = start_at(vector); !s.ok()) fail(s.error().message);
-    v_.started.store(1);
-    machine_.log_event(fabric::EventKind::vcpu_started, {index_, v_.node.load(), vector});
-  }
-  lapic_drop_stray_sipi(v_.inbox);
-  if ((v_.inbox.signals.fetch_and(~kSignalNmi) & kSignalNmi) != 0) {
-    halted_ = false;
-    if (auto s = vcpu_.inject_nmi(); !s.ok()) fail(s.error().message);
-  }
-  if ((v_.inbox.signals.fetch_and(~kSignalPanic) & kSignalPanic) != 0) {
-    halted_ = false;
-    auto s = vcpu_.end_halt();
-    if (s.ok()) s = vcpu_.inject_double_fault();
-    if (!s.ok()) fail(s.error().message);
-  }
-  return true;
-}
-
-Status VcpuThread::reset_registers() {
-  lapic_init_signal(v_.lapic, v_.inbox);
-  kvm_sregs sregs = reset_sregs_;
-  sregs.apic_base = v_.lapic.apic_base;
-  DVM_TRY(vcpu_.set_sregs(sregs));
-  DVM_TRY(vcpu_.end_halt());
-  kvm_vcpu_events events{};
-  DVM_TRY(kvm_ioctl(vcpu_.fd(), KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
-  kvm_debugregs debug{};
-  debug.dr6 = 0xffff'0ff0;  // Intel SDM vol. 3A table 9-1
-  debug.dr7 = 0x400;
-  DVM_TRY(kvm_ioctl(vcpu_.fd(), KVM_SET_DEBUGREGS, "KVM_SET_DEBUGREGS", &debug));
-  vcpu_.run().ready_for_interrupt_injection = 0;
-  return {};
-}
-
-// SIPI: real mode at vector * 4 KiB (Intel SDM vol. 3A §9.4.4.1).
-Status VcpuThread::start_at(u8 sipi_vector) {
-  kvm_sregs sregs = reset_sregs_;
-  sregs.apic_base = v_.lapic.apic_base;
-  sregs.cs.selector = static_cast<u16>(sipi_vector << 8);
-  sregs.cs.base = static_cast<u64>(sipi_vector) << 12;
-  DVM_TRY(vcpu_.set_sregs(sregs));
-  kvm_regs regs{};
-  regs.rflags = 2;
-  return vcpu_.set_regs(regs);
-}
-
-void VcpuThread::deliver_interrupt() {
-  kvm_run& run = vcpu_.run();
-  run.request_interrupt_window = 0;
-  if (!interrupt_waits()) return;
-  if (halted_ && v_.interruptible_halt.load(std::memory_order_relaxed) == 0) return;
-  halted_ = false;
-  if (run.ready_for_interrupt_injection == 0) {
-    run.request_interrupt_window = 1;
-    return;
-  }
-  if (lapic_takes_ext_int(v_.lapic, v_.inbox)) {
-    const auto s = machine_.acknowledge_pic([&](u8 v) { return vcpu_.inject_interrupt(v); });
-    if (!s.ok()) return fail(s.error().message);
-  } else if (const auto vector = lapic_pending(v_.lapic, v_.inbox)) {
-    if (auto s = vcpu_.inject_interrupt(*vector); !s.ok()) return fail(s.error().message);
-    lapic_accept(v_.lapic, v_.inbox, *vector);
-  }
-  ++v_.counters.injected;
-  run.ready_for_interrupt_injection = 0;  // KVM's answer is older than this injection
-  run.request_interrupt_window = interrupt_waits() ? 1 : 0;
-}
-
-// PV EOI (Linux Documentation/virt/kvm/x86/msr.rst, MSR_KVM_PV_EOI_EN), run by us because the
-// in-kernel one belongs to one KVM VM: while the bit in guest memory is set, the guest clears it
-// instead of writing the EOI register. Only when no other interrupt waits for that EOI.
-void VcpuThread::pv_eoi_before_entry() {
-  if ((v_.lapic.pv_eoi & 1) == 0 || lapic_any_requested(v_.inbox)) return;
-  const auto vector = lapic_highest_in_service(v_.lapic);
-  if (!vector || (v_.inbox.tmr[*vector / 32].load() & (1u << (*vector % 32))) != 0) return;
-  const auto word = machine_.memory().span(v_.lapic.pv_eoi & ~3ull, 1);
-  if (!word) return;
-  __atomic_store_n(reinterpret_cast<u8*>(word->data()), 1, __ATOMIC_RELEASE);
-  v_.lapic.pv_eoi_armed = 1;
-}
-
-void VcpuThread::pv_eoi_after_exit() {
-  if (v_.lapic.pv_eoi_armed == 0) return;
-  v_.lapic.pv_eoi_armed = 0;
-  const auto word = machine_.memory().span(v_.lapic.pv_eoi & ~3ull, 1);
-  if (!word) return;
-  const u8 before =
-      __atomic_exchange_n(reinterpret_cast<u8*>(word->data()), u8{0}, __ATOMIC_ACQ_REL);
-  if ((before & 1) == 0) machine_.carry_out(lapic_eoi(v_.lapic, v_.inbox), index_);
 }
 
 // The signal may have been the timer's, and the timer early: it runs on CLOCK_MONOTONIC, which
@@ -256,7 +159,8 @@ bool VcpuThread::interrupt_waits() const {
 }
 
 bool VcpuThread::has_work() const {
-  if (machine_.state().control.phase.load() != Phase::running || v_.inbox.signals.load() != 0)
+  if (machine_.state().control.phase.load() != Phase::running || v_.inbox.signals.load() != 0 ||
+      move_waits())
     return true;
   const u64 deadline = v_.lapic.deadline_tsc;
   return deadline != 0 && deadline <= machine_.guest_tsc();
@@ -272,55 +176,11 @@ void VcpuThread::sleep(VcpuRunState as) {
     std::optional<u64> until;
     if (v_.lapic.deadline_tsc != 0) until = machine_.tsc_to_monotonic_ns(v_.lapic.deadline_tsc);
     ++v_.counters.halts;
+    end_pause();
+    tell_of_move();
     fabric::wait(v_.bell, seen, until);
   }
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
-}
-
-// What KVM_RUN was answered (a port read, an MSR) goes into the registers when it is next called.
-void VcpuThread::finish_exit() {
-  constexpr int kMostParts = 16;  // an access over two pages, or a string of them
-  kvm_run& run = vcpu_.run();
-  for (int i = 0; i < kMostParts; ++i) {
-    run.immediate_exit = 1;
-    run.cr8 = v_.lapic.tpr >> 4;
-    const auto entered = vcpu_.enter();
-    if (!entered || *entered != 0) return;
-    handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
-  }
-}
-
-void VcpuThread::save_image() {
-  finish_exit();
-  v_.image.saved = 0;
-  const auto regs = vcpu_.regs();
-  const auto sregs = vcpu_.sregs();
-  const auto gs = vcpu_.msr(kMsrKernelGsBase);
-  if (!regs || !sregs || !gs) return;
-  v_.image = {*regs, *sregs, *gs, 1};
-  if (const auto fpu = vcpu_.fpu()) machine_.state().debug_vcpus[index_].fpu = *fpu;
-}
-
-// While it is parked a debugger may write the image; it is not saved over until the vCPU has run.
-void VcpuThread::park() {
-  VcpuDebug& debug = machine_.state().debug_vcpus[index_];
-  save_image();
-  for (;;) {
-    const u32 seen = fabric::listen(v_.bell);
-    v_.run_state.store(VcpuRunState::parked, std::memory_order_seq_cst);
-    fabric::ring(machine_.state().control.changed);
-    if (machine_.state().control.phase.load() != Phase::paused) break;
-    if (debug.step.load() == 0) {
-      fabric::wait(v_.bell, seen, std::nullopt);
-      continue;
-    }
-    v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
-    step_one();
-    save_image();
-    debug.step.store(0);
-  }
-  v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
-  load_image();
 }
 
 void VcpuThread::enter() {
@@ -335,10 +195,12 @@ void VcpuThread::enter() {
   // that follows.
   v_.run_state.store(VcpuRunState::in_guest, std::memory_order_seq_cst);
   const bool overtaken = has_work() || (run.request_interrupt_window == 0 && interrupt_waits());
+  if (pausing_ && !overtaken) end_pause();
   Result<int> entered = overtaken ? Result<int>(EINTR) : vcpu_.enter();
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
   pv_eoi_after_exit();
   if (overtaken) return;
+  if (move_.untold.load(std::memory_order_relaxed) != 0) tell_of_move();
   if (!entered) return fail(entered.error().message);
   if ((v_.lapic.tpr >> 4) != run.cr8) v_.lapic.tpr = static_cast<u32>(run.cr8 << 4);
   if (*entered != 0) {
@@ -373,14 +235,16 @@ void VcpuThread::handle(const ExitResult& result) {
 }
 
 void VcpuThread::publish_stats() {
+  if (!here_.load()) return;
+  if (move_.untold.load(std::memory_order_relaxed) != 0) tell_of_move();
   if (vcpu_.injection() == Injection::queued) return;
-  v_.counters.halts = halts_before_ + vcpu_.stats().halts();
+  v_.counters.halts = halts_before_.load() + vcpu_.stats().halts();
   v_.halted_in_kvm.store(vcpu_.stats().halted() ? 1 : 0, std::memory_order_relaxed);
 }
 
 void VcpuThread::fail(const std::string& why) {
   const auto regs = vcpu_.regs();
-  fmt::print(stderr, "dvm-node {}: vCPU {} stopped: {} (rip {:#x})\n", v_.node.load(), index_, why,
+  fmt::print(stderr, "dvm-node {}: vCPU {} stopped: {} (rip {:#x})\n", v_.node(), index_, why,
              regs ? static_cast<u64>(regs->rip) : 0);
   machine_.log_event(fabric::EventKind::guest_error, {index_, vcpu_.run().exit_reason, 0});
   machine_.request_stop(StopReason::error);

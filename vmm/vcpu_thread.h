@@ -1,5 +1,6 @@
-// One vCPU on the node that runs it: a thread around KVM_RUN. All that defines the vCPU between two
-// entries is in its VcpuRecord and in KVM.
+// One vCPU on a node: a thread around KVM_RUN while the vCPU is there (vcpu_place.h), and otherwise
+// one that waits for it to come. All that defines the vCPU between two entries is in its VcpuRecord
+// and in KVM.
 #pragma once
 
 #include <atomic>
@@ -8,7 +9,7 @@
 
 #include "fabric/peer.h"
 #include "vmm/exit.h"
-#include "vmm/kvm/kvm.h"
+#include "vmm/kvm/vcpu_transfer.h"
 
 namespace dvm::vmm {
 
@@ -23,16 +24,20 @@ class VcpuThread {
   VcpuThread& operator=(const VcpuThread&) = delete;
 
   void start();
-  // Returns when the thread has left: the phase must be resetting or stopped.
+  // Returns when the thread has left: the phase must be resetting or stopped, or `dismiss` called.
   void join();
+  // It need not wait for the vCPU any more, which is elsewhere.
+  void dismiss();
   // Thread: any. What KVM alone knows of it, into its record.
   void publish_stats();
+  u32 index() const { return index_; }
 
  private:
   VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& peer);
-  Status set_up();
+  Status set_up(const Vm& vm);
   void run();
-  void loop();
+  void run_where_placed();
+  void loop();               // returns when the vCPU has gone elsewhere, or the phase ends it
   bool take_signals();       // INIT, SIPI, NMI; false while the vCPU waits for SIPI
   Status reset_registers();  // as after INIT
   Status start_at(u8 sipi_vector);
@@ -44,7 +49,7 @@ class VcpuThread {
   bool has_work() const;         // something to look at before sleeping or entering the guest
   void sleep(VcpuRunState as);
   void park();
-  void finish_exit();  // that KVM has not completed: an answer it has yet to take over
+  bool finish_exit();  // that KVM has not completed; false: there is more to come
   void save_image();
   void load_image();        // what a debugger wrote into it
   void follow_debugger();   // watch for what it wants watched, from the next entry on
@@ -53,6 +58,17 @@ class VcpuThread {
   bool step_once(bool& met);
   void on_debug_exit();
   bool met_trap();
+  // Moves (vcpu_move.cc).
+  bool wait_for_vcpu();  // until it is here; false: it will not be
+  bool prepare();
+  bool move_waits() const;
+  bool hand_over();  // false: it stays
+  void leave_behind();
+  bool take_over();
+  void end_pause();
+  void tell_of_move();
+  bool call_off(MoveRefusal why);
+
   void enter();
   void handle(const ExitResult& result);
   void fail(const std::string& why);
@@ -60,11 +76,17 @@ class VcpuThread {
   Machine& machine_;
   const u32 index_;
   VcpuRecord& v_;
+  VcpuMove& move_;
+  const u8 node_;  // this one
   Vcpu vcpu_;
+  std::optional<VcpuTransfer> transfer_;
   fabric::Peer& peer_;
   kvm_sregs reset_sregs_{};
-  bool halted_ = false;    // in a HLT that KVM told us of (queued injection)
-  u64 halts_before_ = 0;   // counted by the KVM vCPUs before this one
+  bool halted_ = false;                // in a HLT that KVM told us of (queued injection)
+  std::atomic<u64> halts_before_ = 0;  // counted by other KVM vCPUs, less what this one had then
+  std::atomic<bool> here_ = false;     // for the node's main thread
+  std::atomic<bool> dismissed_ = false;
+  bool pausing_ = false;   // has come, and not run yet
   u32 debug_seen_ = 0;     // generation of the debug record that KVM was told of
   void* timer_ = nullptr;  // timer_t
   u64 armed_tsc_ = 0;

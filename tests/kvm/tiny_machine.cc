@@ -114,7 +114,12 @@ Result<std::unique_ptr<TinyMachine>> TinyMachine::create(const std::string& gues
     const auto& ram = machine->memory().ranges().front();
     auto canaries = std::make_unique<Canaries>(std::span(ram.host, ram.bytes));
     DVM_ASSIGN(auto peer, NodePeer::join(*machine));
-    tiny->nodes_.push_back({std::move(machine), std::move(canaries), std::move(peer), nullptr, {}});
+    tiny->machine_->state().nodes[i].stage.store(NodeStage::active);
+    tiny->nodes_.emplace_back();
+    NodeSide& node = tiny->nodes_.back();
+    node.machine = std::move(machine);
+    node.canaries = std::move(canaries);
+    node.peer = std::move(peer);
   }
   return tiny;
 }
@@ -161,23 +166,31 @@ Status TinyMachine::boot() {
   if (fixed_.empty()) fixed_ = fixed_metadata();
   s.control.boots.fetch_add(1);
   s.control.phase.store(Phase::running);
-  for (u32 i = 0; i < nodes_.size(); ++i) DVM_TRY(start(nodes_[i], i));
+  for (auto& node : nodes_) DVM_TRY(start(node));
   for (auto& node : nodes_) {
-    for (auto& vcpu : node.vcpus) vcpu->start();
+    node.vcpus->start();
+    node.stop->store(false);
+    node.service = std::thread([&] { serve(*node.machine, *node.vcpus, *node.stop); });
   }
   return {};
 }
 
-Status TinyMachine::start(NodeSide& node, u32 index) {
+void TinyMachine::serve(Machine& machine, NodeVcpus& vcpus, const std::atomic<bool>& stop) {
+  auto& bell = machine.state().nodes[machine.self().id - kFirstNodeInstance].bell;
+  while (!stop.load()) {
+    const u32 seen = fabric::listen(bell);
+    vcpus.look_at_moves();
+    vcpus.publish_stats();
+    fabric::wait(bell, seen, fabric::monotonic_ns() + 10'000'000);
+  }
+}
+
+Status TinyMachine::start(NodeSide& node) {
   DVM_ASSIGN(Vm vm, Vm::create(injection_));
   DVM_TRY(vm.map_memory(node.machine->memory()));
   node.vm = std::make_unique<Vm>(std::move(vm));
-  for (u32 i = 0; i < machine_->config().vcpus; ++i) {
-    if (machine_->state().vcpus[i].node.load() != index) continue;
-    DVM_ASSIGN(auto vcpu, VcpuThread::create(*node.machine, *node.vm, i, node.peer->peer()));
-    node.vcpus.push_back(std::move(vcpu));
-  }
-  return {};
+  node.vcpus = std::make_unique<NodeVcpus>(*node.machine, *node.vm, node.peer->peer());
+  return node.vcpus->make();
 }
 
 bool TinyMachine::wait_while_running(u32 milliseconds) {
@@ -193,16 +206,16 @@ bool TinyMachine::wait_while_running(u32 milliseconds) {
 
 void TinyMachine::join() {
   for (auto& node : nodes_) {
-    for (auto& vcpu : node.vcpus) vcpu->join();
-    node.vcpus.clear();
+    node.stop->store(true);
+    if (node.service.joinable()) node.service.join();
+    node.vcpus.reset();
     node.vm.reset();
   }
 }
 
 bool TinyMachine::halted(u32 vcpu) {
-  for (auto& node : nodes_) {
-    for (auto& thread : node.vcpus) thread->publish_stats();
-  }
+  const timespec moment{0, 25'000'000};  // as often as the nodes' threads look
+  ::nanosleep(&moment, nullptr);
   return seen_run_state(machine_->state().vcpus[vcpu]) == VcpuRunState::halted;
 }
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -11,7 +12,7 @@
 
 #include "fabric/fabric_state.h"
 #include "vmm/machine.h"
-#include "vmm/vcpu_thread.h"
+#include "vmm/node_vcpus.h"
 
 namespace dvm::vmm::testing {
 
@@ -77,6 +78,7 @@ class TinyMachine {
   Phase phase() { return machine_->state().control.phase.load(); }
   StopReason reason() { return machine_->state().control.stop_reason.load(); }
   bool halted(u32 vcpu);
+  VcpuRecord& vcpu(u32 index) { return machine_->state().vcpus[index]; }
   // What the guest has written so far.
   const std::string& console();
   // What only the creator writes is as it was, and nobody wrote around guest RAM.
@@ -88,10 +90,13 @@ class TinyMachine {
     std::unique_ptr<Canaries> canaries;
     std::unique_ptr<NodePeer> peer;
     std::unique_ptr<Vm> vm;
-    std::vector<std::unique_ptr<VcpuThread>> vcpus;
+    std::unique_ptr<NodeVcpus> vcpus;
+    std::unique_ptr<std::atomic<bool>> stop = std::make_unique<std::atomic<bool>>(false);
+    std::thread service;  // what a node's main thread does for its vCPUs
   };
   Status load();
-  Status start(NodeSide& node, u32 index);
+  Status start(NodeSide& node);
+  static void serve(Machine& machine, NodeVcpus& vcpus, const std::atomic<bool>& stop);
   std::vector<std::byte> fixed_metadata();
 
   std::vector<std::byte> image_;

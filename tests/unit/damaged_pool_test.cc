@@ -86,8 +86,8 @@ const std::vector<Damage> kDamages = {
      }},
     {"a vCPU's place", "machine",
      [](Parts& p) -> const void* {
-       p.state.vcpus[0].node.store(5);
-       return &p.state.vcpus[0].node;
+       p.state.vcpus[0].place.store(layout::kMaxNodes);
+       return &p.state.vcpus[0].place;
      }},
     {"a ring's index in a device", "machine",
      [](Parts& p) -> const void* {

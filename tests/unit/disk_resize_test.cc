@@ -34,7 +34,7 @@ class DiskResize : public ::testing::Test {
   }
   json ask(json request) {
     request["command"] = "resize-disk";
-    return handle_request(request, *machine_, &disks_);
+    return handle_request(request, *machine_, {.disks = &disks_});
   }
   // As the driver reads it, in bytes.
   u64 capacity() const {

@@ -128,12 +128,12 @@ class Supervisor : public Launcher {
  protected:
   // Runs a guest of two "nodes" to its end; returns how long that took.
   std::chrono::milliseconds run(const std::string& program, bool stop_at_once) {
-    NodeSupervisor nodes(io_, *machine_, [this] { io_.stop(); });
     const Fd fd(::dup(STDERR_FILENO));
     const vmm::BootSource boot{
         .kernel = Fd(::dup(STDERR_FILENO)), .kernel_name = "k", .command_line = "c"};
     const NodeLaunch launch{program, machine_->pool().fd(), "pool", boot, fd};
-    status_ = nodes.start(launch, 2);
+    NodeSupervisor nodes(io_, *machine_, launch, [this] { io_.stop(); });
+    status_ = nodes.start(2);
     if (!status_.ok()) return {};
     if (stop_at_once) machine_->request_stop(vmm::StopReason::user);
     asio::steady_timer poll(io_);

@@ -42,7 +42,7 @@ TEST(MachineCreate, RestsBeforeItsFirstBootWithItsVcpusPlaced) {
   auto machine = Machine::create(machine_spec(3, {0, 2, 1})).take();
   EXPECT_EQ(machine->state().control.phase.load(), Phase::resetting);
   EXPECT_EQ(machine->state().control.boots.load(), 0u);
-  EXPECT_EQ(machine->state().vcpus[1].node.load(), 2u);
+  EXPECT_EQ(machine->state().vcpus[1].node(), 2u);
   EXPECT_EQ(machine->memory().total_bytes(), kTestMemory);
   EXPECT_TRUE(machine->all_parked()) << "nobody runs";
 }

@@ -26,7 +26,7 @@ class MachineIrqTest : public ::testing::Test {
   }
   // What vCPU `from` sends, through its node's handle.
   void send(u32 from, u64 value) {
-    const u32 node = machine_->state().vcpus[from].node.load();
+    const u32 node = machine_->state().vcpus[from].node();
     EXPECT_TRUE(FakeExits(*nodes_[node], from).wrmsr(kMsrX2ApicFirst + kRegIcr, value));
   }
   u32 signals(u32 vcpu) const { return machine_->state().vcpus[vcpu].inbox.signals.load(); }

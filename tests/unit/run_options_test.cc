@@ -249,11 +249,25 @@ TEST(CtlOptions, TakesOneCommand) {
   EXPECT_TRUE(line->follow);
 }
 
+TEST(CtlOptions, TakesVcpusAndNodesByTheirNumbers) {
+  const auto move = parse_ctl_command_line({"migrate-vcpu", "3", "--to", "1"});
+  ASSERT_TRUE(move.ok()) << move.error().message;
+  EXPECT_EQ(*move->number, 3u);
+  EXPECT_EQ(*move->to, 1u);
+  const auto node = parse_ctl_command_line({"remove-node", "15"});
+  ASSERT_TRUE(node.ok()) << node.error().message;
+  EXPECT_EQ(*node->number, 15u);
+  EXPECT_TRUE(parse_ctl_command_line({"add-node"}).ok());
+}
+
 TEST(CtlOptions, RefusesTheRest) {
   for (const Words& bad :
        {Words{}, Words{"fly"}, Words{"status", "events"}, Words{"--follow", "status"},
         Words{"--name", "a", "list"}, Words{"--name", "/", "status"}, Words{"--name"},
-        Words{"migrate-vcpu", "0", "--to", "1"}}) {
+        Words{"migrate-vcpu", "0"}, Words{"migrate-vcpu", "--to", "1"},
+        Words{"migrate-vcpu", "x", "--to", "1"}, Words{"migrate-vcpu", "0", "--to", "-1"},
+        Words{"evacuate"}, Words{"remove-node", "65536"}, Words{"evacuate", "1", "--to", "2"},
+        Words{"add-node", "3"}}) {
     const auto line = parse_ctl_command_line(bad);
     ASSERT_FALSE(line.ok());
     EXPECT_EQ(line.error().kind, ErrorKind::usage);

@@ -77,10 +77,14 @@ Result<kvm_sregs> Vcpu::sregs() const {
   return s;
 }
 
+u64 Vcpu::kvm_apic_base(u64 guest) const {
+  if (injection_ == Injection::queued) return guest;
+  return kHiddenApicBase | kApicBaseEnabled | (guest & kApicBaseBootstrap);
+}
+
 Status Vcpu::set_sregs(kvm_sregs sregs) {
   apic_base_ = sregs.apic_base;
-  if (injection_ == Injection::external)
-    sregs.apic_base = kHiddenApicBase | kApicBaseEnabled | (sregs.apic_base & kApicBaseBootstrap);
+  sregs.apic_base = kvm_apic_base(sregs.apic_base);
   DVM_TRY(kvm_ioctl(fd_, KVM_SET_SREGS, "KVM_SET_SREGS", &sregs));
   return {};
 }
@@ -122,6 +126,7 @@ Result<u64> Vcpu::tsc_khz() const {
 Status Vcpu::inject_interrupt(u8 vector) {
   kvm_interrupt irq{vector};
   DVM_TRY(kvm_ioctl(fd_, KVM_INTERRUPT, "KVM_INTERRUPT", &irq));
+  if (injection_ == Injection::external) given_ = vector;
   return {};
 }
 
@@ -139,59 +144,6 @@ bool Vcpu::pre_fault(u64 gpa, u64 bytes) {
     return errno != EOPNOTSUPP && errno != ENOTTY;
   }
   return true;
-}
-
-Result<kvm_fpu> Vcpu::fpu() const {
-  kvm_fpu f{};
-  DVM_TRY(kvm_ioctl(fd_, KVM_GET_FPU, "KVM_GET_FPU", &f));
-  return f;
-}
-
-Status Vcpu::set_fpu(kvm_fpu fpu) {
-  DVM_TRY(kvm_ioctl(fd_, KVM_SET_FPU, "KVM_SET_FPU", &fpu));
-  return {};
-}
-
-Status Vcpu::set_guest_debug(kvm_guest_debug debug) {
-  DVM_TRY(kvm_ioctl(fd_, KVM_SET_GUEST_DEBUG, "KVM_SET_GUEST_DEBUG", &debug));
-  return {};
-}
-
-// Injected, not pending: the exit has left DR6 and RIP as delivery needs them.
-Status Vcpu::inject_debug_exception(u8 vector) {
-  kvm_vcpu_events events{};
-  DVM_TRY(kvm_ioctl(fd_, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
-  events.exception.injected = 1;
-  events.exception.nr = vector;
-  events.exception.has_error_code = 0;
-  DVM_TRY(kvm_ioctl(fd_, KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
-  return {};
-}
-
-Status Vcpu::inject_double_fault() {
-  kvm_vcpu_events events{};
-  DVM_TRY(kvm_ioctl(fd_, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
-  events.exception.injected = 1;
-  events.exception.nr = 8;  // #DF, whose error code is always 0 (Intel SDM vol. 3A §6.15)
-  events.exception.has_error_code = 1;
-  events.exception.error_code = 0;
-  events.interrupt.injected = 0;
-  DVM_TRY(kvm_ioctl(fd_, KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &events));
-  return {};
-}
-
-Result<bool> Vcpu::halted() const {
-  if (injection_ == Injection::queued) return false;
-  kvm_mp_state state{};
-  DVM_TRY(kvm_ioctl(fd_, KVM_GET_MP_STATE, "KVM_GET_MP_STATE", &state));
-  return state.mp_state == KVM_MP_STATE_HALTED;
-}
-
-Status Vcpu::end_halt() {
-  if (injection_ == Injection::queued) return {};
-  kvm_mp_state state{KVM_MP_STATE_RUNNABLE};
-  DVM_TRY(kvm_ioctl(fd_, KVM_SET_MP_STATE, "KVM_SET_MP_STATE", &state));
-  return {};
 }
 
 // INIT and SIPI are ours: for KVM every vCPU runs from the start.
@@ -291,8 +243,8 @@ Status Vm::remove_ioeventfd(u64 gpa, const Fd& eventfd) {
   return ioeventfd(gpa, eventfd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
-bool Vm::can_pre_fault() const {
-  return ::ioctl(vm_.get(), KVM_CHECK_EXTENSION, KVM_CAP_PRE_FAULT_MEMORY) > 0;
+bool Vm::offers(u32 capability) const {
+  return ::ioctl(vm_.get(), KVM_CHECK_EXTENSION, capability) > 0;
 }
 
 Result<Vcpu> Vm::create_vcpu(u32 id) {

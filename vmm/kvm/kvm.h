@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "fabric/fd.h"
@@ -47,13 +48,22 @@ class Vcpu {
   Status set_regs(kvm_regs regs);
   Result<kvm_sregs> sregs() const;  // IA32_APIC_BASE is what was set last
   Status set_sregs(kvm_sregs sregs);
+  Result<kvm_sregs2> sregs2() const;  // as sregs
+  Status set_sregs2(kvm_sregs2 sregs);
   Status set_cpuid(std::vector<kvm_cpuid_entry2> entries);
   // Guest TSC = host TSC + offset. Never by writing IA32_TSC, which KVM may take for
   // synchronisation.
   Status set_tsc_offset(u64 offset);
+  Result<u64> tsc_offset() const;
   Result<u64> msr(u32 index) const;
   Result<u64> tsc_khz() const;
   Status inject_interrupt(u8 vector);  // precondition: ready_for_interrupt_injection
+  // External injection: a vector that was given and that the guest has not taken yet. KVM does not
+  // tell; to find out one more may have been given, so the vCPU may only go on when
+  // VcpuTransfer::prepare has driven that out.
+  Result<std::optional<u8>> take_waiting_vector();
+  bool vector_may_wait() const { return given_.has_value(); }
+  void no_vector_waits() { given_.reset(); }
   Status inject_nmi();
   // Maps guest memory as if the guest had read it; stops where it cannot. False: KVM cannot at all.
   bool pre_fault(u64 gpa, u64 bytes);
@@ -66,16 +76,20 @@ class Vcpu {
   // External injection: whether KVM has it wait in a HLT. Its own thread, outside the guest.
   Result<bool> halted() const;
   Status end_halt();
+  Result<u32> mp_state() const;
+  Status set_mp_state(u32 state);  // external injection; else KVM keeps none
   const VcpuStats& stats() const { return stats_; }
 
  private:
   friend class Vm;
   Status hide_apic();
+  u64 kvm_apic_base(u64 guest) const;  // where KVM's own APIC is to be
   Fd fd_;
   Mapping run_;
   VcpuStats stats_;
   Injection injection_ = Injection::queued;
-  u64 apic_base_ = 0;  // the guest's; KVM's own APIC stays where it is
+  std::optional<u8> given_;  // external injection: the last vector
+  u64 apic_base_ = 0;        // the guest's; KVM's own APIC stays where it is
 };
 
 // One VM of this process. Threads: set-up by one; each Vcpu by its own thread.
@@ -89,7 +103,9 @@ class Vm {
   // A write of any size at `gpa` adds 1 to the eventfd, and is no exit. Threads: any.
   Status add_ioeventfd(u64 gpa, const Fd& eventfd);
   Status remove_ioeventfd(u64 gpa, const Fd& eventfd);
-  bool can_pre_fault() const;
+  bool can_pre_fault() const { return offers(KVM_CAP_PRE_FAULT_MEMORY); }
+  bool offers(u32 capability) const;
+  Result<std::vector<u32>> listed_msrs() const;  // KVM_GET_MSR_INDEX_LIST
   // What KVM of this host can offer a guest.
   Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
 

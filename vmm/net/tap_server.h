@@ -21,6 +21,8 @@ class TapServer final : public QueueServer {
 
   Status start();
   void serve(u16 queue, bool again) override;
+  // Sees whether the one who reads has given that up. Threads: any.
+  void look();
 
  private:
   void run();

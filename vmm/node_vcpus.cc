@@ -1,0 +1,69 @@
+#include "vmm/node_vcpus.h"
+
+namespace dvm::vmm {
+
+using Kind = PlaceStep::Kind;
+
+NodeVcpus::NodeVcpus(Machine& machine, Vm& vm, fabric::Peer& peer)
+    : machine_(machine), vm_(vm), peer_(peer), node_(machine.self().id - kFirstNodeInstance) {}
+
+Status NodeVcpus::make() {
+  for (u32 i = 0; i < machine_.config().vcpus; ++i) {
+    if (machine_.state().vcpus[i].node() == node_) DVM_TRY(add(i));
+  }
+  return {};
+}
+
+Status NodeVcpus::add(u32 vcpu) {
+  DVM_ASSIGN(auto thread, VcpuThread::create(machine_, vm_, vcpu, peer_));
+  threads_.push_back(std::move(thread));
+  return {};
+}
+
+void NodeVcpus::start() {
+  for (auto& thread : threads_) thread->start();
+}
+
+VcpuThread* NodeVcpus::find(u32 vcpu) const {
+  for (const auto& thread : threads_) {
+    if (thread->index() == vcpu) return thread.get();
+  }
+  return nullptr;
+}
+
+void NodeVcpus::look_at_moves() {
+  for (u32 i = 0; i < machine_.config().vcpus; ++i) {
+    VcpuRecord& v = machine_.state().vcpus[i];
+    const VcpuPlace place = v.where();
+    const bool moves = place.stage == PlaceStage::asked || place.stage == PlaceStage::ready;
+    if (moves && place.node == node_ && !machine_.is_alive(place.target))
+      take_step(v.place, {.kind = Kind::call_off, .refusal = MoveRefusal::target_died});
+    if (place.stage != PlaceStage::asked || place.target != node_) continue;
+    if (!machine_.takes_vcpus(node_)) {
+      take_step(v.place, {.kind = Kind::call_off, .refusal = MoveRefusal::target_empty});
+    } else if (find(i) == nullptr) {
+      if (const Status added = add(i); added.ok()) {
+        threads_.back()->start();
+      } else {
+        fmt::print(stderr, "dvm-node {}: no vCPU {}: {}\n", node_, i, added.error().message);
+        take_step(v.place, {.kind = Kind::call_off, .refusal = MoveRefusal::target_failed});
+      }
+    }
+  }
+}
+
+void NodeVcpus::publish_stats() {
+  for (const auto& thread : threads_) thread->publish_stats();
+}
+
+void NodeVcpus::join() {
+  for (auto& thread : threads_) thread->join();
+  threads_.clear();
+}
+
+void NodeVcpus::dismiss() {
+  for (auto& thread : threads_) thread->dismiss();
+  join();
+}
+
+}  // namespace dvm::vmm

@@ -1,0 +1,45 @@
+// The vCPU threads of a node: of those that run here, and of those that were here or are to come. A
+// KVM vCPU cannot be unmade while its VM lives, so one that has gone is kept for the next time.
+//
+// Threads: the node's main one.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "vmm/vcpu_thread.h"
+
+namespace dvm::vmm {
+
+class NodeVcpus {
+ public:
+  // `vm` has the guest's memory, and outlives it.
+  NodeVcpus(Machine& machine, Vm& vm, fabric::Peer& peer);
+  ~NodeVcpus() { join(); }
+  NodeVcpus(const NodeVcpus&) = delete;
+  NodeVcpus& operator=(const NodeVcpus&) = delete;
+
+  // Makes those that are placed here; `start` lets them run.
+  Status make();
+  void start();
+  // Makes room for those that are to come, when their bell is not yet heard by a thread here; calls
+  // off what can come to nothing. After every ring of the node's bell.
+  void look_at_moves();
+  void publish_stats();
+  // Returns when all threads have left: the phase must be resetting or stopped.
+  void join();
+  // The same for a node that has no vCPU and gets none.
+  void dismiss();
+
+ private:
+  VcpuThread* find(u32 vcpu) const;
+  Status add(u32 vcpu);
+
+  Machine& machine_;
+  Vm& vm_;
+  fabric::Peer& peer_;
+  const u32 node_;
+  std::vector<std::unique_ptr<VcpuThread>> threads_;
+};
+
+}  // namespace dvm::vmm
