@@ -8,7 +8,7 @@
 #include <string>
 
 #include "tools/control_protocol.h"
-#include "tools/memory_dump.h"
+#include "tools/long_request.h"
 #include "vmm/machine.h"
 
 namespace dvm::tools {
@@ -40,8 +40,8 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
 
  private:
   void answer(const std::string& line);
-  void start_dump(const std::string& path);
-  void dumped(const std::string& path, const Status& status);
+  RequestListener job_listener(const std::string& path);
+  void job_done(const std::string& path, const Status& status);
   void send(std::string text);
   void sent();
   void close();
@@ -56,11 +56,10 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
   std::string last_line_;  // to be sent when sending_ is
   std::optional<ConsoleWish> console_;
   std::optional<u64> follows_;  // the last sequence sent
-  bool dumping_ = false;
-  bool busy_ = false;  // sending_ is on its way
+  bool busy_ = false;           // sending_ is on its way
   bool closing_ = false;
   bool watches_hang_up_ = false;
-  std::unique_ptr<MemoryDump> dump_;  // last: its thread uses the others
+  std::unique_ptr<LongRequest> job_;  // last: its thread uses the others
 };
 
 }  // namespace dvm::tools
