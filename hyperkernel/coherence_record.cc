@@ -45,12 +45,36 @@ Result<Coherence> Coherence::of(const fabric::Pool& pool) {
   return c;
 }
 
+bool Coherence::take(u64 index, u64 page, u64 home) const {
+  u64 expected = 0;
+  return frames_[index].word.load(std::memory_order_relaxed) == 0 &&
+         frames_[index].word.compare_exchange_strong(expected, (page + 1) | home << 32);
+}
+
+// Whether all that is in these frames is of the same group of pages, in its place.
+bool Coherence::may_join(u64 first, u64 page) const {
+  for (u64 i = 0; i < kFrameGroup; ++i) {
+    const u64 word = frames_[first + i].word.load(std::memory_order_relaxed);
+    if (word != 0) return (word & 0xffff'ffff) - 1 == page - page % kFrameGroup + i;
+  }
+  return true;
+}
+
+// Pages that lie side by side get frames that do, so that they are mapped at once: each group of
+// pages has a group of frames where it looks first, and takes the next one that is free or its own.
 u64 Coherence::take_frame(u64 page, u64 home) const {
+  const u64 groups = frames_.size() / kFrameGroup;
+  const u64 place = page % kFrameGroup;
+  // Groups of pages in order, but areas of 64 of them spread.
+  const u64 area = page / kFrameGroup / 64 * 0x9e37'79b9;
+  for (u64 i = 0; i < groups; ++i) {
+    const u64 first = (area + page / kFrameGroup + i) % groups * kFrameGroup;
+    if (frames_[first + place].word.load(std::memory_order_relaxed) != 0 || !may_join(first, page))
+      continue;
+    if (take(first + place, page, home)) return record_->first_frame + first + place;
+  }
   for (u64 i = 0; i < frames_.size(); ++i) {
-    u64 expected = 0;
-    if (frames_[i].word.load(std::memory_order_relaxed) == 0 &&
-        frames_[i].word.compare_exchange_strong(expected, (page + 1) | home << 32))
-      return record_->first_frame + i;
+    if (take(i, page, home)) return record_->first_frame + i;
   }
   return ~0ull;
 }

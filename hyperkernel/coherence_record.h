@@ -44,6 +44,7 @@ static_assert(sizeof(NodeRecordOfMemory) == 128);
 struct SharedFrame {
   std::atomic<u64> word;
 };
+inline constexpr u64 kFrameGroup = 32;  // frames of so many pages are kept together
 
 struct CoherenceRecord {
   u64 pages;        // the first of the directory, which change hands; homes: frames [0, pages)
@@ -81,7 +82,8 @@ class Coherence {
   u64 local_pages() const { return record_->local_pages; }
   u64 shared_frames() const { return frames_.size(); }
 
-  // A free frame for `page`, whose home is noted; ~0: none is left.
+  // A free frame for `page`, whose home is noted; ~0: none is left. Pages side by side get frames
+  // side by side as long as there is room.
   u64 take_frame(u64 page, u64 home) const;
   // Frees what movers that died had taken. `in_use(page, frame)`: the directory, or a living
   // mover's page.
@@ -115,6 +117,8 @@ class Coherence {
   void rest(u32 node) const { record_->nodes[node].runs.store(0, std::memory_order_seq_cst); }
 
  private:
+  bool take(u64 index, u64 page, u64 home) const;
+  bool may_join(u64 first, u64 page) const;
   std::span<std::atomic<u64>> marks_of(u32 node) const {
     return marks_.subspan(node * marks_per_node_, marks_per_node_);
   }

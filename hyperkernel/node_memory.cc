@@ -155,9 +155,10 @@ Status NodeMemory::install_one(u64 page, const std::byte* home, bool writable) c
   return {};
 }
 
-Status NodeMemory::map_frame(u64 page, u64 pool_offset) const {
-  DVM_TRY(view_.map_at(page * kPageBytes, pool_->fd(), pool_offset, kPageBytes, pool_->name()));
-  faults_of(page).wake(local_.address(page), kPageBytes);
+Status NodeMemory::map_frames(PageRun run, u64 pool_offset) const {
+  const u64 bytes = run.count * kPageBytes;
+  DVM_TRY(view_.map_at(run.first * kPageBytes, pool_->fd(), pool_offset, bytes, pool_->name()));
+  faults_of(run.first).wake(local_.address(run.first), bytes);
   return {};
 }
 

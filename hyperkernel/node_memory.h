@@ -69,8 +69,8 @@ class NodeMemory {
   Status install(PageRun run, const std::byte* home, bool writable) const;
   // Maps pages of zeroes, writable. False, and nothing certain done: some are there; install them.
   bool install_zeroes(PageRun run) const;
-  // Maps the pool's frame itself. It stays mapped.
-  Status map_frame(u64 page, u64 pool_offset) const;
+  // Maps frames of the pool itself, which lie side by side from this offset on. They stay mapped.
+  Status map_frames(PageRun run, u64 pool_offset) const;
   // The page stays, but the next to touch it faults: that is how it is seen to be in use.
   void unmap(PageRun run) const;
 

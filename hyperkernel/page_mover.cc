@@ -139,14 +139,16 @@ void PageMover::settle(Item& item, bool may_wait) {
   }
 }
 
-Result<bool> PageMover::move(PageRun run, Want want, u32 subject) {
+Result<bool> PageMover::move(PageRun run, u64 asked_for, Want want, u32 subject) {
   Items items;
   items.reserve(run.count);
   for (u64 i = 0; i < run.count; ++i) {
     items.push_back({run.first + i, Transition(want, places_.self, subject), {}});
     items.back().act = items.back().transition.next({});
-    settle(items.back(), i == 0);
   }
+  // The one that is waited for first, while nothing is held.
+  settle(items[asked_for - run.first], true);
+  for (Item& item : items) settle(item, false);
   for (bool more = true; more;) {
     more = false;
     for (std::size_t i = 0; i < items.size();) {
@@ -164,23 +166,25 @@ Result<bool> PageMover::move(PageRun run, Want want, u32 subject) {
       more = true;
     }
   }
-  if (!items[0].transition.entry().sound()) {
-    return error("page directory: the entry of page {} is damaged: {:#x}", run.first,
-                 places_.directory->lookup(run.first).value_or(DirEntry{}).packed());
+  const Transition& asked = items[asked_for - run.first].transition;
+  if (!asked.entry().sound()) {
+    return error("page directory: the entry of page {} is damaged: {:#x}", asked_for,
+                 places_.directory->lookup(asked_for).value_or(DirEntry{}).packed());
   }
-  return items[0].transition.granted();
+  return asked.granted();
 }
 
 // How many from `first` on ask for the same of pages and frames that lie side by side.
 u64 PageMover::run_length(const Items& items, std::size_t first) const {
   const Item& a = items[first];
-  if (a.act.kind == ActKind::map_shared || a.act.kind == ActKind::fill_frame) return 1;
   u64 count = 1;
   for (; first + count < items.size(); ++count) {
     const Item& b = items[first + count];
     if (b.act.kind != a.act.kind || b.act.node != a.act.node ||
         b.from_elsewhere != a.from_elsewhere ||
-        b.transition.entry().frame != a.transition.entry().frame + count)
+        b.transition.entry().frame != a.transition.entry().frame + count ||
+        (a.act.kind == ActKind::fill_frame &&
+         b.transition.new_frame() != a.transition.new_frame() + count))
       break;
   }
   return count;
@@ -204,11 +208,8 @@ Status PageMover::carry_out(Items& items, std::size_t first, u64 count) {
     case ActKind::install_read: return install(item, run, false);
     case ActKind::install_write: return install(item, run, true);
     case ActKind::map_shared:
-      return places_.memory->map_frame(item.page, frames_offset_ + home * kPageBytes);
-    case ActKind::fill_frame:
-      std::memcpy(frame(item.transition.new_frame()), frame(home), kPageBytes);
-      counters().shared.fetch_add(1, std::memory_order_relaxed);
-      return {};
+      return places_.memory->map_frames(run, frames_offset_ + home * kPageBytes);
+    case ActKind::fill_frame: fill(home, item.transition.new_frame(), count); return {};
     default: return {};
   }
 }
@@ -243,6 +244,16 @@ bool PageMover::never_written(u64 number, u64 count) const {
   const off_t data = ::lseek(places_.pool->fd().get(), at, SEEK_DATA);
   if (data < 0) return errno == ENXIO;
   return data >= at + static_cast<off_t>(count * kPageBytes);
+}
+
+// What nobody has written is zero in a frame that nobody has used: the first touch makes it.
+void PageMover::fill(u64 home, u64 to, u64 count) {
+  counters().shared.fetch_add(count, std::memory_order_relaxed);
+  if (!never_written(home, count)) {
+    std::memcpy(frame(to), frame(home), count * kPageBytes);
+  } else if (!never_written(to, count)) {
+    std::memset(frame(to), 0, count * kPageBytes);
+  }
 }
 
 Status PageMover::install(const Item& first, PageRun run, bool writable) {

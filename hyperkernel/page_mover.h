@@ -14,7 +14,7 @@
 namespace dvm::hyperkernel {
 
 // Runs of pages that are moved as one.
-inline constexpr u64 kMaxRun = 64;
+inline constexpr u64 kMaxRun = 512;
 
 // The memory of the other nodes, as far as it is held here. Threads: any.
 class Peers {
@@ -59,11 +59,14 @@ class PageMover {
  public:
   static Result<PageMover> make(const PagerPlaces& places);
 
-  // As wanted: surely the first page, and those behind it that are to be had without waiting.
-  // `run` lies in one shard, at most kMaxRun pages. False: the first page was not to be had (no
-  // frame to share it in). Error: the directory is damaged, or memory is used up.
-  Result<bool> move(PageRun run, Want want, u32 subject);
-  Result<bool> move(PageRun run, Want want) { return move(run, want, places_.self); }
+  // As wanted: surely the page asked for, which is one of the run, and those of the others that are
+  // to be had without waiting. `run` lies in one shard, at most kMaxRun pages. False: the page was
+  // not to be had (no frame to share it in). Error: the directory is damaged, or memory is used up.
+  Result<bool> move(PageRun run, u64 asked_for, Want want, u32 subject);
+  Result<bool> move(PageRun run, u64 asked_for, Want want) {
+    return move(run, asked_for, want, places_.self);
+  }
+  Result<bool> move(PageRun run, Want want) { return move(run, run.first, want, places_.self); }
 
  private:
   struct Item {
@@ -84,6 +87,7 @@ class PageMover {
   Status discard(PageRun run, u32 node);
   Status install(const Item& first, PageRun run, bool writable);
   bool never_written(u64 frame, u64 count) const;
+  void fill(u64 home, u64 to, u64 count);
   std::byte* frame(u64 number) const { return frames_->data() + number * kPageBytes; }
   PageCounters& counters() const { return places_.coherence->node(places_.self).counters; }
 

@@ -163,7 +163,7 @@ Status Pager::recover(u32 dead) {
     if (!entry || ((entry->nodes & only(dead)) == 0 && entry->mover != dead + 1)) continue;
     const PageRun run{page, std::min(kMaxRun, coherence_->pages() - page)};
     const u64 before = count_named(run, dead);
-    const auto moved = mover_->move(run, Want::evict, dead);
+    const auto moved = mover_->move(run, page, Want::evict, dead);
     if (!moved.ok()) return moved.error();
     const u64 after = count_named(run, dead);
     recovered += before > after ? before - after : 0;

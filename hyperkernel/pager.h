@@ -8,6 +8,7 @@
 
 #include "hyperkernel/page_mover.h"
 #include "hyperkernel/served_fault.h"
+#include "hyperkernel/share_policy.h"
 
 namespace dvm::hyperkernel {
 
@@ -26,13 +27,8 @@ struct PagerOptions {
   // So many pages of a dead node were brought home here, of these `lost` without their content.
   std::function<void(u32 dead, u64 pages, u64 lost)> recovered;
 };
-inline constexpr u64 kMinLocalPages = 4 * kMaxRun;
-
-// A page whose coming from elsewhere costs this node so much of its time is put into shared mode:
-// how often that is depends on what a hand-over costs here. Twice as much for each quarter of the
-// coherent region that is taken: what is there stays.
-inline constexpr u32 kHotMoves = 1;  // at least, one after another
-inline constexpr u64 kHotPerMille = 1;
+inline constexpr u64 kMinLocalPages = 256;
+inline constexpr u64 kShareBlock = 64;  // pages that go into the coherent region together, at most
 
 class Pager {
  public:
@@ -71,13 +67,15 @@ class Pager {
     PageRun pages;
     u64 next = ~0ull;  // the page after the last run: a walk goes on there
     u64 window = 1;
-    struct Heat {
+    SharePolicy policy{kShareBlock};
+    struct Spent {
       u64 page = ~0ull;
-      u64 since_ns = 0;
-      u64 spent_ns = 0;
-      u32 moves = 0;
+      u64 ns = 0;
     };
-    std::array<Heat, 4096> heat;
+    std::array<Spent, 4096> spent;  // on pages that came from elsewhere; those of one slot push
+                                    // each other out
+    RegionUse region;               // as of
+    u64 region_seen_ns = 0;
   };
 
   Pager() = default;
@@ -87,11 +85,15 @@ class Pager {
   Status serve_message(Shard& shard, const uffd_msg& message);
   Status serve_fault(Shard& shard, u64 address, u64 flags);
   bool comes_from_elsewhere(const DirEntry& entry) const;
-  bool is_hot(Shard& shard, u64 page) const;
-  static void note_cost(Shard& shard, u64 page, u64 spent_ns);
+  RegionUse region_use(Shard& shard) const;
+  Status share_if_worth(Shard& shard, u64 page, bool writes);
+  bool may_go_along(u64 page) const;
+  PageRun shared_run(const Shard& shard, u64 page) const;
   PageRun run_to_move(Shard& shard, u64 page, const DirEntry& entry) const;
-  PageRun run_before(const Shard& shard, u64 page) const;
-  Result<bool> bring(PageRun run, Want want);
+  Status bring_around(const Shard& shard, PageRun run);
+  bool nobody_has(u64 page) const;
+  u64 first_touch_block() const;
+  Result<bool> bring(PageRun run, u64 asked_for, Want want);
   Status make_room(u64 pages);
   Status age(PageRun run);
   void watch_peers();

@@ -6,13 +6,19 @@
 #include <algorithm>
 #include <bit>
 
+#include "fabric/urgent_thread.h"
 #include "hyperkernel/pager.h"
 
 namespace dvm::hyperkernel {
 namespace {
 
-constexpr u64 kFirstTouchRun = 32;  // of pages that nobody has
+// Pages that nobody has: so many at once, then the rest of a greater block while who faulted runs
+// on.
+constexpr u64 kFirstTouchRun = 32;
+constexpr u64 kFirstTouchBlock = 512;
+constexpr u64 kWalkRun = 64;
 constexpr u64 kClockRun = 32;
+constexpr u64 kRegionSeenNs = 20'000'000;
 
 bool at_home(const DirEntry& e) { return e.mode == PageMode::replicated && e.nodes == 0; }
 
@@ -20,6 +26,8 @@ bool at_home(const DirEntry& e) { return e.mode == PageMode::replicated && e.nod
 
 void Pager::serve(Shard& shard, u32 index) {
   const auto entered = options_.enter_thread ? options_.enter_thread() : nullptr;
+  // A vCPU stands still until a fault is served, and another may be using the processor.
+  fabric::make_urgent();
   const int faults = memory_->shard(index).fd().get();
   std::array<uffd_msg, 16> messages;
   while (!stopping_.load(std::memory_order_relaxed)) {
@@ -57,31 +65,65 @@ void Pager::sample(u64 page) {
 
 Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
   const u64 page = (address - memory_->local().address(0)) / kPageBytes;
-  const auto entry = directory_->lookup(page);
+  auto entry = directory_->lookup(page);
   if (!entry) return error("a fault outside the view of RAM at {:#x}", address);
   counters().faults.fetch_add(1, std::memory_order_relaxed);
   const bool writes = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
   const bool from_elsewhere = comes_from_elsewhere(*entry);
   const u64 begun = fabric::monotonic_ns();
-  if (from_elsewhere && is_hot(shard, page)) {
-    const auto shared = mover_->move({page, 1}, Want::share);
-    if (!shared.ok()) return shared.error();
+  if (from_elsewhere) {
+    DVM_TRY(share_if_worth(shard, page, writes));
+    entry = directory_->lookup(page);
   }
   // Who reads a page that nobody has will mostly be alone with it: it gets it whole.
   const Want want = writes || at_home(*entry) ? Want::write : Want::read;
-  const PageRun before = at_home(*entry) ? run_before(shard, page) : PageRun{page, 0};
-  DVM_ASSIGN(const bool there, bring(run_to_move(shard, page, *entry), want));
+  const bool shared = entry->mode == PageMode::shared;
+  const PageRun run = shared ? shared_run(shard, page) : run_to_move(shard, page, *entry);
+  const bool first_touch = at_home(*entry);
+  DVM_ASSIGN(const bool there, bring(run, page, want));
   if (!there) return error("page {} is not to be had", page);
-  if (from_elsewhere) note_cost(shard, page, fabric::monotonic_ns() - begun);
-  if (before.count == 0) return {};
-  const auto also = bring(before, want);  // while who faulted runs on
-  return also.ok() ? Status() : also.error();
+  if (from_elsewhere && !shared) {
+    auto& spent = shard.spent[page % shard.spent.size()];
+    if (spent.page != page) spent = {page, 0};
+    const u64 ns = fabric::monotonic_ns() - begun;
+    spent.ns += ns;
+    shard.policy.note_hand_over(ns);
+  }
+  return first_touch ? bring_around(shard, run) : Status();
 }
 
-Result<bool> Pager::bring(PageRun run, Want want) {
+// Allocators come from above as well as from below: of pages that nobody has, those on both sides
+// in the same block.
+Status Pager::bring_around(const Shard& shard, PageRun run) {
+  const u64 block = first_touch_block();
+  const u64 first = std::max(run.first - run.first % block, shard.pages.first);
+  const u64 end =
+      std::min(run.first - run.first % block + block, shard.pages.first + shard.pages.count);
+  PageRun before{run.first, 0}, behind{run.first + run.count, 0};
+  for (; before.first > first && nobody_has(before.first - 1); --before.first) ++before.count;
+  while (behind.first + behind.count < end && nobody_has(behind.first + behind.count))
+    ++behind.count;
+  for (const PageRun& part : {before, behind}) {
+    if (part.count == 0) continue;
+    if (const auto also = bring(part, part.first, Want::write); !also.ok()) return also.error();
+  }
+  return {};
+}
+
+bool Pager::nobody_has(u64 page) const {
+  const auto entry = directory_->lookup(page);
+  return entry && at_home(*entry) && entry->mover == 0;
+}
+
+// Less where local memory is short: what is not used would push out what is.
+u64 Pager::first_touch_block() const {
+  return options_.local_pages < coherence_->pages() ? kFirstTouchRun : kFirstTouchBlock;
+}
+
+Result<bool> Pager::bring(PageRun run, u64 asked_for, Want want) {
   DVM_TRY(make_room(run.count));
   for (u64 i = 0; i < run.count; ++i) aged_[run.first + i].store(0, std::memory_order_relaxed);
-  auto moved = mover_->move(run, want);
+  auto moved = mover_->move(run, asked_for, want);
   if (moved.ok() && run.count > 1 && options_.mapped) options_.mapped(run);
   return moved;
 }
@@ -90,34 +132,62 @@ bool Pager::comes_from_elsewhere(const DirEntry& entry) const {
   return entry.mode != PageMode::shared && (entry.nodes & ~only(self_)) != 0;
 }
 
-// A page that comes from another node again and again is one that both write: the guest kernel's
-// hot words. One table a shard; pages that share a slot push each other out.
-bool Pager::is_hot(Shard& shard, u64 page) const {
-  Shard::Heat& heat = shard.heat[page % shard.heat.size()];
+// Counted anew from time to time only: it is a look at each frame.
+RegionUse Pager::region_use(Shard& shard) const {
   const u64 now = fabric::monotonic_ns();
-  if (heat.page != page) heat = {page, now, 0, 0};
-  if (heat.moves++ < kHotMoves || coherence_->shared_frames() == 0) return false;
-  const u64 quarters = 4 * coherence_->frames_in_use() / coherence_->shared_frames();
-  const u64 bearable = (now - heat.since_ns) * kHotPerMille / 1000 << quarters;
-  if (heat.spent_ns >= bearable) return quarters < 4;
-  heat = {page, now, 0, 1};
-  return false;
-}
-
-void Pager::note_cost(Shard& shard, u64 page, u64 spent_ns) {
-  Shard::Heat& heat = shard.heat[page % shard.heat.size()];
-  if (heat.page == page) heat.spent_ns += spent_ns;
-}
-
-// Allocators come from above as well as from below: of pages that nobody has, those before it in
-// the same block.
-PageRun Pager::run_before(const Shard& shard, u64 page) const {
-  PageRun run{page, 0};
-  const u64 first = std::max(page - page % kFirstTouchRun, shard.pages.first);
-  for (; run.first > first; --run.first, ++run.count) {
-    const auto entry = directory_->lookup(run.first - 1);
-    if (!entry || !at_home(*entry) || entry->mover != 0) break;
+  if (shard.region_seen_ns == 0 || now - shard.region_seen_ns > kRegionSeenNs) {
+    shard.region = {coherence_->shared_frames(), coherence_->frames_in_use()};
+    shard.region_seen_ns = now;
   }
+  return shard.region;
+}
+
+// A page that another node has is wanted here: both share it from now on, if that is worth it, and
+// with it of its block what may be shared as well.
+Status Pager::share_if_worth(Shard& shard, u64 page, bool writes) {
+  const RegionUse use = region_use(shard);
+  const auto& spent = shard.spent[page % shard.spent.size()];
+  const u64 wanted = shard.policy.pages_to_share(writes, spent.page == page ? spent.ns : 0, use);
+  if (wanted == 0) return {};
+  const u64 first = page - page % wanted;
+  const u64 end = std::min(first + wanted, shard.pages.first + shard.pages.count);
+  const u64 begun = fabric::monotonic_ns();
+  u64 shared = 0;
+  for (u64 at = std::max(first, shard.pages.first); at < end;) {
+    PageRun run{at, 0};
+    while (at + run.count < end && (at + run.count == page || may_go_along(at + run.count)))
+      ++run.count;
+    if (run.count != 0) {
+      const bool asked = page >= at && page < at + run.count;
+      const auto moved = mover_->move(run, asked ? page : at, Want::share);
+      if (!moved.ok()) return moved.error();
+    }
+    shared += run.count;
+    at += run.count + 1;
+  }
+  shard.region.taken += shared;
+  shard.policy.note_shared(shared, fabric::monotonic_ns() - begun);
+  return {};
+}
+
+// Not what is shared already, nor what many only read: for that, copies are better.
+bool Pager::may_go_along(u64 page) const {
+  const auto entry = directory_->lookup(page);
+  return entry && entry->mover == 0 && (entry->mode == PageMode::owned || at_home(*entry));
+}
+
+// Of the same block, what lies beside it and is not mapped here yet.
+PageRun Pager::shared_run(const Shard& shard, u64 page) const {
+  const u64 first = std::max(page - page % kShareBlock, shard.pages.first);
+  const u64 end =
+      std::min(page - page % kShareBlock + kShareBlock, shard.pages.first + shard.pages.count);
+  const auto goes_along = [this](u64 at) {
+    const auto entry = directory_->lookup(at);
+    return entry && entry->mode == PageMode::shared && entry->mover == 0;
+  };
+  PageRun run{page, 1};
+  for (; run.first > first && goes_along(run.first - 1); --run.first) ++run.count;
+  while (run.first + run.count < end && goes_along(run.first + run.count)) ++run.count;
   return run;
 }
 
@@ -125,8 +195,9 @@ PageRun Pager::run_before(const Shard& shard, u64 page) const {
 // All of them as the first: with the same nodes, nobody at work on them.
 PageRun Pager::run_to_move(Shard& shard, u64 page, const DirEntry& entry) const {
   const bool walks = page == shard.next;
-  shard.window = walks ? std::min(shard.window * 2, kMaxRun) : 1;
-  u64 limit = at_home(entry) ? std::max(shard.window, kFirstTouchRun) : shard.window;
+  shard.window = walks ? std::min(shard.window * 2, kWalkRun) : 1;
+  u64 limit = shard.window;
+  if (at_home(entry)) limit = std::max(limit, kFirstTouchRun - page % kFirstTouchRun);
   limit = std::min({limit, shard.pages.first + shard.pages.count - page, options_.local_pages / 4});
   PageRun run{page, 1};
   for (; run.count < limit; ++run.count) {
@@ -145,7 +216,7 @@ Status Pager::make_room(u64 pages) {
   const LocalMemory& local = memory_->local();
   if (local.pages_present() + pages <= limit) return {};
   const std::lock_guard guard(clock_);
-  const u64 slack = std::min(limit / 8, kMaxRun);
+  const u64 slack = std::min(limit / 8, kWalkRun);
   u64 passed = 0;  // twice round is enough, unless what it meets is in others' hands
   while (local.pages_present() + pages + slack > limit && passed < 4 * coherence_->pages()) {
     auto at = local.next_present(hand_);

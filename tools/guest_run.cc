@@ -13,6 +13,7 @@
 #include "tools/event_text.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
+#include "tools/page_summary.h"
 
 namespace dvm::tools {
 
@@ -186,6 +187,8 @@ void GuestRun::finish() {
   control_.reset();
   hvc_.reset();
   console_.reset();
+  if (const auto pages = page_summary(machine()))
+    say("{}: {}", machine().config().name.data(), summary_text(*pages));
   machine().pool().unlink();
 }
 

@@ -24,7 +24,7 @@ inline constexpr u64 kMinCoherentMemory = 2 * kMiB;
 // Each page in it is a mapping of its own in every node, and splits one: well under
 // vm.max_map_count (65530).
 inline constexpr u64 kMaxCoherentMemory = 64 * kMiB;
-inline constexpr u64 kDefaultCoherentMemory = 16 * kMiB;
+inline constexpr u64 kDefaultCoherentMemory = 64 * kMiB;
 
 // Errors read "found X; allowed: Y".
 Result<CoherenceMode> parse_coherence(std::string_view text);

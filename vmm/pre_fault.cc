@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <csignal>
 
+#include "fabric/urgent_thread.h"
+
 namespace dvm::vmm {
 namespace {
 
@@ -47,6 +49,7 @@ void PreFault::mapped(hyperkernel::PageRun run) {
 }
 
 void PreFault::work() {
+  fabric::make_urgent();  // else the guest takes the faults first that this is to save
   std::vector<hyperkernel::PageRun> runs;
   for (;;) {
     {

@@ -4,6 +4,7 @@
 
 #include "tools/message.h"
 #include "tools/node_process.h"
+#include "tools/page_summary.h"
 
 namespace dvm::tools {
 namespace {
@@ -70,10 +71,15 @@ void BootBench::run_round(Round kind, const std::string& title) {
 void BootBench::boot_once(BootSamples& samples, Round kind, const std::string& title) {
   const auto before = kvm_exit_count();
   std::optional<u64> after;
+  std::optional<PageSummary> pages;
   const auto run = run_on_console({.words = samples.contender.words,
                                    .marker = kMarker,
                                    .limit_s = options_.limit_s,
-                                   .at_marker = [&] { after = kvm_exit_count(); }});
+                                   .at_marker = [&] { after = kvm_exit_count(); },
+                                   .on_line =
+                                       [&](std::string_view line) {
+                                         if (auto s = read_summary(line)) pages = s;
+                                       }});
   const auto failure = run.ok() ? boot_failure(*run, options_.limit_s) : run.error().message;
   const std::string name = fmt::format("{}: {}", title, samples.contender.name);
   if (failure) {
@@ -84,17 +90,23 @@ void BootBench::boot_once(BootSamples& samples, Round kind, const std::string& t
                           run->end_s));
   }
   if (kind == Round::warm_up) return;
-  std::optional<double> userspace, end, guest, exits;
+  std::optional<double> userspace, end, guest, exits, hand_overs, faults;
   if (!failure) {
     userspace = *run->marker_s;
     end = run->end_s;
     guest = guest_seconds(run->marker_line);
+    if (pages) {
+      hand_overs = static_cast<double>(pages->hand_overs);
+      faults = static_cast<double>(pages->faults);
+    }
     if (before && after && *after >= *before) exits = static_cast<double>(*after - *before);
   }
   samples.userspace_s.push_back(userspace);
   samples.end_s.push_back(end);
   samples.guest_s.push_back(guest);
   samples.exits.push_back(exits);
+  samples.hand_overs.push_back(hand_overs);
+  samples.faults.push_back(faults);
 }
 
 void BootBench::run_reasons() {

@@ -18,6 +18,7 @@ namespace dvm::tools {
 struct BootSamples {
   Contender contender;
   Series userspace_s, end_s, exits;
+  Series hand_overs, faults;  // of software coherence, until the end
   Series guest_s;  // to user space by the guest's own clock, which starts with its kernel
   std::vector<std::string> failures;
   std::optional<ExitCounts> reasons;

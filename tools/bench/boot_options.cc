@@ -1,6 +1,9 @@
 #include "tools/bench/boot_options.h"
 
+#include <algorithm>
+
 #include "tools/bench/bench_words.h"
+#include "tools/memory_option.h"
 #include "tools/run_settings.h"
 #include "vmm/layout.h"
 
@@ -11,7 +14,7 @@ constexpr u32 kMaxRuns = 1000, kMaxLimitSeconds = 3600;
 
 const OptionNames kNames = {
     .with_value = {"--peer", "--runs", "--cpus", "--memory", "--kernel", "--initrd", "--append",
-                   "--nodes", "--limit", "--plot"},
+                   "--nodes", "--limit", "--plot", "--coherence", "--coherent-memory"},
     .flags = {"--json", "--reasons", "--help"},
 };
 
@@ -40,6 +43,14 @@ Result<BootOptions> parse_boot_options(const std::vector<std::string>& words) {
   DVM_TRY(take_option(found, "--initrd", o.initrd, check_path));
   DVM_TRY(take_option(found, "--append", o.append, check_text));
   DVM_TRY(take_option(found, "--plot", o.plot, check_path));
+  DVM_TRY(take_option(found, "--coherent-memory", o.coherent_memory, check_text));
+  CoherenceMode coherence = CoherenceMode::shared;
+  DVM_TRY(take_option(found, "--coherence", coherence, parse_coherence));
+  o.software = coherence == CoherenceMode::software;
+  if (o.software && std::ranges::all_of(o.nodes, [](u32 n) { return n < 2; }))
+    return usage_error("--coherence software: --nodes names no number above 1");
+  if (!o.software && !o.coherent_memory.empty())
+    return usage_error("--coherent-memory: only with --coherence software");
   return o;
 }
 
@@ -58,6 +69,7 @@ std::string boot_help() {
 
 SYNOPSIS
   dvm-bench boot [--peer qemu] [--nodes 1,2] [--runs N] [--cpus M] [--memory SIZE] [--reasons]
+                 [--coherence software [--coherent-memory SIZE]]
                  [--kernel FILE] [--initrd FILE] [--append TEXT] [--limit S] [--json] [--plot FILE.svg]
 
 DESCRIPTION
@@ -72,6 +84,9 @@ OPTIONS
   --runs N         Rounds that count. Default: 5.
   --cpus M         vCPUs, of each machine. Default: 2.
   --memory SIZE    RAM, of each machine. Default: 512M.
+  --coherence software
+                   Each over two nodes or more with software coherence too, beside itself without,
+                   and how many pages changed hands. --coherent-memory as in dvm-run.
   --kernel FILE    Default: the cloud kernel that tools/guest-files fetched.
   --initrd FILE    Default: the initramfs that tools/guest-files made.
   --append TEXT    Kernel command line. Default: console=ttyS0 quiet dvm.cmd=true

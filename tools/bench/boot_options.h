@@ -15,6 +15,7 @@ struct BootOptions {
   bool json = false;
   bool peer_qemu = false;
   bool reasons = false;
+  bool software = false;  // each over two nodes or more with software coherence as well
   u32 runs = 5;
   u32 cpus = 2;
   u64 memory = 512 * kMiB;
@@ -22,6 +23,7 @@ struct BootOptions {
   double limit_s = 60;
   std::string kernel;  // empty: that of the cache
   std::string initrd;
+  std::string coherent_memory;  // for these, as dvm-run takes it; empty: its default
   std::string append = "console=ttyS0 quiet dvm.cmd=true";
   std::optional<std::string> plot;
 };

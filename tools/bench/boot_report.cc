@@ -9,7 +9,7 @@
 namespace dvm::tools {
 namespace {
 
-constexpr double kOneNodeGoal = 1.0, kTwoNodesGoal = 1.15;
+constexpr double kOneNodeGoal = 1.0, kTwoNodesGoal = 1.15, kSoftwareGoal = 1.3;
 
 std::optional<double> median_of(const Series& series) {
   const auto summary = summarize(present(series));
@@ -29,7 +29,7 @@ const BootSamples* faster_qemu(const std::vector<BootSamples>& all) {
 
 const BootSamples* with_nodes(const std::vector<BootSamples>& all, u32 nodes) {
   for (const auto& samples : all) {
-    if (samples.contender.nodes == nodes) return &samples;
+    if (samples.contender.nodes == nodes && !samples.contender.software) return &samples;
   }
   return nullptr;
 }
@@ -47,7 +47,10 @@ BenchResult compare(const char* what, const char* unit, const BootSamples& sampl
   return result;
 }
 
-std::optional<double> goal_of(u32 nodes, const std::vector<BootSamples>& all) {
+// Software coherence is held against the same guest over as many nodes without.
+std::optional<double> goal_of(const Contender& c, const std::vector<BootSamples>& all) {
+  const u32 nodes = c.nodes;
+  if (c.software) return nodes == 2 ? std::optional(kSoftwareGoal) : std::nullopt;
   if (nodes == 1 && all.front().contender.nodes == 0) return kOneNodeGoal;
   if (nodes == 2 && with_nodes(all, 1) != nullptr) return kTwoNodesGoal;
   return std::nullopt;
@@ -59,6 +62,10 @@ std::string seconds(const std::optional<Summary>& summary, double Summary::*valu
 
 std::string ratio_text(const std::optional<double>& ratio) {
   return ratio ? fmt::format("{:.2f}", *ratio) : "-";
+}
+
+std::string count_text(const std::optional<Summary>& summary) {
+  return summary ? fmt::format("{:.0f}", summary->median) : "-";
 }
 
 std::string goal_text(const BenchResult& result) {
@@ -110,14 +117,17 @@ std::vector<BootFigures> boot_figures(const std::vector<BootSamples>& all) {
   for (const auto& samples : all) {
     const u32 nodes = samples.contender.nodes;
     const BootSamples* const one = with_nodes(all, 1);
-    const BootSamples* const peer = nodes > 1 && one != nullptr ? one : qemu;
+    const BootSamples* peer = nodes > 1 && one != nullptr ? one : qemu;
+    if (samples.contender.software) peer = with_nodes(all, nodes);
     BootFigures f;
     f.name = samples.contender.name;
     f.userspace = compare("userspace", "s", samples, peer, &BootSamples::userspace_s);
-    f.userspace.goal = goal_of(nodes, all);
+    f.userspace.goal = goal_of(samples.contender, all);
     f.end = compare("end", "s", samples, peer, &BootSamples::end_s);
     f.guest = compare("guest-clock", "s", samples, peer, &BootSamples::guest_s);
     f.exits = compare("exits", "exits", samples, peer, &BootSamples::exits);
+    f.hand_overs = compare("hand-overs", "pages", samples, nullptr, &BootSamples::hand_overs);
+    f.faults = compare("faults", "faults", samples, nullptr, &BootSamples::faults);
     f.failed = samples.failures.size();
     if (qemu != nullptr) f.to_qemu = paired_ratio(samples.userspace_s, qemu->userspace_s);
     f.reasons = samples.reasons;
@@ -133,6 +143,8 @@ std::vector<BenchResult> boot_results(const std::vector<BootFigures>& all) {
     results.push_back(figures.end);
     if (figures.guest.summary) results.push_back(figures.guest);
     if (figures.exits.summary) results.push_back(figures.exits);
+    if (figures.hand_overs.summary) results.push_back(figures.hand_overs);
+    if (figures.faults.summary) results.push_back(figures.faults);
     if (figures.failed > 0) {
       BenchResult failed;
       failed.name = "boot.failed." + figures.name;
@@ -149,14 +161,14 @@ std::vector<BenchResult> boot_results(const std::vector<BootFigures>& all) {
 
 std::string boot_table(const std::vector<BootFigures>& all) {
   TextTable table({"machine", "user space s", "p5", "p95", "end s", "guest clock s", "exits",
-                   "runs", "failed", "to QEMU", "goal holds"});
+                   "hand-overs", "faults", "runs", "failed", "to QEMU", "goal holds"});
   for (const auto& f : all) {
     const auto& exits = f.exits.summary;
     table.add({f.name, seconds(f.userspace.summary, &Summary::median),
                seconds(f.userspace.summary, &Summary::p5),
                seconds(f.userspace.summary, &Summary::p95),
                seconds(f.end.summary, &Summary::median), seconds(f.guest.summary, &Summary::median),
-               exits ? fmt::format("{:.0f}", exits->median) : "-",
+               count_text(exits), count_text(f.hand_overs.summary), count_text(f.faults.summary),
                fmt::to_string(f.userspace.summary ? f.userspace.summary->n : 0),
                fmt::to_string(f.failed), ratio_text(f.to_qemu), goal_text(f.userspace)});
   }

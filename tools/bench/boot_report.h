@@ -12,6 +12,7 @@ namespace dvm::tools {
 // One contender's figures.
 struct BootFigures {
   BenchResult userspace, end, guest, exits;
+  BenchResult hand_overs, faults;  // of software coherence, else without values
   std::size_t failed = 0;
   std::optional<double> to_qemu;  // time to user space over that of the faster QEMU
   std::optional<ExitCounts> reasons;
