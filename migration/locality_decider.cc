@@ -17,6 +17,7 @@ namespace {
 constexpr u64 kPatienceNs = 5'000'000'000;
 constexpr u64 kBusyNs = locality::StepClock::kLeastNs;
 constexpr u64 kIdleNs = locality::StepClock::kMostNs;
+constexpr u64 kPausesForWork = 100;
 // A vCPU's pause, and as much again for what its new node does while it runs on.
 constexpr u64 kMoveOverPause = 2;
 
@@ -33,6 +34,7 @@ LocalityDecider::LocalityDecider(vmm::Machine& machine)
 }
 
 u64 LocalityDecider::work(u64 now_ns) {
+  const u64 begun = fabric::monotonic_ns();
   // Another boot is another guest: nothing that was learned holds.
   if (const u32 boot = machine_.state().control.boots.load(); boot != boot_) {
     boot_ = boot;
@@ -41,11 +43,15 @@ u64 LocalityDecider::work(u64 now_ns) {
   }
   take_in();
   settle_moves(now_ns);
-  const bool dear = fault_cost_ns_ > locality::StepClock::kMovesWorth * costs_.vcpu_move_ns / 2;
-  if (clock_.due(now_ns, std::exchange(fault_cost_ns_, 0), costs_) &&
-      machine_.state().control.phase.load() == Phase::running)
+  const bool still = record_.policy.load() == locality::PolicyKind::fixed;
+  const double cost = still ? 0 : std::exchange(fault_cost_ns_, 0);
+  const bool dear = cost > locality::StepClock::kMovesWorth * costs_.vcpu_move_ns / 2;
+  if (clock_.due(now_ns, cost, costs_) && machine_.state().control.phase.load() == Phase::running)
     step(now_ns);
-  return now_ns + (dear || !pending_.empty() ? kBusyNs : kIdleNs);
+  // Deciding is not to cost much itself.
+  const u64 worked_ns = fabric::monotonic_ns() - begun;
+  const u64 pause = dear || !pending_.empty() ? kBusyNs : kIdleNs;
+  return now_ns + std::max(pause, std::min(kIdleNs, kPausesForWork * worked_ns));
 }
 
 void LocalityDecider::take_in() {
