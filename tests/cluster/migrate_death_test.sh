@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Nodes that die or stand still in the middle of a vCPU's move, at its named points; and one that has nothing, whose
 # death the guest outlives.
-# shellcheck disable=SC2317 # functions that check calls
+# shellcheck disable=SC2154,SC2317 # busy is fault_lib's; functions that check calls
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/cluster/fault_lib.sh
@@ -22,7 +22,8 @@ dies_at ready 1
 dies_at saved 0
 dies_at committed 0
 
-check "boots" begin waits --nodes 3 --hang-after 20000
+start waits "$busy" --nodes 3 --cpus 2 --memory 256M --hang-after 20000 --events "$dir/waits.events"
+check "boots" wait_for waits alive 60
 check "a target that stands still" inject waits hang 1 --for 3000 --at-point move.prepared
 ctl waits migrate-vcpu 0 --to 1 > "$dir/move" 2>&1 &
 move=$!

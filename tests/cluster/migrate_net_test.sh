@@ -5,8 +5,8 @@
 . "$(dirname "$0")/lib.sh"
 
 lines=150 # one every 0.2 s: longer than all that is done meanwhile
-talk() { # PORT ADDRESS
-  (for ((i = 1; i <= lines; ++i)); do echo "line $i"; sleep 0.2; done | busybox nc -l -p "$1" -s "$2" > "$dir/back.$1") &
+talk() { # PORT
+  (for ((i = 1; i <= lines; ++i)); do echo "line $i"; sleep 0.2; done | busybox nc -l -p "$1" > "$dir/back.$1") &
   started+=("$!")
 }
 # What came in goes back, so that both ways are seen.
@@ -41,14 +41,14 @@ session() { # NAME PORT
   check "$1: ends" ends "$run_pid" 30 0
 }
 
-talk 8001 127.0.0.1
+talk 8001
 start user "$common
   ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2
   echo SESSION; talk user 10.0.2.2 8001" --nodes 2 --cpus 2 --memory 256M --net user
 session user 8001
 
 ip tuntap add tap0 mode tap && ip addr add 192.0.2.1/24 dev tap0 && ip link set tap0 up
-talk 8002 192.0.2.1
+talk 8002
 start tap "$common
   ip link set eth0 up; ip addr add 192.0.2.2/24 dev eth0
   echo SESSION; talk tap 192.0.2.1 8002" --nodes 2 --cpus 2 --memory 256M --net tap=tap0
