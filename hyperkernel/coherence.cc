@@ -26,9 +26,11 @@ Act Transition::next(const Answer& answer) {
       }
       frame_ = answer.frame;
       return take_content();
-    case Phase::protecting:
-      return at(Phase::writing_back, ActKind::write_back,
-                static_cast<u32>(std::countr_zero(entry_.nodes)));
+    case Phase::protecting: {
+      const auto owner = static_cast<u32>(std::countr_zero(entry_.nodes));
+      return want_ == Want::share ? at(Phase::filling, ActKind::fill_frame, owner)
+                                  : at(Phase::writing_back, ActKind::write_back, owner);
+    }
     case Phase::writing_back: return invalidate();
     case Phase::marking:
       if (answer.ok) {
@@ -42,9 +44,9 @@ Act Transition::next(const Answer& answer) {
     case Phase::claiming:
       if (!answer.ok) return end(false);
       entry_ = desired_;
-      return install();
-    case Phase::installing:
-    case Phase::filling: granted_ = true; return release();
+      return want_ == Want::share ? invalidate() : install();
+    case Phase::filling: return claim_frame();
+    case Phase::installing: granted_ = true; return release();
     case Phase::releasing: return end(answer.ok && granted_);
     case Phase::over: break;
   }
@@ -71,7 +73,10 @@ Act Transition::prepare() {
 }
 
 Act Transition::take_content() {
-  if (!content_moves()) return invalidate();
+  const bool moves = content_moves();
+  if (!moves && want_ == Want::share && entry_.mode != PageMode::shared)
+    return at(Phase::filling, ActKind::fill_frame, kFromHome);
+  if (!moves) return invalidate();
   return at(Phase::protecting, ActKind::protect, static_cast<u32>(std::countr_zero(entry_.nodes)));
 }
 
@@ -83,6 +88,7 @@ bool Transition::content_moves() const {
 }
 
 NodeSet Transition::unwanted_copies() const {
+  if (entry_.mode == PageMode::shared) return entry_.nodes;  // of a mover that died
   switch (want_) {
     case Want::read: return 0;
     case Want::write: return static_cast<NodeSet>(entry_.nodes & ~only(self_));
@@ -97,18 +103,25 @@ NodeSet Transition::unwanted_copies() const {
 Act Transition::invalidate() {
   if (victims_ == 0) return finish();
   const auto node = static_cast<u32>(std::countr_zero(victims_));
-  const bool clean = entry_.mode == PageMode::replicated;
+  const bool clean = entry_.mode != PageMode::owned;
   if (clean && node != self_ && want_ != Want::evict)
     return at(Phase::marking, ActKind::mark, node);
   return at(Phase::discarding, ActKind::discard, node);
 }
 
+// The frame holds from here on.
+Act Transition::claim_frame() {
+  DirEntry ours = entry_;
+  ours.mode = PageMode::shared;
+  ours.frame = frame_;
+  return swap_to(Phase::claiming, ours);
+}
+
 Act Transition::finish() {
-  if (want_ == Want::evict) {
+  if (want_ == Want::evict || want_ == Want::share) {
     granted_ = true;
     return release();
   }
-  if (want_ == Want::share) return at(Phase::filling, ActKind::fill_frame);
   const bool claim = want_ == Want::write && entry_.mode == PageMode::replicated;
   const bool take =
       want_ == Want::write && entry_.mode == PageMode::owned && !entry_.owned_by(self_);
@@ -131,6 +144,7 @@ Act Transition::release() { return swap_to(Phase::releasing, result()); }
 DirEntry Transition::result() const {
   DirEntry e = entry_;
   e.mover = 0;
+  if (e.mode == PageMode::shared) e.nodes = 0;
   if (!granted_ || e.mode == PageMode::shared) return e;
   switch (want_) {
     case Want::read:
@@ -143,11 +157,7 @@ DirEntry Transition::result() const {
       e.mode = e.nodes == only(subject_) ? PageMode::replicated : e.mode;
       e.nodes = static_cast<NodeSet>(e.nodes & ~only(subject_));
       return e;
-    case Want::share:
-      e.mode = PageMode::shared;
-      e.nodes = 0;
-      e.frame = frame_;
-      return e;
+    case Want::share: return e;  // as claimed
   }
   return e;
 }

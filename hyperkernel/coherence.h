@@ -9,7 +9,10 @@
 //    So a mover may die anywhere: the next one takes its place and starts from the entry.
 // 2. Single writer or many readers. A copy is writable only at the owner, and only when every other
 //    copy is gone: `claim` comes after the last discard, `install` after the claim. A copy that can
-//    be read is in `nodes` or its node is the mover, before the copy is there.
+//    be read is in `nodes` or its node is the mover, before the copy is there. A page goes straight
+//    from its owner's copy to the frame it is shared in: the claim names that frame while the
+//    copies are still there, and who comes after a dead mover discards them first, as nobody has
+//    mapped the frame yet.
 // 3. Nobody waits for a node that is dead or hung longer than the fabric needs to fence it.
 //    Where a node runs no vCPU and no device work of this guest it is not waited for at all: its
 //    read-only copy is marked, and it discards what is marked before it runs anything (after Apta).
@@ -41,10 +44,11 @@ enum class ActKind : u8 {
   install_write,  // as install_read, with writes
   map_shared,     // here: map the frame itself
   take_frame,     // a frame of the coherent region             -> ok and `frame`, or there is none
-  fill_frame,     // copy from home to that frame
+  fill_frame,     // to that frame, from the copy of `node` if it is one and has one, else from home
   done,           // it is over; `granted()` says how
 };
 inline constexpr std::size_t kActKinds = 13;
+inline constexpr u32 kFromHome = kMaxNodes;  // of fill_frame
 
 struct Act {
   ActKind kind = ActKind::done;
@@ -101,7 +105,8 @@ class Transition {
   Act prepare();       // a frame, if one is needed
   Act take_content();  // from the owner, if it is not to stay there
   Act invalidate();    // the next of the copies that have to go
-  Act finish();        // install or fill
+  Act claim_frame();
+  Act finish();  // install
   Act install();
   Act release();
   Act end(bool granted);

@@ -18,6 +18,7 @@ constexpr NodeSet only(u32 node) { return static_cast<NodeSet>(1u << node); }
 // shared: mapped straight from the pool's frame by whoever needs it.
 // owned: one node has it, writable, in its local memory; if it has no copy there, the frame holds.
 // replicated: the frame holds, and `nodes` may have read-only copies. Nobody: the page is at home.
+// shared with `nodes`: these still have copies of before, which nobody writes until they are gone.
 enum class PageMode : u8 { absent = 0, shared = 1, owned = 2, replicated = 3 };
 
 // One 64-bit word, so that every transition is a chain of single compare-and-swaps and death leaves
@@ -51,7 +52,7 @@ struct DirEntry {
   constexpr bool sound() const {
     if (mode == PageMode::absent || mover > kMaxNodes) return false;
     if (mode == PageMode::owned) return nodes != 0 && (nodes & (nodes - 1)) == 0;
-    return mode == PageMode::replicated || nodes == 0;
+    return mode == PageMode::replicated || nodes == 0 || mover != 0;
   }
   friend constexpr bool operator==(const DirEntry&, const DirEntry&) = default;
 };

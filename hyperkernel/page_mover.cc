@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -11,6 +12,12 @@
 #include "hyperkernel/cache_lines.h"
 
 namespace dvm::hyperkernel {
+
+namespace {
+
+constexpr u64 kFillPages = 16;  // on the stack of the thread that serves faults
+
+}  // namespace
 
 // ---- peers ----------------------------------------------------------------------------------
 
@@ -209,7 +216,9 @@ Status PageMover::carry_out(Items& items, std::size_t first, u64 count) {
     case ActKind::install_write: return install(item, run, true);
     case ActKind::map_shared:
       return places_.memory->map_frames(run, frames_offset_ + home * kPageBytes);
-    case ActKind::fill_frame: fill(home, item.transition.new_frame(), count); return {};
+    case ActKind::fill_frame:
+      counters().shared.fetch_add(count, std::memory_order_relaxed);
+      return fill(run, item.act.node, home, item.transition.new_frame());
     default: return {};
   }
 }
@@ -247,13 +256,53 @@ bool PageMover::never_written(u64 number, u64 count) const {
 }
 
 // What nobody has written is zero in a frame that nobody has used: the first touch makes it.
-void PageMover::fill(u64 home, u64 to, u64 count) {
-  counters().shared.fetch_add(count, std::memory_order_relaxed);
+void PageMover::fill_from_home(u64 home, u64 to, u64 count) {
   if (!never_written(home, count)) {
-    std::memcpy(frame(to), frame(home), count * kPageBytes);
+    forget_lines({frame(home), count * kPageBytes});
+    put({frame(home), count * kPageBytes}, to);
   } else if (!never_written(to, count)) {
     std::memset(frame(to), 0, count * kPageBytes);
   }
+}
+
+// By a buffer and system calls: pages that are new in the pool's file are filled at once then,
+// instead of being zeroed first by a fault of ours for each. A device takes no writes.
+void PageMover::put(std::span<const std::byte> content, u64 to) {
+  const auto at = static_cast<off_t>(frames_offset_ + to * kPageBytes);
+  if (::pwrite(places_.pool->fd().get(), content.data(), content.size(), at) !=
+      static_cast<ssize_t>(content.size()))
+    std::memcpy(frame(to), content.data(), content.size());
+}
+
+Status PageMover::fill(PageRun run, u32 from, u64 home, u64 to) {
+  std::shared_ptr<const LocalMemory> peer;
+  const LocalMemory* copies = nullptr;
+  if (from == places_.self) {
+    copies = &places_.memory->local();
+  } else if (from != kFromHome) {
+    peer = places_.peers->memory(from);
+    copies = peer.get();
+    if (copies == nullptr && !places_.peers->stopped(from))
+      return error("the memory of node {} cannot be reached, and the node lives", from);
+    if (copies == nullptr) counters().lost.fetch_add(run.count, std::memory_order_relaxed);
+  }
+  std::array<std::byte, kFillPages * kPageBytes> buffer;
+  for (u64 done = 0; done < run.count;) {
+    u64 there = 0;
+    const u64 most = std::min(run.count - done, kFillPages);
+    while (copies != nullptr && there < most && copies->has(run.first + done + there)) ++there;
+    if (there == 0) {
+      fill_from_home(home + done, to + done, 1);
+      ++done;
+      continue;
+    }
+    const auto content = std::span(buffer).first(there * kPageBytes);
+    DVM_TRY(copies->file().pread_all(content, (run.first + done) * kPageBytes, "a node's memory"));
+    put(content, to + done);
+    if (from != places_.self) counters().taken.fetch_add(there, std::memory_order_relaxed);
+    done += there;
+  }
+  return {};
 }
 
 Status PageMover::install(const Item& first, PageRun run, bool writable) {

@@ -87,7 +87,9 @@ class PageMover {
   Status discard(PageRun run, u32 node);
   Status install(const Item& first, PageRun run, bool writable);
   bool never_written(u64 frame, u64 count) const;
-  void fill(u64 home, u64 to, u64 count);
+  Status fill(PageRun run, u32 from, u64 home, u64 to);
+  void fill_from_home(u64 home, u64 to, u64 count);
+  void put(std::span<const std::byte> content, u64 to);
   std::byte* frame(u64 number) const { return frames_->data() + number * kPageBytes; }
   PageCounters& counters() const { return places_.coherence->node(places_.self).counters; }
 

@@ -1,6 +1,6 @@
 /* A page's coherence protocol, with its movers dying at any step: hyperkernel/coherence.cc.
  *
- * N nodes read, write and evict one page; any of them may die between any two steps as long as one
+ * N nodes read, write and evict one page, and with -DSHARE put it into a frame that all map; any of them may die between any two steps as long as one
  * lives, and with -DQUIET may stop running the guest and begin again. A dead node's memory stays, as a file
  * that the living hold; that it stays stopped is the fabric's part: a node that hangs is powered off, so
  * it is a death too. Written apart from the C++ state machine, which is explored by itself
@@ -8,13 +8,13 @@
  *
  * Shown, in every state: a running node that has a copy reads the last write; nobody reads what
  * another may write; the entry leads to the last write, whoever dies next; an entry that is held is
- * held by one at work, or by the dead. -DMISTAKE=1..5 puts a mistake in, which has to be found.
+ * held by one at work, or by the dead. -DMISTAKE=1..7 puts a mistake in, which has to be found.
  */
 #ifndef N
 #define N 3
 #endif
 
-mtype = { owned, replicated };
+mtype = { owned, replicated, shared };
 mtype mode = replicated;
 byte owner;
 bit holds[N];
@@ -22,6 +22,8 @@ byte mover;                     /* node + 1 */
 
 bit home = 1;                   /* 1: as last written */
 bit present[N], writable[N], current[N];
+bit frame;                      /* of the coherent region, 1: as last written */
+bit mapped[N];                  /* that frame */
 bit marked[N];
 mtype = { quiet, waking, running };
 mtype run_[N] = running;
@@ -74,11 +76,60 @@ inline invalidate(x) {
   fi
 }
 
+/* A shared page's copies of before: nobody maps the frame until they are gone, whoever put it there. */
+inline drop_copies() {
+  v = 0;
+  do
+  :: v < N && holds[v] && v != p -> invalidate(v); v++
+  :: v < N && holds[v] && v == p -> drop(p); v++
+  :: v < N && !holds[v] -> v++
+  :: v == N -> break
+  od;
+  atomic { v = 0; nobody_holds() }
+}
+
+inline nobody_holds() {
+  holds[0] = 0; holds[1] = 0;
+#if N > 2
+  holds[2] = 0;
+#endif
+}
+
+/* Straight from the owner's copy; the entry names the frame while the copies are still there. */
+inline share_page() {
+  take();
+  if
+  :: mode == owned ->
+#if MISTAKE == 6                /* filled while the owner goes on writing */
+     atomic { if :: present[owner] -> frame = current[owner] :: else -> frame = home fi };
+     writable[owner] = 0;
+#else
+     writable[owner] = 0;
+     atomic { if :: present[owner] -> frame = current[owner] :: else -> frame = home fi };
+#endif
+     atomic { mode = shared; holds[owner] = 1; owner = 0 }
+  :: mode == replicated -> frame = home; mode = shared
+  :: else
+  fi;
+  drop_copies();
+  atomic { let_go() }
+}
+
+inline map_frame() {
+#if MISTAKE == 7                /* a dead mover's copies are left */
+#else
+  drop_copies();
+#endif
+  mapped[p] = 1;
+  atomic { let_go() }
+}
+
 inline let_go() { mover = 0; inside[p] = 0 }
 
 inline read_page() {
   take();
   if
+  :: mode == shared -> map_frame()
   :: mode == owned && owner == p -> install(1); atomic { let_go() }
   :: mode == owned && owner != p ->
      bring_home(owner);
@@ -120,15 +171,13 @@ inline write_page() {
 #if MISTAKE == 5                /* writable before the entry says so */
      install(1);
 #endif
-     atomic { mode = owned; owner = p; holds[0] = 0; holds[1] = 0;
-#if N > 2
-       holds[2] = 0;
-#endif
-     }
+     atomic { mode = owned; owner = p; nobody_holds() }
   :: else
   fi;
-  install(1);
-  atomic { let_go() }
+  if
+  :: mode == shared -> map_frame()
+  :: else -> install(1); atomic { let_go() }
+  fi
 }
 
 inline evict_page(x) {
@@ -136,6 +185,7 @@ inline evict_page(x) {
   if
   :: mode == owned && owner == x -> bring_home(x); drop(x); atomic { mode = replicated; let_go() }
   :: mode == replicated && holds[x] -> drop(x); atomic { holds[x] = 0; let_go() }
+  :: mode == shared -> drop_copies(); atomic { let_go() }
   :: else -> atomic { let_go() }
   fi
 }
@@ -161,8 +211,11 @@ proctype Node(byte p) provided (!dead[p]) {
   bit left;
 end:
   do
-  :: is_running && !present[p] -> read_page()
-  :: is_running && !writable[p] -> write_page()
+  :: is_running && !present[p] && !mapped[p] -> read_page()
+  :: is_running && !writable[p] && !mapped[p] -> write_page()
+#ifdef SHARE
+  :: is_running && mode != shared -> share_page()
+#endif
   :: is_running && present[p] -> evict_page(p)
   :: is_running && dead[(p + 1) % N] -> evict_page(((p + 1) % N))
 #if N > 2
@@ -178,8 +231,14 @@ end:
 proctype Vcpu(byte p) provided (!dead[p]) {
 end:
   do
-  :: atomic { is_running && writable[p] ->
+  :: atomic { is_running && mapped[p] ->
        home = 0; current[0] = 0; current[1] = 0;
+#if N > 2
+       current[2] = 0;
+#endif
+       frame = 1 }
+  :: atomic { is_running && writable[p] ->
+       home = 0; frame = 0; current[0] = 0; current[1] = 0;
 #if N > 2
        current[2] = 0;
 #endif
@@ -199,13 +258,14 @@ end:
 }
 
 #define reads(x) (!dead[x] && run_[x] == running && present[x])
-#define writes(x) (!dead[x] && writable[x])
-#define leads_to_last (mode == replicated && home || mode == owned && (present[owner] && current[owner] || !present[owner] && home))
+#define writes(x) (!dead[x] && (writable[x] || mapped[x]))
+#define leads_to_last (mode == shared && frame || mode == replicated && home || mode == owned && (present[owner] && current[owner] || !present[owner] && home))
 #if N > 2
-#define old_read (reads(0) && !current[0] || reads(1) && !current[1] || reads(2) && !current[2])
+#define old_read (reads(0) && !current[0] || reads(1) && !current[1] || reads(2) && !current[2] || \
+  !frame && (mapped[0] || mapped[1] || mapped[2]))
 #define two (writes(0) && (reads(1) || reads(2)) || writes(1) && (reads(0) || reads(2)) || writes(2) && (reads(0) || reads(1)))
 #else
-#define old_read (reads(0) && !current[0] || reads(1) && !current[1])
+#define old_read (reads(0) && !current[0] || reads(1) && !current[1] || !frame && (mapped[0] || mapped[1]))
 #define two (writes(0) && reads(1) || writes(1) && reads(0))
 #endif
 

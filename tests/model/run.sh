@@ -69,8 +69,8 @@ for mistake in 1 2; do
   check_safety "queue lock, mistake $mistake" fails queue_lock.pml -DMISTAKE=$mistake
 done
 check_deaths "coherence, 3 nodes" holds coherence.pml -DN=3
-check_deaths "coherence, 2 nodes that run and rest" holds coherence.pml -DN=2 -DQUIET
-for mistake in 1 2 3 4 5; do
-  check_deaths "coherence, mistake $mistake" fails coherence.pml -DN=2 -DQUIET -DMISTAKE=$mistake
+check_deaths "coherence, 2 nodes that share, run and rest" holds coherence.pml -DN=2 -DSHARE -DQUIET
+for mistake in 1 2 3 4 5 6 7; do
+  check_deaths "coherence, mistake $mistake" fails coherence.pml -DN=2 -DSHARE -DQUIET -DMISTAKE=$mistake
 done
 exit $failed

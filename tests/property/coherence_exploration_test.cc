@@ -30,7 +30,8 @@ TEST(CoherenceExploration, TwoPagesThreeNodesDeathAnywhere) {
 TEST(CoherenceExploration, EveryMistakePutInIsFound) {
   for (const Mistake mistake :
        {Mistake::no_claim, Mistake::claim_first, Mistake::early_release, Mistake::no_write_back,
-        Mistake::no_protect, Mistake::trust_quiet, Mistake::mark_after_look}) {
+        Mistake::no_protect, Mistake::trust_quiet, Mistake::mark_after_look,
+        Mistake::copies_beside_frame, Mistake::frame_before_content}) {
     const auto found =
         explore({.pages = 1, .deaths = 1, .quiet = true, .mistake = mistake}, kAtMost);
     EXPECT_NE(found.violation, "") << static_cast<int>(mistake);

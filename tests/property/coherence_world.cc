@@ -101,12 +101,20 @@ Answer carry_out(World& w, u32 self, const WorldRules& rules) {
       if (runs(w, act.node)) return {.ok = false};
       p.marked[act.node] = true;
       return {};
-    case ActKind::discard: discard(p, act.node); return {};
+    case ActKind::discard:
+      if (rules.mistake == Mistake::copies_beside_frame && p.entry.mode == PageMode::shared)
+        return {};
+      discard(p, act.node);
+      return {};
     case ActKind::install_read: install(p, self, false); return {};
     case ActKind::install_write: install(p, self, true); return {};
     case ActKind::map_shared: p.copies[self].maps_frame = true; return {};
     case ActKind::take_frame: return {.frame = 1};
-    case ActKind::fill_frame: p.frame_current[1] = p.frame_current[p.entry.frame]; return {};
+    case ActKind::fill_frame: {
+      const bool copy = act.node != kFromHome && p.copies[act.node].present;
+      p.frame_current[1] = copy ? p.copies[act.node].current : p.frame_current[p.entry.frame];
+      return {};
+    }
     case ActKind::done: break;
   }
   return {};
@@ -132,6 +140,10 @@ void misplace(World& w, u32 self, const WorldRules& rules) {
     p.entry.mover = 0;
     p.entry.mode = PageMode::replicated;
     p.entry.nodes = static_cast<NodeSet>(p.entry.nodes | only(self));
+  }
+  if (rules.mistake == Mistake::frame_before_content && job.act.kind == ActKind::fill_frame) {
+    p.entry.mode = PageMode::shared;
+    p.entry.frame = 1;
   }
   if (rules.mistake == Mistake::mark_after_look && job.act.kind == ActKind::mark)
     job.looked_quiet = !runs(w, job.act.node);

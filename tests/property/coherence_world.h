@@ -18,13 +18,15 @@ inline constexpr u32 kWorldNodes = 3;
 // Mistakes put in on purpose, which the exploration has to find.
 enum class Mistake {
   none,
-  no_claim,         // the copy becomes writable while the entry still names the former holders
-  claim_first,      // the entry names the writer before the other copies are gone
-  early_release,    // the entry is let go before the copy is there
-  no_write_back,    // the owner's content is not brought home
-  no_protect,       // the owner writes on while its copy is taken
-  trust_quiet,      // a node begins to run without discarding what was marked
-  mark_after_look,  // a node is taken for quiet before the mark is there
+  no_claim,              // the copy becomes writable while the entry still names the former holders
+  claim_first,           // the entry names the writer before the other copies are gone
+  early_release,         // the entry is let go before the copy is there
+  no_write_back,         // the owner's content is not brought home
+  no_protect,            // the owner writes on while its copy is taken
+  trust_quiet,           // a node begins to run without discarding what was marked
+  mark_after_look,       // a node is taken for quiet before the mark is there
+  copies_beside_frame,   // a page is shared while somebody still has a copy of before
+  frame_before_content,  // the entry names the frame before the content is in it
 };
 
 enum class Run : u8 { quiet, waking, running };

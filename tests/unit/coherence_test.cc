@@ -87,12 +87,27 @@ TEST(Coherence, SharingMovesThePageToAFrameOfTheCoherentRegion) {
   EXPECT_TRUE(t.run(Transition(Want::share, 0)));
   EXPECT_EQ(t.acts, (Acts{{ActKind::take_frame, 0},
                           {ActKind::protect, 1},
-                          {ActKind::write_back, 1},
-                          {ActKind::discard, 1},
-                          {ActKind::fill_frame, 0}}));
+                          {ActKind::fill_frame, 1},
+                          {ActKind::mark, 1},
+                          {ActKind::discard, 1}}));
   EXPECT_EQ(t.entry, (DirEntry{.frame = 99, .mode = PageMode::shared}));
   EXPECT_TRUE(t.run(Transition(Want::write, 3)));
   EXPECT_EQ(t.acts.back().first, ActKind::map_shared);
+}
+
+TEST(Coherence, WhoComesAfterADeadSharerDiscardsTheCopiesFirst) {
+  DirEntry left{.frame = 99, .mode = PageMode::shared, .nodes = only(1), .mover = 3};
+  EXPECT_TRUE(left.sound());
+  Transition t(Want::write, 0);
+  EXPECT_EQ(t.next({}).kind, ActKind::look);
+  EXPECT_EQ(t.next({.seen = left}).kind, ActKind::await);
+  EXPECT_EQ(t.next({}).kind, ActKind::swap);
+  EXPECT_EQ(t.next({}).kind, ActKind::mark);
+  EXPECT_EQ(t.next({.ok = false}).kind, ActKind::discard);
+  EXPECT_EQ(t.next({}).kind, ActKind::map_shared);
+  EXPECT_EQ(t.next({}).desired, (DirEntry{.frame = 99, .mode = PageMode::shared}));
+  left.mover = 0;
+  EXPECT_FALSE(left.sound()) << "nobody lets go of it like that";
 }
 
 TEST(Coherence, WithoutAFrameThePageStaysAsItWas) {
