@@ -29,15 +29,16 @@ ctl waits migrate-vcpu 0 --to 1 > "$dir/move" 2>&1 &
 move=$!
 answers() { timeout 2 build/bin/dvm-ctl --name waits status > "$dir/status"; }
 check "others are answered meanwhile" answers
-check "the vCPU runs on meanwhile" lives waits
 check "it is still on its way" kill -0 "$move"
+check "the vCPU runs on meanwhile" lives waits
 check "then it moves" wait "$move"
 check "a node that stands still before it takes the vCPU back" inject waits hang 0 --for 1000
 check "it moves back" ctl waits migrate-vcpu 0 --to 0
 check "and goes on" lives waits
 
 check "evacuate" ctl waits evacuate 1
-kill -9 "$(ctl waits --json status | grep -o '"pid":[0-9]*' | sed -n '3s/.*://p')"
+kill -9 "$(ctl waits --json status | python3 -c 'import json, sys
+print(*(node["pid"] for node in json.load(sys.stdin)["nodes"] if node["id"] == 1))')"
 check "an empty node's death is told" wait_for waits 'died: .* it was empty, the guest goes on' 10
 check "and ends nothing" lives waits
 came() { ctl waits add-node > "$dir/came" && ctl waits migrate-vcpu 1 --to 1; }
