@@ -13,6 +13,7 @@
 #include "tools/memory_dump.h"
 #include "tools/metrics.h"
 #include "tools/node_requests.h"
+#include "tools/page_status.h"
 #include "tools/status.h"
 #include "vmm/pool_check.h"
 
@@ -131,6 +132,8 @@ Result<json> do_stop(const json&, Machine& machine) {
   return json{{"state", "stopped"}};
 }
 
+Result<json> do_pages(const json&, Machine& machine) { return pages_json(machine); }
+
 Result<json> do_check(const json&, Machine& machine) {
   const auto damaged = vmm::check_pool(machine);
   if (!damaged.empty()) return error("{}", fmt::join(damaged, "; "));
@@ -142,7 +145,7 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 19> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 20> kCommands = {{{"status", do_status},
                                                 {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
@@ -151,6 +154,7 @@ constexpr std::array<Command, 19> kCommands = {{{"status", do_status},
                                                 {"shutdown", do_shutdown},
                                                 {"stop", do_stop},
                                                 {"metrics", do_metrics},
+                                                {"pages", do_pages},
                                                 {"check", do_check},
                                                 {"dump", do_dump},
                                                 {"fault", handle_fault_request},

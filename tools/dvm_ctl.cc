@@ -71,6 +71,7 @@ Status dump(GuestConnection& connection, const std::string& guest, const CtlComm
 std::string reply_text(const CtlCommandLine& line, const std::string& guest, const json& reply) {
   if (line.json) return to_line(reply) + "\n";
   if (line.command == "status") return status_text(reply);
+  if (line.command == "pages") return pages_text(reply);
   if (line.command == "metrics") return reply.at("text").get<std::string>();
   if (line.command == "events") {
     std::string text;

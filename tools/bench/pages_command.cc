@@ -13,7 +13,8 @@ constexpr const char* kHelp =
     "usage: dvm-bench pages [--json] [--rounds N] [--memory MIB]\n"
     "Measures software coherence between two nodes, without a guest: how long a page takes to\n"
     "change hands beside a futex ping-pong and a copy of 4 KiB, reads of replicated pages, a walk\n"
-    "over another node's memory beside memcpy into fresh memory, and eviction.\n"
+    "over another node's memory beside memcpy into fresh memory, eviction, and writes to what a\n"
+    "node has copies of while that node hangs.\n"
     "  --json        machine-readable, on stdout\n"
     "  --rounds N    of everything, 1 to 1000 (9)\n"
     "  --memory MIB  that changes hands in each round, 4 to 4096 (16)\n";
@@ -57,7 +58,7 @@ std::string text_of(const BenchReport& report) {
   std::string text = fmt::format("{} ({})\n\n", report.machine, report.where);
   for (const BenchResult& r : report.results) {
     if (!r.summary) continue;
-    text += fmt::format("{:<24} {:9.2f} {}  (p5 {:.2f}, p95 {:.2f}, n {})", r.name,
+    text += fmt::format("{:<27} {:9.2f} {}  (p5 {:.2f}, p95 {:.2f}, n {})", r.name,
                         r.summary->median, r.unit, r.summary->p5, r.summary->p95, r.summary->n);
     if (r.ratio) text += fmt::format("  {:.2f} x {} ({:.2f})", *r.ratio, r.peer, *r.peer_median);
     if (const auto holds = r.holds())
