@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # lab: --kernel backports
 # Software coherence, again and again: a stock guest boots, fills memory, runs the self-checking SMP stress and the
-# litmus tests, finds its memory as it was, and ends; over two and over four nodes, without limit of local memory and with a quarter of the guest's RAM.
+# litmus tests, finds its memory as it was, and ends; over two and over four nodes, without limit of local memory
+# and with a quarter of the guest's RAM.
 # Not part of tools/test, for its length:
 #   tools/lab run --kernel backports --timeout 7200 -- tests/cluster/campaign_coherence.sh [TIMES] [CONFIGURATION…]
 # A configuration is NODES or NODESxLOCAL (2 2x64M 4 4x64M). SECONDS_EACH (default 8): of stress.
@@ -18,7 +19,7 @@ fill='dd if=/dev/urandom of=/part bs=1M count=8 2> /dev/null; for i in 1 2 3 4 5
 before=$(md5sum < /file)'
 compare='[ "$before" = "$(md5sum < /file)" ] && echo "FILE same"'
 
-# Each run in a shell of its own: what it says is shown, and a failure ends that run only.
+# False at the first thing that is not right, and what was wrong is said.
 one() { # CONFIGURATION NUMBER
   local nodes=${1%%x*} name="c${1//[^0-9]/-}n$2" limit=()
   [[ $1 != *x* ]] || limit=(--local-memory "${1#*x}")
