@@ -102,9 +102,10 @@ Result<MoveReport> await_move(Machine& machine, u32 vcpu, u32 to, u64 limit_ns) 
     if (machine.state().control.phase.load() == Phase::stopped)
       return error("the guest has stopped");
     if (fabric::monotonic_ns() > until) {
-      vmm::take_step(v.place,
-                     {.kind = PlaceStep::Kind::call_off, .refusal = MoveRefusal::timed_out});
-      if (fabric::monotonic_ns() > until + limit_ns)
+      const bool called_off = vmm::take_step(v.place, {.kind = PlaceStep::Kind::call_off,
+                                                       .refusal = MoveRefusal::timed_out})
+                                  .has_value();
+      if (!called_off && fabric::monotonic_ns() > until + limit_ns)
         return error("vCPU {} does not arrive on node {}", vcpu, to);
     }
     std::this_thread::sleep_for(kNap);

@@ -16,6 +16,11 @@ ControlClient::ControlClient(Socket socket, vmm::Machine& machine, const Request
       on_closed_(std::move(on_closed)),
       on_console_(std::move(on_console)) {}
 
+// The guest has stopped, if there is work still: it soon ends.
+ControlClient::~ControlClient() {
+  if (work_.joinable()) work_.join();
+}
+
 void ControlClient::read_request() {
   asio::async_read_until(
       socket_, asio::dynamic_buffer(received_, kMaxRequestBytes), '\n',
@@ -30,6 +35,7 @@ void ControlClient::read_request() {
 }
 
 void ControlClient::answer(const std::string& line) {
+  if (takes_long(line)) return answer_later(line);
   const nlohmann::json reply = handle_request_line(line, machine_, parts_);
   if (reply.contains("follow")) follows_ = reply["after"].get<u64>();
   if (reply.contains("console")) {
@@ -39,6 +45,22 @@ void ControlClient::answer(const std::string& line) {
   }
   if (reply.contains("dump")) return start_dump(reply["dump"].get<std::string>());
   send(to_line(reply) + "\n");
+}
+
+// On a thread of its own, for the others' requests not to wait; like the dump's it only posts.
+void ControlClient::answer_later(const std::string& line) {
+  work_ = std::thread([weak = weak_from_this(), executor = socket_.get_executor(), line,
+                       &machine = machine_, parts = parts_] {
+    const std::string text = to_line(handle_request_line(line, machine, parts)) + "\n";
+    asio::post(executor, [weak, text] {
+      if (const auto self = weak.lock()) self->answered(text);
+    });
+  });
+}
+
+void ControlClient::answered(const std::string& text) {
+  work_.join();
+  send(text);
 }
 
 // The dump's thread only posts: it never owns what it would then have to destroy.
@@ -123,7 +145,7 @@ void ControlClient::send_events() {
 void ControlClient::close_when_sent() {
   closing_ = true;
   send_events();
-  if (!busy_) close();
+  if (!busy_ && !work_.joinable()) close();
 }
 
 void ControlClient::close() {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "tools/control_protocol.h"
 #include "tools/memory_dump.h"
@@ -30,6 +31,7 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
 
   ControlClient(Socket socket, vmm::Machine& machine, const RequestParts& parts, OnClosed on_closed,
                 OnConsole on_console);
+  ~ControlClient();
   void read_request();
   // Says why and closes.
   void refuse(const std::string& why);
@@ -40,6 +42,8 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
 
  private:
   void answer(const std::string& line);
+  void answer_later(const std::string& line);
+  void answered(const std::string& text);
   void start_dump(const std::string& path);
   void dumped(const std::string& path, const Status& status);
   void send(std::string text);
@@ -61,6 +65,7 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
   bool closing_ = false;
   bool watches_hang_up_ = false;
   std::unique_ptr<MemoryDump> dump_;  // last: its thread uses the others
+  std::thread work_;                  // on a request that takes long
 };
 
 }  // namespace dvm::tools

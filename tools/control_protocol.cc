@@ -218,6 +218,15 @@ Result<json> run_request(const json& request, Machine& machine, const RequestPar
 
 }  // namespace
 
+bool takes_long(const std::string& line) {
+  if (line.size() > kMaxRequestBytes) return false;
+  const json request = parse_json(line);
+  if (!request.is_object()) return false;
+  const auto it = request.find("command");
+  return it != request.end() && it->is_string() &&
+         is_node_request(it->get_ref<const std::string&>());
+}
+
 json error_reply(const std::string& why) { return {{"ok", false}, {"error", why}}; }
 
 json handle_request(const json& request, Machine& machine, const RequestParts& parts) {

@@ -31,6 +31,8 @@ nlohmann::json handle_request(const nlohmann::json& request, vmm::Machine& machi
 // The reply's line, without the line break. Whatever the text, never throws.
 nlohmann::json handle_request_line(const std::string& line, vmm::Machine& machine,
                                    const RequestParts& parts = {});
+// One that is carried out by others and may take seconds: not for a thread that others wait for.
+bool takes_long(const std::string& line);
 nlohmann::json error_reply(const std::string& why);
 
 }  // namespace dvm::tools

@@ -20,8 +20,8 @@ struct ControlReach {
   RequestParts parts = {};
 };
 
-// Serves on a thread of its own: a request that takes a while keeps no one but other clients
-// waiting.
+// Serves on a thread of its own. Moves and what nodes are asked for have another for each request;
+// `pause`, which takes a moment, keeps no one but other clients waiting.
 class ControlServer {
  public:
   static constexpr std::size_t kMaxClients = 16;

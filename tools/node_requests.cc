@@ -54,6 +54,8 @@ Result<json> do_remove(u32 node, Machine& machine, NodeControl* nodes) {
   const u64 until = fabric::monotonic_ns() + kLeaveLimitNs;
   while (machine.state().nodes[node].stage.load() != NodeStage::none) {
     if (fabric::monotonic_ns() > until) return error("node {} is empty, but does not end", node);
+    if (machine.state().control.phase.load() == vmm::Phase::stopped)
+      return error("the guest has stopped");
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return evacuated;

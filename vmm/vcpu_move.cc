@@ -2,19 +2,12 @@
 #include <time.h>
 
 #include "fabric/failpoint.h"
+#include "vmm/vcpu_passage.h"
 #include "vmm/vcpu_thread.h"
 
 namespace dvm::vmm {
 
 using Kind = PlaceStep::Kind;
-
-namespace {
-
-void note(std::atomic<u64>& instant) {
-  instant.store(fabric::monotonic_ns(), std::memory_order_relaxed);
-}
-
-}  // namespace
 
 bool VcpuThread::wait_for_vcpu() {
   for (;;) {
@@ -64,12 +57,12 @@ bool VcpuThread::move_waits() const {
 
 // The vCPU is out of the guest. Until the commit everything is as if it stayed.
 bool VcpuThread::hand_over() {
-  note(move_.begun);
+  note_instant(move_.begun);
   VcpuState& state = machine_.state().vcpu_states[index_];
   if (!finish_exit()) return false;  // and again, soon
-  note(move_.completed);
+  note_instant(move_.completed);
   Status saved = transfer_->save(state);
-  note(move_.saved);
+  note_instant(move_.saved);
   state.halted = halted_ ? 1 : 0;
   state.ready = vcpu_.run().ready_for_interrupt_injection;
   seal_vcpu_state(state, index_);
@@ -79,10 +72,7 @@ bool VcpuThread::hand_over() {
     call_off(MoveRefusal::source_failed);
   } else {
     leave_behind();
-    note(move_.committed);
-    if (const auto from = take_step(v_.place, {Kind::hand_over, node_})) {
-      fabric::failpoint("move.committed");
-      fabric::ring(v_.arrival);
+    if (const auto from = commit_move(v_, node_)) {
       // Device timers are served where vCPU 0 is.
       if (index_ == 0) fabric::ring(machine_.state().nodes[from->target].bell);
       return true;
@@ -107,12 +97,11 @@ void VcpuThread::leave_behind() {
 
 // From the commit on there is no way back: a state that cannot be loaded ends the guest.
 bool VcpuThread::take_over() {
-  note(move_.woken);
-  const VcpuState state = machine_.state().vcpu_states[index_];
-  Status good = check_vcpu_state(state, index_, static_cast<u32>(vcpu_.injection()));
-  note(move_.checked);
+  VcpuState state;
+  Status good = copy_vcpu_state(v_, machine_.state().vcpu_states[index_], index_,
+                                static_cast<u32>(vcpu_.injection()), state);
   if (good.ok()) good = transfer_->load(state);
-  note(move_.loaded);
+  note_instant(move_.loaded);
   if (!good.ok()) {
     fail(good.error().message);
     return false;
@@ -129,7 +118,7 @@ bool VcpuThread::take_over() {
 void VcpuThread::end_pause() {
   if (!pausing_) return;
   pausing_ = false;
-  note(move_.entered);
+  note_instant(move_.entered);
   move_.pause_sum.fetch_add(move_.entered.load() - move_.begun.load());
   move_.untold.store(1);
 }

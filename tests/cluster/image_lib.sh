@@ -8,9 +8,9 @@ in_guest() {
     "${guest_user:-root}@127.0.0.1" "$@"
 }
 
-start_image() { # OPTION…: with 4 vCPUs over 2 nodes. Sets run_pid.
+start_image() { # OPTION…: with 4 vCPUs over image_nodes (2) nodes. Sets run_pid.
   mkfifo "$dir/image.in"
-  build/bin/dvm-run --name image --disk "$DVM_LAB_DISK" --nodes 2 --cpus 4 --memory 1G \
+  build/bin/dvm-run --name image --disk "$DVM_LAB_DISK" --nodes "${image_nodes:-2}" --cpus 4 --memory 1G \
     --net user,hostfwd=tcp:127.0.0.1:2222-:22 "$@" < "$dir/image.in" > "$dir/image.out" 2> "$dir/image.err" &
   run_pid=$!
   started+=("$run_pid")

@@ -73,4 +73,19 @@ json report_json(const BenchReport& report) {
   return {{"machine", report.machine}, {"where", report.where}, {"results", std::move(results)}};
 }
 
+std::string report_text(const BenchReport& report) {
+  std::string text = fmt::format("{} ({})\n\n", report.machine, report.where);
+  for (const BenchResult& r : report.results) {
+    if (!r.summary) continue;
+    text += fmt::format("{:<32} {:9.2f} {}  (p5 {:.2f}, p95 {:.2f}, n {})", r.name,
+                        r.summary->median, r.unit, r.summary->p5, r.summary->p95, r.summary->n);
+    if (r.ratio && r.peer_median)
+      text += fmt::format("  {:.2f} x {} ({:.2f})", *r.ratio, r.peer, *r.peer_median);
+    if (const auto holds = r.holds())
+      text += fmt::format("  goal {:.2f} {}", *r.goal, *holds ? "holds" : "MISSED");
+    text += '\n';
+  }
+  return text;
+}
+
 }  // namespace dvm::tools

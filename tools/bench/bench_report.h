@@ -33,5 +33,7 @@ struct BenchReport {
 // An empty report of this machine.
 BenchReport report_here();
 nlohmann::json report_json(const BenchReport& report);
+// For people: a line for each result that has a value.
+std::string report_text(const BenchReport& report);
 
 }  // namespace dvm::tools

@@ -6,6 +6,7 @@
 #include "tools/bench/device_command.h"
 #include "tools/bench/fabric_command.h"
 #include "tools/bench/locality_command.h"
+#include "tools/bench/migrate_command.h"
 #include "tools/bench/pages_command.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
@@ -18,11 +19,12 @@ struct Benchmark {
   Status (*run)(const std::vector<std::string>& words);
 };
 
-constexpr std::array<Benchmark, 6> kBenchmarks = {{
+constexpr std::array<Benchmark, 7> kBenchmarks = {{
     {"boot", bench_boot},
     {"disk", bench_disk},
     {"fabric", bench_fabric},
     {"locality", bench_locality},
+    {"migrate", bench_migrate},
     {"net", bench_net},
     {"pages", bench_pages},
 }};

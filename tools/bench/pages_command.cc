@@ -54,20 +54,6 @@ Result<PagesOptions> parse(const std::vector<std::string>& words) {
   return o;
 }
 
-std::string text_of(const BenchReport& report) {
-  std::string text = fmt::format("{} ({})\n\n", report.machine, report.where);
-  for (const BenchResult& r : report.results) {
-    if (!r.summary) continue;
-    text += fmt::format("{:<27} {:9.2f} {}  (p5 {:.2f}, p95 {:.2f}, n {})", r.name,
-                        r.summary->median, r.unit, r.summary->p5, r.summary->p95, r.summary->n);
-    if (r.ratio) text += fmt::format("  {:.2f} x {} ({:.2f})", *r.ratio, r.peer, *r.peer_median);
-    if (const auto holds = r.holds())
-      text += fmt::format("  goal {:.2f} {}", *r.goal, *holds ? "holds" : "MISSED");
-    text += '\n';
-  }
-  return text;
-}
-
 }  // namespace
 
 Status bench_pages(const std::vector<std::string>& words) {
@@ -76,7 +62,7 @@ Status bench_pages(const std::vector<std::string>& words) {
   if (!options.help) {
     BenchReport report = report_here();
     DVM_ASSIGN(report.results, bench::measure_pages(options.settings));
-    text = options.as_json ? report_json(report).dump() + "\n" : text_of(report);
+    text = options.as_json ? report_json(report).dump() + "\n" : report_text(report);
   }
   if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0)
     return sys_error("write stdout");
