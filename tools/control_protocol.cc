@@ -13,6 +13,7 @@
 #include "tools/memory_dump.h"
 #include "tools/metrics.h"
 #include "tools/node_requests.h"
+#include "tools/page_status.h"
 #include "tools/status.h"
 #include "tools/trace_recording.h"
 #include "tools/why_request.h"
@@ -155,6 +156,8 @@ Result<json> do_stop(const json&, Machine& machine) {
   return json{{"state", "stopped"}};
 }
 
+Result<json> do_pages(const json&, Machine& machine) { return pages_json(machine); }
+
 Result<json> do_check(const json&, Machine& machine) {
   const auto damaged = vmm::check_pool(machine);
   if (!damaged.empty()) return error("{}", fmt::join(damaged, "; "));
@@ -166,7 +169,7 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 21> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 22> kCommands = {{{"status", do_status},
                                                 {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
@@ -175,6 +178,7 @@ constexpr std::array<Command, 21> kCommands = {{{"status", do_status},
                                                 {"shutdown", do_shutdown},
                                                 {"stop", do_stop},
                                                 {"metrics", do_metrics},
+                                                {"pages", do_pages},
                                                 {"check", do_check},
                                                 {"dump", do_dump},
                                                 {"trace", do_trace},

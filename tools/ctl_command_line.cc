@@ -14,10 +14,10 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 20> kCommandNames = {
+constexpr std::array<std::string_view, 21> kCommandNames = {
     "status",      "console", "events",       "pause",       "resume", "reset",    "shutdown",
     "stop",        "metrics", "check",        "dump",        "list",   "evacuate", "add-node",
-    "remove-node", "balloon", "migrate-vcpu", "resize-disk", "why",    "trace"};
+    "remove-node", "balloon", "migrate-vcpu", "resize-disk", "why",    "trace",    "pages"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
@@ -192,6 +192,9 @@ COMMANDS
                    that was killed has left.
   status           State, nodes, vCPUs with their exits, pool, and for each device its requests,
                    bytes, errors, kicks, interrupts and who has requests in hand.
+  pages            Where the guest's pages are: for each node, and the user network's process, how
+                   many it owns, how many it has copies of and what its local memory takes; what
+                   its pager has done; the coherent region. docs/coherence.md has the terms.
   console          The guest's virtio console on this terminal if it has one, else its serial
                    port, whatever --console and --serial say, after the last 16 KiB of output. The
                    virtio console is told the size of this terminal. Any number of people may look on, and all may type.

@@ -80,6 +80,7 @@ std::string reply_text(const CtlCommandLine& line, const std::string& guest, con
   if (line.json) return to_line(reply) + "\n";
   if (line.command == "status") return status_text(reply);
   if (line.command == "why") return why_text(reply);
+  if (line.command == "pages") return pages_text(reply);
   if (line.command == "metrics") return reply.at("text").get<std::string>();
   if (line.command == "events") {
     std::string text;

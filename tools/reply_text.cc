@@ -151,6 +151,30 @@ std::string balloon_text(const json& balloon) {
   return text;
 }
 
+std::string pages_text(const json& pages) {
+  const auto& c = pages.at("coherence");
+  if (word(c, "mode") != "software") {
+    return fmt::format("coherence shared: {} pages are mapped from the pool by all nodes\n",
+                       number(pages, "shared"));
+  }
+  std::string text = fmt::format(
+      "{} pages shared (coherent memory: {} of {} in use), {} at home, {} hand-overs\n\n",
+      number(pages, "shared"), amount(c.at("coherent_memory_used").get<u64>()),
+      format_size(c.at("coherent_memory").get<u64>()), number(c, "pages_at_home"),
+      number(c, "hand_overs"));
+  TextTable table({"MEMBER", "OWNED", "REPLICATED", "LOCAL MEMORY", "LIMIT", "FAULTS", "HAND-OVERS",
+                   "COPIES", "EVICTED", "SHARED", "RECOVERED"});
+  for (const auto& m : pages.at("members")) {
+    const auto &held = m.at("pages"), &moves = m.at("moves"), &used = m.at("local_memory_used");
+    table.add({word(m, "name"), number(held, "owned"), number(held, "replicated"),
+               used.is_null() ? "-" : amount(used.get<u64>()),
+               amount(c.at("local_memory").get<u64>()), number(moves, "faults"),
+               number(moves, "taken"), number(moves, "copied"), number(moves, "evicted"),
+               number(moves, "shared"), number(moves, "recovered")});
+  }
+  return text + table.text();
+}
+
 std::string status_text(const json& s) {
   const auto& pool = s.at("pool");
   std::string text = fmt::format(

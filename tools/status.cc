@@ -2,64 +2,21 @@
 
 #include <sys/stat.h>
 
-#include <bit>
 #include <nlohmann/json.hpp>
 
-#include "hyperkernel/coherence_record.h"
-#include "hyperkernel/page_directory.h"
 #include "tools/balloon_request.h"
 #include "tools/device_figures.h"
 #include "tools/exit_reason.h"
 #include "tools/net_option.h"
-#include "tools/page_counters.h"
+#include "tools/page_status.h"
 #include "vmm/net/net_device.h"
 
 namespace dvm::tools {
 
-using hyperkernel::PageMode;
 using nlohmann::json;
 using vmm::Machine;
 
 namespace {
-
-struct PageCounts {
-  u64 shared = 0;
-  u64 at_home = 0;  // nobody has a copy
-  std::array<u64, vmm::layout::kMaxNodes> owned{}, replicated{};
-};
-
-// One pass over the directory: a nanosecond a page.
-PageCounts count_pages(const fabric::Pool& pool) {
-  PageCounts counts;
-  const auto directory = hyperkernel::PageDirectory::of(pool);
-  if (!directory) return counts;
-  for (u64 i = 0; i < directory->pages(); ++i) {
-    const auto entry = directory->lookup(i);
-    if (!entry) continue;
-    if (entry->mode == PageMode::shared) ++counts.shared;
-    if (entry->mode == PageMode::replicated && entry->nodes == 0) ++counts.at_home;
-    auto& of_nodes = entry->mode == PageMode::owned ? counts.owned : counts.replicated;
-    for (u32 nodes = entry->nodes; nodes != 0; nodes &= nodes - 1)
-      ++of_nodes[static_cast<u32>(std::countr_zero(nodes))];
-  }
-  return counts;
-}
-
-std::optional<hyperkernel::Coherence> software_coherence(Machine& machine) {
-  if (!machine.has_software_coherence()) return std::nullopt;
-  auto found = hyperkernel::Coherence::of(machine.pool());
-  if (!found.ok()) return std::nullopt;
-  return found.take();
-}
-
-// What the node's pager has done since it started; nothing with hardware coherence.
-json moves_json(Machine& machine, u32 node) {
-  const auto software = software_coherence(machine);
-  if (!software) return nullptr;
-  json moves = json::object();
-  for (const auto& c : kPageCounters) moves[std::string(c.name)] = page_counter(*software, node, c);
-  return moves;
-}
 
 // Of its process, unless that is well: then of its part in the machine.
 std::string_view node_state_name(Machine& machine, u32 node) {
@@ -95,25 +52,8 @@ json node_json(Machine& machine, u32 node, const PageCounts& pages) {
           {"pid", slot.pid.load()},
           {"state", node_state_name(machine, node)},
           {"vcpus", std::move(vcpus)},
-          {"pages",
-           {{"owned", pages.owned[node]},
-            {"replicated", pages.replicated[node]},
-            {"shared", pages.shared}}},
+          {"pages", page_counts_json(pages, node)},
           {"moves", moves_json(machine, node)}};
-}
-
-json coherence_json(Machine& machine, const PageCounts& pages) {
-  const auto software = software_coherence(machine);
-  if (!software) return {{"mode", "shared"}};
-  u64 hand_overs = 0;
-  for (u32 n = 0; n < hyperkernel::kMaxNodes; ++n) hand_overs += software->node(n).counters.taken;
-  return {{"mode", "software"},
-          {"hand_overs", hand_overs},
-          {"pages_at_home", pages.at_home},
-          {"coherent_memory", software->shared_frames() * kPageBytes},
-          {"coherent_memory_used", software->frames_in_use() * kPageBytes},
-          {"local_memory", software->local_pages() == 0 ? machine.config().memory_bytes
-                                                        : software->local_pages() * kPageBytes}};
 }
 
 json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {

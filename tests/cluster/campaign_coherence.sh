@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # lab: --kernel backports
-# Software coherence, again and again: a stock guest boots, runs the self-checking SMP stress and the litmus tests,
-# and ends; over two and over four nodes, without limit of local memory and with a quarter of the guest's RAM.
+# Software coherence, again and again: a stock guest boots, fills memory, runs the self-checking SMP stress and the
+# litmus tests, finds its memory as it was, and ends; over two and over four nodes, without limit of local memory
+# and with a quarter of the guest's RAM.
 # Not part of tools/test, for its length:
 #   tools/lab run --kernel backports --timeout 7200 -- tests/cluster/campaign_coherence.sh [TIMES] [CONFIGURATION…]
 # A configuration is NODES or NODESxLOCAL (2 2x64M 4 4x64M). SECONDS_EACH (default 8): of stress.
@@ -13,15 +14,21 @@ shift || true
 [ $# -gt 0 ] || set -- 2 2x64M 4 4x64M
 declare -A good
 
-# Each run in a shell of its own: what it says is shown, and a failure ends that run only.
+# More than the local memory of a node, written before the stress and read after it.
+fill='dd if=/dev/urandom of=/part bs=1M count=8 2> /dev/null; for i in 1 2 3 4 5 6 7 8 9 10; do cat /part >> /file; done
+before=$(md5sum < /file)'
+compare='[ "$before" = "$(md5sum < /file)" ] && echo "FILE same"'
+
+# False at the first thing that is not right, and what was wrong is said.
 one() { # CONFIGURATION NUMBER
   local nodes=${1%%x*} name="c${1//[^0-9]/-}n$2" limit=()
   [[ $1 != *x* ]] || limit=(--local-memory "${1#*x}")
-  start "$name" "smp_stress --seconds ${SECONDS_EACH:-8} && litmus --seconds ${LITMUS_SECONDS:-4}" --nodes "$nodes" \
-    --cpus "$nodes" --memory 256M --coherence software "${limit[@]}"
+  start "$name" "$fill; smp_stress --seconds ${SECONDS_EACH:-8} && litmus --seconds ${LITMUS_SECONDS:-4}; $compare" \
+    --nodes "$nodes" --cpus "$nodes" --memory 256M --coherence software "${limit[@]}"
   wait_for "$name" "^smp_stress: ok" 300 || return 1
   wait_for "$name" "^litmus: ok" 120 || return 1
   ends "$run_pid" 90 0 || return 1
+  grep -q '^FILE same' "$dir/$name.out" || { echo "a file in memory is not what it was"; return 1; }
   exec {console_in}>&-
   grep -ohE 'software coherence: .*' "$dir/$name.err" "$dir/$name.out" | tail -n 1
   [[ $1 != *x* ]] || ! grep -q ' 0 evicted' "$dir/$name.err" || { echo "nothing was evicted"; return 1; }

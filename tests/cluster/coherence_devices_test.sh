@@ -55,11 +55,15 @@ check "disks" wait_for devices '^DISK DONE' 150
 check "network" wait_for devices '^READY' 100
 check "what one vCPU wrote or fetched, the other has" [ "$(count devices FAILED)" = 0 ]
 check "three times what this host gave" [ "$(count devices "^FETCHED $sum")" = 3 ]
-check "the guest gives it back" [ "$(timeout 30 busybox nc 127.0.0.1 2222 < /dev/null | md5sum | head -c 32)" = "$sum" ]
+check "the guest gives it back" [ "$(timeout 30 busybox nc 127.0.0.1 2222 < <(sleep 30) | md5sum | head -c 32)" = "$sum" ]
 last=$(sed -n 's/^DISK DONE \([0-9a-f]*\).*/\1/p' "$dir/devices.out")
 is=$(dd if="$dir/buffered.img" bs=64k skip=112 count=16 status=none | md5sum | head -c 32)
 check "the image has the last part" [ "$is" = "$last" ]
-check "pages change hands" test "$(ctl devices --json status | grep -o '"hand_overs":[0-9]*' | head -1 | sed 's/.*://')" -gt 100
+hand_overs=$(ctl devices --json pages | sed -n 's/.*"hand_overs":\([0-9]*\).*/\1/p')
+check "pages change hands" test "${hand_overs:-0}" -gt 100
+ctl devices pages > "$dir/pages"
+sed 's/^/      | /' "$dir/pages"
+check "the network's process takes part" grep -qE '^net +[0-9]+ +[0-9]+ +[0-9.]+ [KMi]*B +[0-9.]+ MiB +[1-9]' "$dir/pages"
 
 victim=$(ctl devices --json status | grep -o '"pid":[0-9]*' | sed -n '2s/.*://p') # nodes, in order
 kill -9 "$victim"

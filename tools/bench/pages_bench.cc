@@ -1,100 +1,31 @@
 #include "tools/bench/pages_bench.h"
 
-#include <sched.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <numeric>
 #include <random>
 
-#include "hyperkernel/pager.h"
+#include "tools/bench/pages_hung.h"
+#include "tools/bench/pages_peer.h"
 
 namespace dvm::bench {
 namespace {
 
 using namespace hyperkernel;
-using fabric::Doorbell;
-using fabric::RegionKind;
 using tools::BenchResult;
 
-constexpr u32 kHere = 0, kThere = 1;
 constexpr u64 kLittleMemory = 4;  // RAM is this many times the local memory, where it is evicted
-
-enum class Order : u32 { none, write_all };
-
-// What the two processes share besides the pool.
-struct Desk {
-  std::atomic<Order> order;
-  Doorbell ordered, done;
-  alignas(64) Doorbell ping;
-  alignas(64) Doorbell pong;
-};
-
-// The measured process is on one processor and its peer on another, as nodes on two hosts are.
-void stay_on(u32 cpu) {
-  const long cpus = ::sysconf(_SC_NPROCESSORS_ONLN);
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(cpu % static_cast<u32>(std::max(cpus, 1l)), &set);
-  ::sched_setaffinity(0, sizeof set, &set);
-}
-
-Result<fabric::Pool> make_pool(u64 pages) {
-  fabric::PoolSpec spec;
-  spec.name = "bench";
-  spec.frames_bytes = pages * kPageBytes;
-  spec.metadata = {
-      {RegionKind::instances, fabric::kInstancesVersion, sizeof(fabric::InstanceTable)},
-      {RegionKind::page_directory, kPageDirectoryVersion, pages * sizeof(u64)},
-      {RegionKind::coherence, kCoherenceVersion, coherence_region_bytes(pages, 0)}};
-  DVM_ASSIGN(fabric::Pool pool, fabric::Pool::create(spec));
-  DVM_ASSIGN(PageDirectory directory, PageDirectory::of(pool));
-  directory.fill_plain(pages);
-  DVM_TRY(Coherence::format(pool, {pages, pages, 0, 0}));
-  return pool;
-}
-
-Result<std::unique_ptr<Pager>> make_node(const fabric::Pool& pool, u32 index, u64 local_pages) {
-  DVM_ASSIGN(auto* instances,
-             pool.record<fabric::InstanceTable>(RegionKind::instances, fabric::kInstancesVersion));
-  PagerOptions options;
-  options.local_pages = local_pages;
-  options.failed = [](const Error&) { ::_exit(1); };
-  DVM_ASSIGN(auto node, Pager::start(pool, *instances, instances->join(index, ::getpid()), index,
-                                     std::move(options)));
-  DVM_TRY(node->begin());
-  return node;
-}
-
-std::atomic<u64>& word(Pager& node, u64 page) {
-  return *reinterpret_cast<std::atomic<u64>*>(node.view() + page * kPageBytes);
-}
-
-double since_us(u64 from_ns) {
-  return static_cast<double>(fabric::monotonic_ns() - from_ns) / 1000;
-}
-
-void await(const Doorbell& bell, u32 seen) {
-  while (fabric::listen(bell) == seen) fabric::wait(bell, seen, std::nullopt);
-}
 
 class Bench {
  public:
   explicit Bench(const PagesSettings& settings) : settings_(settings) {}
-  ~Bench();
   Status start();
   void round(u32 number);
   Status evict();
   std::vector<BenchResult> results() const;
 
  private:
-  void peer_process();
-  void end_peer();
-  void tell(Order order);
   std::vector<u64> shuffled(u32 seed) const;
   void measure_futex(std::vector<double>& us);
   void measure_copy();
@@ -105,67 +36,23 @@ class Bench {
   PagesSettings settings_;
   fabric::Pool pool_;
   std::optional<Coherence> coherence_;
-  Desk* desk_ = nullptr;
-  pid_t peer_ = -1;
+  PagesPeer peer_;
   std::unique_ptr<Pager> node_;
+  HungNodeRows hung_;
   std::vector<double> futex_us_, futex_one_us_, copy_us_, handover_us_, first_read_us_, upgrade_us_;
   std::vector<double> walk_us_, memcpy_us_, read_again_ns_, read_plain_ns_, evict_us_;
   std::vector<double> handover_ratio_, walk_ratio_;
   u64 read_faults_ = 0;
 };
 
-Bench::~Bench() { end_peer(); }
-
-void Bench::end_peer() {
-  if (peer_ <= 0) return;
-  ::kill(peer_, SIGKILL);
-  ::waitpid(peer_, nullptr, 0);
-  peer_ = -1;
-}
-
 Status Bench::start() {
   DVM_TRY(Userfault::probe());
-  DVM_ASSIGN(pool_, make_pool(settings_.pages));
+  DVM_ASSIGN(pool_, make_pages_pool(settings_.pages));
   DVM_ASSIGN(coherence_, Coherence::of(pool_));
-  void* p =
-      ::mmap(nullptr, sizeof(Desk), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) return sys_error("mmap");
-  desk_ = new (p) Desk();
-  const u32 seen = fabric::listen(desk_->done);
-  peer_ = ::fork();
-  if (peer_ < 0) return sys_error("fork");
-  if (peer_ == 0) peer_process();
+  DVM_TRY(peer_.start(pool_, settings_.pages));
   stay_on(0);
-  await(desk_->done, seen);
-  DVM_ASSIGN(node_, make_node(pool_, kHere, 0));
+  DVM_ASSIGN(node_, make_pages_node(pool_, kHere, 0));
   return {};
-}
-
-// The other node: writes all pages when it is told to, and answers the ping-pong in a thread.
-void Bench::peer_process() {
-  stay_on(1);
-  auto node = make_node(pool_, kThere, 0);
-  if (!node.ok()) ::_exit(1);
-  std::thread([desk = desk_] {
-    for (u32 seen = 0;; ++seen) {
-      await(desk->ping, seen);
-      fabric::ring(desk->pong);
-    }
-  }).detach();
-  for (u32 seen = 0;; ++seen) {
-    fabric::ring(desk_->done);
-    await(desk_->ordered, seen);
-    const Order order = desk_->order.load();
-    for (u64 i = 0; order == Order::write_all && i < settings_.pages; ++i)
-      word(**node, i).fetch_add(1);
-  }
-}
-
-void Bench::tell(Order order) {
-  const u32 seen = fabric::listen(desk_->done);
-  desk_->order.store(order);
-  fabric::ring(desk_->ordered);
-  await(desk_->done, seen);
 }
 
 std::vector<u64> Bench::shuffled(u32 seed) const {
@@ -177,10 +64,8 @@ std::vector<u64> Bench::shuffled(u32 seed) const {
 
 void Bench::measure_futex(std::vector<double>& us) {
   for (int i = 0; i < 1000; ++i) {
-    const u32 seen = fabric::listen(desk_->pong);
     const u64 from = fabric::monotonic_ns();
-    fabric::ring(desk_->ping);
-    await(desk_->pong, seen);
+    peer_.ping();
     us.push_back(since_us(from));
   }
 }
@@ -200,7 +85,7 @@ void Bench::measure_copy() {
 
 // A page that the other node has written is written here, one after the other in no order.
 void Bench::measure_handover(u32 seed) {
-  tell(Order::write_all);
+  peer_.tell(Order::write_all);
   for (const u64 page : shuffled(seed)) {
     const u64 from = fabric::monotonic_ns();
     word(*node_, page).fetch_add(1);
@@ -210,7 +95,7 @@ void Bench::measure_handover(u32 seed) {
 
 // Read here for the first time, then again; then written although the other node has a copy.
 void Bench::measure_copies(u32 seed) {
-  tell(Order::write_all);
+  peer_.tell(Order::write_all);
   const auto order = shuffled(seed);
   for (const u64 page : order) {
     const u64 from = fabric::monotonic_ns();
@@ -246,7 +131,7 @@ void Bench::measure_copies(u32 seed) {
 
 // All of the other node's memory from front to back, beside as much copied into fresh memory.
 void Bench::measure_walk() {
-  tell(Order::write_all);
+  peer_.tell(Order::write_all);
   const u64 bytes = settings_.pages * kPageBytes;
   const u64 from = fabric::monotonic_ns();
   u64 sum = 0;
@@ -276,14 +161,15 @@ void Bench::round(u32 number) {
                             median_of_last(futex_us_, 1000));
   measure_copies(number);
   measure_walk();
+  hung_.round(*node_, peer_, shuffled(number));
 }
 
 // One node whose local memory is a quarter of what it writes.
 Status Bench::evict() {
   node_.reset();
-  end_peer();
-  DVM_ASSIGN(const fabric::Pool pool, make_pool(settings_.pages));
-  DVM_ASSIGN(const auto node, make_node(pool, kHere, settings_.pages / kLittleMemory));
+  peer_.end();
+  DVM_ASSIGN(const fabric::Pool pool, make_pages_pool(settings_.pages));
+  DVM_ASSIGN(const auto node, make_pages_node(pool, kHere, settings_.pages / kLittleMemory));
   for (u32 round = 0; round < settings_.rounds; ++round) {
     const u64 from = fabric::monotonic_ns();
     for (u64 page = 0; page < settings_.pages; ++page) word(*node, page).fetch_add(1);
@@ -306,6 +192,11 @@ std::vector<BenchResult> Bench::results() const {
     r.goal = goal;
     return r;
   };
+  BenchResult faults = row("pages.copy.faults", "faults", {static_cast<double>(read_faults_)});
+  faults.peer = "pages.copy.first-read";  // a fault each, at most
+  faults.peer_median = static_cast<double>(settings_.pages);
+  faults.ratio = static_cast<double>(read_faults_) / *faults.peer_median;
+  faults.goal = 0.0;
   std::vector<BenchResult> all = {
       row("futex.roundtrip", "us", futex_us_),
       row("futex.roundtrip.one-cpu", "us", futex_one_us_),
@@ -314,10 +205,11 @@ std::vector<BenchResult> Bench::results() const {
              1.5),
       row("pages.copy.first-read", "us", first_read_us_),
       beside("pages.copy.read", "ns", read_again_ns_, "memory.read", read_plain_ns_, {}, {}),
-      row("pages.copy.faults", "faults", {static_cast<double>(read_faults_)}),
+      faults,
       row("pages.take-from-copies", "us", upgrade_us_),
       beside("pages.walk", "us", walk_us_, "memcpy.fresh", memcpy_us_, walk_ratio_, 2.0),
       row("pages.with-eviction", "us", evict_us_)};
+  for (auto& result : hung_.results()) all.push_back(std::move(result));
   return all;
 }
 

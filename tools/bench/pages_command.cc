@@ -13,7 +13,8 @@ constexpr const char* kHelp =
     "usage: dvm-bench pages [--json] [--rounds N] [--memory MIB]\n"
     "Measures software coherence between two nodes, without a guest: how long a page takes to\n"
     "change hands beside a futex ping-pong and a copy of 4 KiB, reads of replicated pages, a walk\n"
-    "over another node's memory beside memcpy into fresh memory, and eviction.\n"
+    "over another node's memory beside memcpy into fresh memory, eviction, and writes to what a\n"
+    "node has copies of while that node hangs.\n"
     "  --json        machine-readable, on stdout\n"
     "  --rounds N    of everything, 1 to 1000 (9)\n"
     "  --memory MIB  that changes hands in each round, 4 to 4096 (16)\n";
