@@ -34,8 +34,9 @@ enum class EventKind : u32 {
   pages_recovered,  // of which node, pages that it had, of these without their content
   vcpu_moved,       // vcpu, from node << 32 | to node, ns that it stood still
   node_evacuated,   // node, vCPUs that went elsewhere
+  node_failing,     // node, HealthReading, ms until it is at what a node can bear
 };
-inline constexpr EventKind kLastEventKind = EventKind::node_evacuated;
+inline constexpr EventKind kLastEventKind = EventKind::node_failing;
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.
 std::array<std::string_view, 3> event_arguments(EventKind kind);

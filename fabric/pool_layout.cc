@@ -24,7 +24,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::membership:
     case RegionKind::health:
     case RegionKind::work:
-    case RegionKind::coherence: return true;
+    case RegionKind::coherence:
+    case RegionKind::locality: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -85,6 +86,7 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::health: return "health";
     case RegionKind::work: return "work";
     case RegionKind::coherence: return "coherence";
+    case RegionKind::locality: return "locality";
     case RegionKind::none: break;
   }
   return "unknown";

@@ -29,6 +29,7 @@ enum class RegionKind : u32 {
   health = 9,          // HealthTable
   work = 10,           // mapreduce::JobRecord, task words and a table
   coherence = 13,      // hyperkernel::CoherenceRecord, shared frames and marks
+  locality = 14,       // locality::LocalityRecord
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.

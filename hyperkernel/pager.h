@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "hyperkernel/page_mover.h"
+#include "hyperkernel/served_fault.h"
 #include "hyperkernel/share_policy.h"
 
 namespace dvm::hyperkernel {
@@ -19,6 +20,8 @@ struct PagerOptions {
   // These pages have been mapped in the view, writable or not. From a pager's thread, which must
   // not touch the view nor wait for who does.
   std::function<void(PageRun)> mapped;
+  // From a pager's thread, after the fault's thread was woken.
+  std::function<void(const ServedFault&)> seen;
   // The node cannot go on: a damaged directory, or no memory. From a pager's thread.
   std::function<void(const Error&)> failed;
   // So many pages of a dead node were brought home here, of these `lost` without their content.
@@ -53,6 +56,9 @@ class Pager {
   // What a dead node owned is at home, its entries name it no more. Idempotent, by any number of
   // living nodes; by itself within 0.1 s of the node's fencing, or when told to look.
   Status recover(u32 dead);
+  // The next to touch this page here faults, if it is this node's alone: so it is seen to be in
+  // use.
+  void sample(u64 page);
   void look_at_peers() { fabric::ring(coherence_->changed()); }
 
  private:
@@ -76,6 +82,7 @@ class Pager {
   Status publish(fabric::InstanceId instance);
   Status wait_until_held();
   void serve(Shard& shard, u32 index);
+  Status serve_message(Shard& shard, const uffd_msg& message);
   Status serve_fault(Shard& shard, u64 address, u64 flags);
   bool comes_from_elsewhere(const DirEntry& entry) const;
   RegionUse region_use(Shard& shard) const;

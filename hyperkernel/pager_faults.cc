@@ -40,10 +40,27 @@ void Pager::serve(Shard& shard, u32 index) {
     for (std::size_t i = 0; i < static_cast<std::size_t>(got) / sizeof(uffd_msg); ++i) {
       const auto& m = messages[i];
       if (m.event != UFFD_EVENT_PAGEFAULT) continue;
-      const Status done = serve_fault(shard, m.arg.pagefault.address, m.arg.pagefault.flags);
+      const Status done = serve_message(shard, m);
       if (!done.ok() && options_.failed) options_.failed(done.error());
     }
   }
+}
+
+Status Pager::serve_message(Shard& shard, const uffd_msg& m) {
+  const auto& fault = m.arg.pagefault;
+  if (!options_.seen) return serve_fault(shard, fault.address, fault.flags);
+  const u64 page = (fault.address - memory_->local().address(0)) / kPageBytes;
+  const DirEntry before = directory_->lookup(page).value_or(DirEntry{});
+  const u64 begun = fabric::monotonic_ns();
+  DVM_TRY(serve_fault(shard, fault.address, fault.flags));
+  options_.seen({page, begun, fabric::monotonic_ns() - begun, before, fault.feat.ptid,
+                 (fault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0});
+  return {};
+}
+
+void Pager::sample(u64 page) {
+  const auto entry = directory_->lookup(page);
+  if (entry && entry->owned_by(self_) && entry->mover == 0) memory_->unmap({page, 1});
 }
 
 Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {

@@ -15,7 +15,8 @@ namespace {
 
 constexpr u64 kContinueReadOnly = 1u << 1;  // UFFDIO_CONTINUE_MODE_WP, Linux 6.4
 constexpr u64 kFeatures = UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
-                          UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
+                          UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+                          UFFD_FEATURE_THREAD_ID;
 
 // /dev/userfaultfd gives the right by its permissions; the system call asks for CAP_SYS_PTRACE.
 int open_any() {

@@ -5,6 +5,8 @@
 #include "tools/control_protocol.h"
 #include "tools/event_text.h"
 #include "tools/json_text.h"
+#include "tools/memory_dump.h"
+#include "tools/trace_recording.h"
 
 namespace dvm::tools {
 
@@ -43,7 +45,17 @@ void ControlClient::answer(const std::string& line) {
         ConsoleWish{reply["port"] == "virtio" ? vmm::ConsolePort::virtio : vmm::ConsolePort::serial,
                     reply["history"].get<std::size_t>()};
   }
-  if (reply.contains("dump")) return start_dump(reply["dump"].get<std::string>());
+  if (reply.contains("dump")) {
+    const auto path = reply["dump"].get<std::string>();
+    job_ = std::make_unique<MemoryDump>(machine_, path, job_listener(path));
+    return;
+  }
+  if (reply.contains("trace")) {
+    const auto path = reply["trace"].get<std::string>();
+    job_ = std::make_unique<TraceRecording>(machine_, path, reply["seconds"].get<u32>(),
+                                            job_listener(path));
+    return;
+  }
   send(to_line(reply) + "\n");
 }
 
@@ -63,30 +75,28 @@ void ControlClient::answered(const std::string& text) {
   send(text);
 }
 
-// The dump's thread only posts: it never owns what it would then have to destroy.
-void ControlClient::start_dump(const std::string& path) {
-  dumping_ = true;
+// The job's thread only posts: it never owns what it would then have to destroy.
+RequestListener ControlClient::job_listener(const std::string& path) {
   const auto post = [weak = weak_from_this(), executor = socket_.get_executor()](auto action) {
     asio::post(executor, [weak, action] {
       if (const auto self = weak.lock()) action(*self);
     });
   };
-  MemoryDump::Listener listener;
-  listener.progress = [post](DumpProgress p) {
+  RequestListener listener;
+  listener.progress = [post](RequestProgress p) {
     post([p](ControlClient& self) {
       if (!self.busy_)
         self.send(to_line({{"progress", {{"done", p.done}, {"total", p.total}}}}) + "\n");
     });
   };
   listener.done = [post, path](const Status& status) {
-    post([path, status](ControlClient& self) { self.dumped(path, status); });
+    post([path, status](ControlClient& self) { self.job_done(path, status); });
   };
-  dump_ = std::make_unique<MemoryDump>(machine_, path, std::move(listener));
+  return listener;
 }
 
-void ControlClient::dumped(const std::string& path, const Status& status) {
-  dump_.reset();
-  dumping_ = false;
+void ControlClient::job_done(const std::string& path, const Status& status) {
+  job_.reset();
   const auto reply = status.ok() ? nlohmann::json{{"ok", true}, {"file", path}}
                                  : error_reply(status.error().message);
   // Progress may still be on its way.
@@ -120,7 +130,7 @@ void ControlClient::sent() {
     if (busy_) return;
   }
   if (!last_line_.empty()) return send(std::exchange(last_line_, {}));
-  if (dumping_) return;
+  if (job_) return;
   if (console_) {
     on_console_(std::move(socket_), *console_, std::move(received_));
     return close();
@@ -151,7 +161,7 @@ void ControlClient::close_when_sent() {
 void ControlClient::close() {
   asio::error_code ignored;
   socket_.close(ignored);
-  dump_.reset();  // nobody waits for it
+  job_.reset();  // nobody waits for it
   if (on_closed_) std::exchange(on_closed_, nullptr)(shared_from_this());
 }
 

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "tools/control_protocol.h"
-#include "tools/memory_dump.h"
+#include "tools/long_request.h"
 #include "vmm/machine.h"
 
 namespace dvm::tools {
@@ -44,8 +44,8 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
   void answer(const std::string& line);
   void answer_later(const std::string& line);
   void answered(const std::string& text);
-  void start_dump(const std::string& path);
-  void dumped(const std::string& path, const Status& status);
+  RequestListener job_listener(const std::string& path);
+  void job_done(const std::string& path, const Status& status);
   void send(std::string text);
   void sent();
   void close();
@@ -60,11 +60,10 @@ class ControlClient : public std::enable_shared_from_this<ControlClient> {
   std::string last_line_;  // to be sent when sending_ is
   std::optional<ConsoleWish> console_;
   std::optional<u64> follows_;  // the last sequence sent
-  bool dumping_ = false;
-  bool busy_ = false;  // sending_ is on its way
+  bool busy_ = false;           // sending_ is on its way
   bool closing_ = false;
   bool watches_hang_up_ = false;
-  std::unique_ptr<MemoryDump> dump_;  // last: its thread uses the others
+  std::unique_ptr<LongRequest> job_;  // last: its thread uses the others
   std::thread work_;                  // on a request that takes long
 };
 

@@ -15,6 +15,8 @@
 #include "tools/node_requests.h"
 #include "tools/page_status.h"
 #include "tools/status.h"
+#include "tools/trace_recording.h"
+#include "tools/why_request.h"
 #include "vmm/pool_check.h"
 
 namespace dvm::tools {
@@ -90,20 +92,42 @@ Result<json> do_pause(const json&, Machine& machine) {
   return json{{"state", "paused"}};
 }
 
-// Carried out by the connection, which tells how far it is (tools/control_client.cc).
-Result<json> do_dump(const json& request, Machine& machine) {
+Result<std::string> file_of(const json& request, std::string_view command) {
   const auto file = request.find("file");
   if (file == request.end() || !file->is_string() ||
       !file->get_ref<const std::string&>().starts_with('/') ||
       file->get_ref<const std::string&>().find('\0') != std::string::npos)
-    return error("dump: file: allowed: an absolute path");
+    return error("{}: file: allowed: an absolute path", command);
+  return file->get<std::string>();
+}
+
+// Carried out by the connection, which tells how far it is (tools/control_client.cc).
+Result<json> do_dump(const json& request, Machine& machine) {
+  DVM_ASSIGN(const std::string file, file_of(request, "dump"));
   if (const auto it = request.find("format"); it != request.end() && *it != "elf")
     return error("dump: format: allowed: elf");
   const Phase phase = machine.state().control.phase.load();
   if (phase != Phase::running && phase != Phase::paused)
     return wrong_state(machine, "dump", "running or paused");
-  return json{{"dump", *file}};
+  return json{{"dump", file}};
 }
+
+// As do_dump.
+Result<json> do_trace(const json& request, Machine& machine) {
+  DVM_ASSIGN(const std::string file, file_of(request, "trace"));
+  u64 seconds = kDefaultTraceSeconds;
+  if (const auto it = request.find("seconds"); it != request.end()) {
+    if (!it->is_number_unsigned() || it->get<u64>() < 1 || it->get<u64>() > kMaxTraceSeconds)
+      return error("trace: seconds: allowed: 1 to {}", kMaxTraceSeconds);
+    seconds = it->get<u64>();
+  }
+  DVM_TRY(check_traceable(machine));
+  const Phase phase = machine.state().control.phase.load();
+  if (phase == Phase::stopped) return wrong_state(machine, "trace", "not stopped");
+  return json{{"trace", file}, {"seconds", seconds}};
+}
+
+Result<json> do_why(const json&, Machine& machine) { return why_json(machine); }
 
 Result<json> do_resume(const json&, Machine& machine) {
   if (!machine.request_resume()) return wrong_state(machine, "resume", "paused");
@@ -145,7 +169,7 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 20> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 22> kCommands = {{{"status", do_status},
                                                 {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
@@ -157,6 +181,8 @@ constexpr std::array<Command, 20> kCommands = {{{"status", do_status},
                                                 {"pages", do_pages},
                                                 {"check", do_check},
                                                 {"dump", do_dump},
+                                                {"trace", do_trace},
+                                                {"why", do_why},
                                                 {"fault", handle_fault_request},
                                                 {"console-size", do_console_size},
                                                 {"balloon", balloon_request},
@@ -178,6 +204,7 @@ std::string command_names() {
 std::vector<std::string_view> members_of(std::string_view command) {
   if (command == "events") return {"command", "follow", "after"};
   if (command == "dump") return {"command", "file", "format"};
+  if (command == "trace") return {"command", "file", "seconds"};
   if (command == "console") return {"command", "history", "port"};
   if (command == "console-size") return {"command", "columns", "rows"};
   if (command == "balloon") return {"command", "bytes"};

@@ -9,14 +9,15 @@
 #include "tools/console_feed.h"
 #include "tools/run_settings.h"
 #include "tools/size_text.h"
+#include "tools/trace_recording.h"
 
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 19> kCommandNames = {
-    "status",   "console",     "events",  "pause",        "resume",     "reset", "shutdown",
-    "stop",     "metrics",     "check",   "dump",         "list",       "pages", "evacuate",
-    "add-node", "remove-node", "balloon", "migrate-vcpu", "resize-disk"};
+constexpr std::array<std::string_view, 21> kCommandNames = {
+    "status",      "console", "events",       "pause",       "resume", "reset",    "shutdown",
+    "stop",        "metrics", "check",        "dump",        "list",   "evacuate", "add-node",
+    "remove-node", "balloon", "migrate-vcpu", "resize-disk", "why",    "trace",    "pages"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
@@ -38,11 +39,22 @@ Status read_dump(const CommandWords& found, CtlCommandLine& line) {
     if (line.command != "dump") return usage_error("--format: allowed with dump only");
     if (*format != "elf") return usage_error("--format: found '{}'; allowed: elf", *format);
   }
-  if (line.command != "dump") return {};
-  if (found.rest.size() < 2) return usage_error("dump: no file; allowed: dump FILE");
+  if (line.command != "dump" && line.command != "trace") return {};
+  if (found.rest.size() < 2)
+    return usage_error("{}: no file; allowed: {} FILE", line.command, line.command);
   const auto file = check_path(found.rest[1]);
-  if (!file) return usage_error("dump: {}", file.error().message);
+  if (!file) return usage_error("{}: {}", line.command, file.error().message);
   line.file = *file;
+  return {};
+}
+
+Status read_seconds(const CommandWords& found, CtlCommandLine& line) {
+  const auto text = found.value("--for");
+  if (!text) return {};
+  if (line.command != "trace") return usage_error("--for: allowed with trace only");
+  const auto seconds = parse_count(*text, kMaxTraceSeconds);
+  if (!seconds) return usage_error("--for: {}", seconds.error().message);
+  line.seconds = *seconds;
   return {};
 }
 
@@ -108,7 +120,7 @@ Status read_port(const CommandWords& found, CtlCommandLine& line) {
 }
 
 std::size_t words_of(std::string_view command) {
-  for (const auto one : {"dump", "balloon", "migrate-vcpu", "evacuate", "remove-node"}) {
+  for (const auto one : {"dump", "trace", "balloon", "migrate-vcpu", "evacuate", "remove-node"}) {
     if (command == one) return 2;
   }
   return command == "resize-disk" ? 3 : 1;
@@ -117,10 +129,11 @@ std::size_t words_of(std::string_view command) {
 }  // namespace
 
 Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words) {
-  DVM_ASSIGN(const CommandWords found,
-             split_command_line(
-                 words, {.with_value = {"--name", "--history", "--format", "--port", "--to"},
-                         .flags = {"--json", "--follow", "--to-file", "--help", "--version"}}));
+  DVM_ASSIGN(
+      const CommandWords found,
+      split_command_line(
+          words, {.with_value = {"--name", "--history", "--format", "--port", "--to", "--for"},
+                  .flags = {"--json", "--follow", "--to-file", "--help", "--version"}}));
   CtlCommandLine line;
   line.help = found.has("--help");
   line.version = found.has("--version");
@@ -150,6 +163,7 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
   }
   DVM_TRY(check_command(line));
   DVM_TRY(read_dump(found, line));
+  DVM_TRY(read_seconds(found, line));
   DVM_TRY(read_resize(found, line));
   DVM_TRY(read_balloon(found, line));
   DVM_TRY(read_port(found, line));
@@ -170,6 +184,7 @@ SYNOPSIS
   dvm-ctl [--name NAME] migrate-vcpu VCPU --to NODE
   dvm-ctl [--name NAME] evacuate|remove-node NODE
   dvm-ctl [--name NAME] add-node
+  dvm-ctl [--name NAME] trace FILE [--for SECONDS]
 
 COMMANDS
   list             The guests of this user that are running: process of dvm-run, state, nodes,
@@ -209,6 +224,13 @@ COMMANDS
   remove-node NODE
                    evacuate, and then the node leaves and its process ends.
   add-node         Start one more node, under the lowest free number, for vCPUs to be moved to.
+  why              The last 128 decisions on where vCPUs run, oldest first, each with what spoke for
+                   it and what came of it; who decides, by which policy (dvm-run --policy), and
+                   what things cost here.
+  trace FILE       Record which pages came to which node for which vCPU, for 10 seconds or as long
+                   as --for says, into FILE, for dvm-bench locality --trace. The guest runs on. At
+                   most 4 million faults. FILE is replaced once it is whole; until then it is
+                   FILE.part. Needs dvm-run --coherence software.
   events           What has happened, oldest first: time (seconds since the host's boot), number,
                    event, who reported it, details. With --follow: go on until the guest ends.
   pause            Stop all vCPUs; answers when all of them stand still.
@@ -228,6 +250,7 @@ OPTIONS
   --to-file        With resize-disk only: as large as the file or device is now.
   --history SIZE   With console only: how much earlier output to show first, 0 to 256K. Default:
                    16K.
+  --for SECONDS    With trace only: how long, 1 to 3600. Default: 10.
   --format elf     With dump only: the file's format. Default: elf.
   --version        Print the version.
   --help           Print this.

@@ -15,7 +15,8 @@ struct CtlCommandLine {
   std::optional<std::string> name;
   bool json = false;
   bool follow = false;
-  std::string file;                 // dump's
+  std::string file;                 // dump's and trace's
+  std::optional<u32> seconds;       // trace's
   std::string disk;                 // resize-disk's
   std::optional<u64> size;          // resize-disk's and balloon's; none: the file's, or no change
   std::optional<std::string> port;  // console's

@@ -14,6 +14,7 @@
 #include "tools/node_requests.h"
 #include "tools/reply_text.h"
 #include "tools/size_text.h"
+#include "tools/why_request.h"
 
 namespace dvm::tools {
 namespace {
@@ -51,27 +52,35 @@ Status follow_events(GuestConnection& connection, bool as_json) {
   }
 }
 
-// Says how far it is once it takes longer than 2 s.
-Status dump(GuestConnection& connection, const std::string& guest, const CtlCommandLine& line) {
+// What writes a file says how far it is once it takes longer than 2 s.
+Status write_file(GuestConnection& connection, const std::string& guest,
+                  const CtlCommandLine& line) {
+  const bool dumps = line.command == "dump";
   const auto begin = std::chrono::steady_clock::now();
   bool said = false;
   const std::string file = std::filesystem::absolute(line.file).string();
-  const auto reply = connection.ask({{"command", "dump"}, {"file", file}}, [&](const json& p) {
+  json request = {{"command", line.command}, {"file", file}};
+  if (line.seconds) request["seconds"] = *line.seconds;
+  const auto reply = connection.ask(request, [&](const json& p) {
     if (std::chrono::steady_clock::now() - begin < std::chrono::seconds(2)) return;
-    const u64 done = p.at("done").get<u64>(), total = p.at("total").get<u64>();
-    fmt::print(stderr, "\rdvm-ctl: {}: dumped {} of {} MiB", guest, done / kMiB, total / kMiB);
+    const u64 unit = dumps ? kMiB : 1000;
+    fmt::print(stderr, "\rdvm-ctl: {}: {} {} of {} {}", guest, dumps ? "dumped" : "traced",
+               p.at("done").get<u64>() / unit, p.at("total").get<u64>() / unit,
+               dumps ? "MiB" : "s");
     said = true;
   });
   if (said) fmt::print(stderr, "\n");
   if (!reply) return reply.error();
-  return print_text(line.json ? to_line(*reply) + "\n"
-                              : fmt::format("{}: dumped to {}\n", guest, file));
+  return print_text(line.json
+                        ? to_line(*reply) + "\n"
+                        : fmt::format("{}: {} to {}\n", guest, dumps ? "dumped" : "traced", file));
 }
 
 std::string reply_text(const CtlCommandLine& line, const std::string& guest, const json& reply) {
   if (line.json) return to_line(reply) + "\n";
   if (line.command == "status") return status_text(reply);
   if (line.command == "pages") return pages_text(reply);
+  if (line.command == "why") return why_text(reply);
   if (line.command == "metrics") return reply.at("text").get<std::string>();
   if (line.command == "events") {
     std::string text;
@@ -96,7 +105,8 @@ Status carry_out(const CtlCommandLine& line) {
     return run_console(std::move(connection), guest, line.history.value_or(kDefaultHistory),
                        line.port);
   }
-  if (line.command == "dump") return dump(connection, guest.name, line);
+  if (line.command == "dump" || line.command == "trace")
+    return write_file(connection, guest.name, line);
   json request = {{"command", line.command}};
   if (line.follow) request["follow"] = true;
   if (line.command == "migrate-vcpu") request["vcpu"] = *line.number;

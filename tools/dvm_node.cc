@@ -7,6 +7,7 @@
 #include <csignal>
 #include <thread>
 
+#include "migration/locality_service.h"
 #include "tools/child_options.h"
 #include "tools/disk_launch.h"
 #include "tools/exit_code.h"
@@ -95,12 +96,14 @@ Status run_node(const ChildOptions& o) {
   node.on_look([&network] {
     if (network.tap) network.tap->look();
   });
+  auto locality = std::make_unique<migration::LocalityService>(shared, index);
   const Status status = node.run();
   // One that was to be added and cannot is no harm to the others.
   const bool needed = shared.state().nodes[index].stage.load() != vmm::NodeStage::starting ||
                       shared.state().control.boots.load() == 0;
   if (!status.ok() && needed) shared.request_stop(vmm::StopReason::error);
   network.tap.reset();
+  if (status.ok()) locality.reset();
   if (!status.ok()) fmt::print(stderr, "dvm-node {}: {}\n", index, status.error().message);
   std::fflush(nullptr);
   ::_exit(status.ok() ? tools::kExitOk : tools::kExitError);

@@ -61,8 +61,9 @@ json event_json(const Event& event) {
     object["from"] = event.arguments[1] >> 32;
     object["to"] = event.arguments[1] & 0xffff'ffff;
   }
-  if (event.kind == EventKind::node_health) {
+  if (event.kind == EventKind::node_health)
     object["node"] = event.arguments[0] - vmm::kFirstNodeInstance;
+  if (event.kind == EventKind::node_health || event.kind == EventKind::node_failing) {
     object["reading"] =
         fabric::reading_name(static_cast<fabric::HealthReading>(event.arguments[1]));
   }
@@ -79,6 +80,9 @@ std::optional<std::string> event_message(const Event& event, const vmm::MachineC
     case EventKind::guest_error:
       return fmt::format("vCPU {} cannot go on: KVM exit {} ({}), detail {:#x}", a[0],
                          exit_reason_name(a[1]), a[1], a[2]);
+    case EventKind::node_failing:
+      return fmt::format("node {} is failing ({}): it is evacuated", a[0],
+                         fabric::reading_name(static_cast<fabric::HealthReading>(a[1])));
     case EventKind::paused: return "paused";
     case EventKind::resumed: return "resumed";
     default: return std::nullopt;  // node_died is told by the one who saw it; the rest is ordinary

@@ -1,5 +1,6 @@
 #include "tools/guest_connection.h"
 #include "tools/json_text.h"
+#include "tools/node_requests.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -17,6 +18,9 @@ namespace {
 using nlohmann::json;
 
 constexpr int kReplyTimeoutMs = 10'000, kForever = -1;
+// Nodes that are emptied have as long as migration/evacuation.h and tools/node_requests.cc give
+// them.
+constexpr int kNodesTimeoutMs = 180'000;
 constexpr std::size_t kMaxLine = 16 * kMiB;
 
 }  // namespace
@@ -44,9 +48,10 @@ Result<json> GuestConnection::ask(const json& request,
       errno != ECONNRESET) {
     return sys_error(name_ + ": send");
   }
+  const bool takes_long = is_node_request(request.value("command", ""));
   json reply;
   do {
-    DVM_ASSIGN(const auto text, read_line(kReplyTimeoutMs));
+    DVM_ASSIGN(const auto text, read_line(takes_long ? kNodesTimeoutMs : kReplyTimeoutMs));
     if (!text) return error("{}: the guest ended before it answered", name_);
     reply = parse_json(*text);
     if (progress && reply.contains("progress")) progress(reply["progress"]);

@@ -118,6 +118,7 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
     spec.coherence = {settings.software_coherence->coherent_bytes,
                       settings.software_coherence->local_bytes};
   }
+  spec.policy = settings.policy;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
   for (u32 n = 0; n < disks.count(); ++n) {

@@ -1,12 +1,10 @@
 #include "tools/memory_dump.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "hyperkernel/page_reader.h"
 #include "tools/elf_core.h"
+#include "tools/part_file.h"
 #include "tools/status.h"
 #include "vmm/boot/e820.h"
 
@@ -17,39 +15,6 @@ using vmm::Phase;
 
 constexpr u64 kParkLimitNs = 2'000'000'000, kParkLookNs = 5'000'000;
 constexpr u64 kSayEveryNs = 500'000'000, kPartBytes = 4 * kMiB;
-
-// A file that is either whole or not there.
-class PartFile {
- public:
-  static Result<PartFile> open(const std::string& path) {
-    DVM_ASSIGN(Fd fd, Fd::open(path + ".part", O_WRONLY | O_CREAT | O_EXCL, 0600));
-    return PartFile(path, std::move(fd));
-  }
-  ~PartFile() {
-    if (fd_.valid()) ::unlink((path_ + ".part").c_str());
-  }
-  PartFile(PartFile&&) = default;
-  PartFile& operator=(PartFile&&) = delete;
-
-  Status write(std::span<const std::byte> bytes, u64 at) {
-    return fd_.pwrite_all(bytes, at, path_);
-  }
-  Status finish(u64 bytes) {
-    if (::ftruncate(fd_.get(), static_cast<off_t>(bytes)) < 0)
-      return sys_error("ftruncate " + path_);
-    // Some file systems say only now that they are full.
-    if (::fsync(fd_.get()) < 0 && errno != EINVAL && errno != EROFS)
-      return sys_error("fsync " + path_);
-    if (::rename((path_ + ".part").c_str(), path_.c_str()) < 0) return sys_error("rename " + path_);
-    fd_.reset();
-    return {};
-  }
-
- private:
-  PartFile(std::string path, Fd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
-  std::string path_;
-  Fd fd_;
-};
 
 bool is_zero(std::span<const std::byte> page) {
   return page[0] == std::byte{0} && std::equal(page.begin() + 1, page.end(), page.begin());
@@ -150,7 +115,7 @@ Status write_core(vmm::Machine& machine, const std::string& path,
   return file.finish(core.bytes);
 }
 
-MemoryDump::MemoryDump(vmm::Machine& machine, std::string path, Listener listener)
+MemoryDump::MemoryDump(vmm::Machine& machine, std::string path, RequestListener listener)
     : machine_(machine), path_(std::move(path)), listener_(std::move(listener)), thread_([this] {
         const Status status = dump();
         if (!cancelled_) listener_.done(status);

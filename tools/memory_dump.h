@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "tools/long_request.h"
 #include "vmm/machine.h"
 
 namespace dvm::tools {
@@ -14,9 +15,7 @@ namespace dvm::tools {
 // Pauses the guest and returns when every vCPU stands still. `command` is for messages.
 Status pause_guest(vmm::Machine& machine, std::string_view command);
 
-struct DumpProgress {
-  u64 done = 0, total = 0;  // bytes of the guest's memory
-};
+using DumpProgress = RequestProgress;  // bytes of the guest's memory
 
 // Writes the core file (tools/elf_core.h) of a paused guest. Pages of zeros become holes. The file
 // appears at `path` when it is whole; after an error there is none. `go_on` is asked every few MiB;
@@ -25,16 +24,10 @@ Status write_core(vmm::Machine& machine, const std::string& path,
                   const std::function<Status(DumpProgress)>& go_on);
 
 // A dump on a thread of its own, with a pause and a resume around it unless the guest was paused.
-class MemoryDump {
+class MemoryDump : public LongRequest {
  public:
-  struct Listener {
-    std::function<void(DumpProgress)> progress;  // about twice a second
-    std::function<void(Status)> done;            // once, unless the destructor was called before
-  };
-  // The listener's functions run on the dump's thread.
-  MemoryDump(vmm::Machine& machine, std::string path, Listener listener);
-  // Gives up and removes the file, if it is not done.
-  ~MemoryDump();
+  MemoryDump(vmm::Machine& machine, std::string path, RequestListener listener);
+  ~MemoryDump() override;
   MemoryDump(const MemoryDump&) = delete;
   MemoryDump& operator=(const MemoryDump&) = delete;
 
@@ -44,7 +37,7 @@ class MemoryDump {
 
   vmm::Machine& machine_;
   const std::string path_;
-  const Listener listener_;
+  const RequestListener listener_;
   std::atomic<bool> cancelled_{false};
   u64 said_ns_ = 0;
   std::thread thread_;

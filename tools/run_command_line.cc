@@ -15,7 +15,8 @@ const OptionNames kNames = {
                    "--pool",       "--on-panic",     "--config",       "--events",
                    "--firmware",   "--firmware-log", "--serial",       "--console",
                    "--gdb",        "--cpu",          "--net",          "--mac",
-                   "--hang-after", "--coherence",    "--local-memory", "--coherent-memory"},
+                   "--hang-after", "--coherence",    "--local-memory", "--coherent-memory",
+                   "--policy"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -70,6 +71,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--coherence", r.coherence, parse_coherence));
   DVM_TRY(take(words, "--local-memory", r.local_memory, parse_memory<check_local_memory>));
   DVM_TRY(take(words, "--coherent-memory", r.coherent_memory, parse_memory<check_coherent_memory>));
+  DVM_TRY(take(words, "--policy", r.policy, locality::parse_policy));
   if (words.has("--detach")) r.detach = true;
   if (words.has("--low-latency")) r.low_latency = true;
   return r;

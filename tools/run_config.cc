@@ -108,6 +108,11 @@ Result<CoherenceMode> coherence_of(const json& value) {
   return parse_coherence(text);
 }
 
+Result<locality::PolicyKind> policy_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"static\", \"affinity\" or \"learned\""));
+  return locality::parse_policy(text);
+}
+
 Result<bool> flag_of(const json& value) {
   if (!value.is_boolean()) return wrong_type(value, "true or false");
   return value.get<bool>();
@@ -145,7 +150,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 27> kKeys = {{
+constexpr std::array<Key, 28> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -174,6 +179,7 @@ constexpr std::array<Key, 27> kKeys = {{
      [](J v, R r) { return store(r.local_memory, memory_of<check_local_memory>(v)); }},
     {"coherent_memory",
      [](J v, R r) { return store(r.coherent_memory, memory_of<check_coherent_memory>(v)); }},
+    {"policy", [](J v, R r) { return store(r.policy, policy_of(v)); }},
     {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};
 

@@ -64,6 +64,11 @@ OPTIONS
   --coherent-memory SIZE
                       With software coherence: the region of pages that many nodes write all the
                       time, {min_coherent} to {max_coherent}, a multiple of 2 MiB. Default: {coherent}.
+  --policy static|affinity|learned
+                      Whether vCPUs change their node by themselves, with software coherence.
+                      static: no. affinity: a vCPU goes to the node that most of the pages it
+                      fetches come from. learned: when what it pays for being elsewhere exceeds
+                      what moving costs here. dvm-ctl why tells the reasons. Default: static.
   --placement LIST    The node of each vCPU, separated by commas: 0,0,1,1. Default: contiguous
                       blocks of equal size.
   --name NAME         Name of the guest, for dvm-ctl: 1 to 48 of A-Z a-z 0-9 . _ -. No two running
@@ -116,7 +121,7 @@ OPTIONS
                       events, disks (an array of objects with path, readonly, format, cache,
                       discard, serial), firmware, firmware_log, serial, console, gdb, cpu, balloon,
                       detach and low_latency (true or false), hang_after, net, mac, coherence,
-                      local_memory, coherent_memory. The command line wins over the file. Paths
+                      local_memory, coherent_memory, policy. The command line wins over the file. Paths
                       are relative to the
                       current folder.
   --version           Print the version.

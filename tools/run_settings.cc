@@ -82,6 +82,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.coherence, over.coherence);
   take_over(base.local_memory, over.local_memory);
   take_over(base.coherent_memory, over.coherent_memory);
+  take_over(base.policy, over.policy);
   return base;
 }
 
@@ -117,6 +118,7 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
              settle_coherence(request.coherence, request.local_memory, request.coherent_memory,
                               settings.memory));
   DVM_TRY(check_members(settings));
+  settings.policy = request.policy.value_or(settings.policy);
   settings.detach = request.detach.value_or(false);
   settings.low_latency = request.low_latency.value_or(false);
   settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);

@@ -9,6 +9,7 @@
 
 #include "fabric/result.h"
 #include "fabric/types.h"
+#include "hyperkernel/locality/policy.h"
 #include "tools/console_target.h"
 #include "tools/disk_option.h"
 #include "tools/gdb_target.h"
@@ -41,6 +42,7 @@ struct RunRequest {
   std::optional<vmm::CpuLevel> cpu;
   std::optional<CoherenceMode> coherence;
   std::optional<u64> local_memory, coherent_memory;
+  std::optional<locality::PolicyKind> policy;
 };
 
 // SeaBIOS, as Debian's package `seabios` installs it.
@@ -72,6 +74,7 @@ struct RunSettings {
   u32 hang_after_ms = 2000;
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
   std::optional<CoherenceSettings> software_coherence;
+  locality::PolicyKind policy = locality::PolicyKind::fixed;
 };
 
 // `over` wins wherever it says something.

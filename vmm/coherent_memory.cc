@@ -3,6 +3,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "vmm/fault_owner.h"
+
 namespace dvm::vmm {
 
 static_assert(layout::kMaxNodes <= hyperkernel::kMaxNodes);
@@ -22,6 +24,8 @@ Result<std::unique_ptr<CoherentMemory>> CoherentMemory::join(Machine& machine, u
     return std::shared_ptr<fabric::LifeRegistration>(life.take());
   };
   options.mapped = [m = memory.get()](hyperkernel::PageRun run) { m->mapped(run); };
+  if (machine.self().id != kNetInstance)
+    options.seen = [m = memory.get(), member](const auto& fault) { m->note(fault, member); };
   options.failed = [&machine, member](const Error& why) {
     fmt::print(stderr, "dvm: member {} of page coherence cannot go on: {}\n", member, why.message);
     machine.request_stop(StopReason::error);
@@ -48,6 +52,20 @@ void CoherentMemory::tell(PreFault* pre_fault) {
 void CoherentMemory::mapped(hyperkernel::PageRun run) {
   const std::lock_guard guard(mutex_);
   if (pre_fault_ != nullptr) pre_fault_->mapped(run);
+}
+
+void CoherentMemory::note(const hyperkernel::ServedFault& fault, u32 member) {
+  locality::Observation seen = hyperkernel::observation_of(fault, member);
+  seen.vcpu = vcpu_that_waits(machine_.state(), member, fault.thread);
+  // dvm-net is no node that a vCPU could go to.
+  const bool has_net = machine_.state().nodes[net_member()].stage.load() == NodeStage::none;
+  if (seen.from == net_member() && has_net) seen.from = locality::kAtHome;
+  machine_.locality().nodes[member].seen.push(seen);
+}
+
+void CoherentMemory::take_wishes() {
+  const u32 member = machine_.self().id - kFirstNodeInstance;
+  machine_.locality().nodes[member].wishes.take([this](u32 page) { pager_->sample(page); });
 }
 
 std::optional<u32> CoherentMemory::member_of(fabric::InstanceId who) const {

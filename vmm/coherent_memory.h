@@ -32,6 +32,10 @@ class CoherentMemory {
   // already at once; or nullptr. Returns when the one before is told no more.
   void tell(PreFault* pre_fault);
 
+  // Pages that who decides on locality wants looked at are not mapped here until somebody touches
+  // them. A node's only.
+  void take_wishes();
+
   // Brings home what this member has. Nothing here touches guest memory any more.
   Status leave() { return pager_->leave(); }
 
@@ -42,6 +46,7 @@ class CoherentMemory {
  private:
   explicit CoherentMemory(Machine& machine) : machine_(machine) {}
   void mapped(hyperkernel::PageRun run);
+  void note(const hyperkernel::ServedFault& fault, u32 member);
   std::optional<u32> member_of(fabric::InstanceId who) const;
 
   Machine& machine_;

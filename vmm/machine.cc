@@ -36,6 +36,7 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
       {RegionKind::membership, fabric::kMembershipVersion, sizeof(fabric::FabricState)},
       {RegionKind::faults, fabric::kFaultsVersion, sizeof(fabric::FaultBoard)},
       {RegionKind::health, fabric::kHealthVersion, sizeof(fabric::HealthTable)},
+      {RegionKind::locality, locality::kLocalityVersion, sizeof(locality::LocalityRecord)},
       {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion, pages * sizeof(u64)}};
   if (spec.coherence) {
     pool.metadata.push_back({RegionKind::coherence, hyperkernel::kCoherenceVersion,
@@ -55,6 +56,9 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   state->config = spec.config;
   state->config.checksum = config_checksum(state->config);
   open_net_record(state->net);
+  DVM_ASSIGN(auto* where, pool.new_record<locality::LocalityRecord>(RegionKind::locality,
+                                                                    locality::kLocalityVersion));
+  where->policy.store(spec.policy);
   for (u32 i = 0; i < spec.config.vcpus; ++i) {
     const VcpuPlace place{.node = static_cast<u8>(spec.placement[i])};
     state->vcpus[i].place.store(place.packed());
@@ -103,6 +107,8 @@ Status Machine::open(fabric::Pool pool) {
              pool_.record<fabric::FaultBoard>(RegionKind::faults, fabric::kFaultsVersion));
   DVM_ASSIGN(place_.health,
              pool_.record<fabric::HealthTable>(RegionKind::health, fabric::kHealthVersion));
+  DVM_ASSIGN(locality_, pool_.record<locality::LocalityRecord>(RegionKind::locality,
+                                                               locality::kLocalityVersion));
   place_.events = events_;
   place_.metadata = pool_.metadata();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));

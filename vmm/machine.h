@@ -13,6 +13,7 @@
 #include "fabric/fault_effects.h"
 #include "fabric/pool.h"
 #include "hyperkernel/guest_view.h"
+#include "hyperkernel/locality/locality_record.h"
 #include "hyperkernel/page_release.h"
 #include "vmm/machine_state.h"
 #include "vmm/pci/config_address.h"
@@ -33,6 +34,7 @@ struct MachineSpec {
     u64 local_bytes = 0;
   };
   std::optional<Coherence> coherence;
+  locality::PolicyKind policy = locality::PolicyKind::fixed;
 };
 
 struct Line;
@@ -81,6 +83,7 @@ class Machine {
   fabric::EventLog& events() { return *events_; }
   fabric::FaultBoard& faults() { return *place_.board; }
   fabric::HealthTable& health() { return *place_.health; }
+  locality::LocalityRecord& locality() { return *locality_; }
   // For this process's part in fault injection (fabric/fault_injector.h).
   fabric::FaultPlace fault_place() const { return place_; }
   fabric::FaultHooks fault_hooks();
@@ -299,6 +302,7 @@ class Machine {
   MachineState* state_ = nullptr;
   fabric::InstanceTable* instances_ = nullptr;
   fabric::EventLog* events_ = nullptr;
+  locality::LocalityRecord* locality_ = nullptr;
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
   hyperkernel::GuestView view_;

@@ -261,6 +261,7 @@ void Node::serve(u32 seen) {
   fabric::failpoint("node.serves");
   fabric_->beat();
   if (look_) look_();
+  if (memory_) memory_->take_wishes();
   if (vcpus_) {
     vcpus_->look_at_moves();
     vcpus_->publish_stats();

@@ -74,6 +74,8 @@ std::vector<std::string> check_pool(Machine& machine) {
         check_as<FabricState>(machine, RegionKind::membership, kMembershipVersion),
         check_as<FaultBoard>(machine, RegionKind::faults, kFaultsVersion),
         check_as<EventLog>(machine, RegionKind::events, kEventsVersion), check_events(machine),
+        check_as<locality::LocalityRecord>(machine, RegionKind::locality,
+                                           locality::kLocalityVersion),
         check_directory(machine), check_coherence(machine)}) {
     if (!status.ok()) all.push_back(status.error().message);
   }

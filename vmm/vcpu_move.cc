@@ -37,6 +37,7 @@ bool VcpuThread::call_off(MoveRefusal why) {
 
 // Everything that can be done before the vCPU stands still for it.
 bool VcpuThread::prepare() {
+  halts_counted_ = vcpu_.stats().halts();  // as long as it does not run here
   if (const Status prepared = transfer_->prepare(); !prepared.ok()) {
     fmt::print(stderr, "dvm-node {}: no room for vCPU {}: {}\n", node_, index_,
                prepared.error().message);
@@ -73,6 +74,8 @@ bool VcpuThread::hand_over() {
   } else {
     leave_behind();
     if (const auto from = commit_move(v_, node_)) {
+      const itimerspec never{};
+      ::timer_settime(timer_, 0, &never, nullptr);
       // Device timers are served where vCPU 0 is.
       if (index_ == 0) fabric::ring(machine_.state().nodes[from->target].bell);
       return true;
@@ -86,10 +89,8 @@ bool VcpuThread::hand_over() {
 
 // What of it is this thread's: the record is the target's from the commit on.
 void VcpuThread::leave_behind() {
-  const itimerspec never{};
-  ::timer_settime(timer_, 0, &never, nullptr);
-  armed_tsc_ = 0;
-  publish_stats();
+  if (vcpu_.injection() != Injection::queued)
+    v_.counters.halts = halts_before_.load() + vcpu_.stats().halts();
   here_.store(false);
   v_.halted_in_kvm.store(0, std::memory_order_relaxed);
   move_.from.store(node_, std::memory_order_relaxed);
@@ -107,7 +108,7 @@ bool VcpuThread::take_over() {
     return false;
   }
   halted_ = state.halted != 0;
-  halts_before_.store(v_.counters.halts - vcpu_.stats().halts());
+  halts_before_.store(v_.counters.halts - halts_counted_);
   armed_tsc_ = 0;
   pausing_ = true;
   here_.store(true);

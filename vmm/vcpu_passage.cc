@@ -1,7 +1,5 @@
 #include "vmm/vcpu_passage.h"
 
-#include <cstring>
-
 #include "fabric/failpoint.h"
 
 namespace dvm::vmm {
@@ -22,7 +20,7 @@ std::optional<VcpuPlace> commit_move(VcpuRecord& v, u8 node) {
 Status copy_vcpu_state(VcpuRecord& v, const VcpuState& pooled, u32 vcpu, u32 injection,
                        VcpuState& copy) {
   note_instant(v.move.woken);
-  std::memcpy(&copy, &pooled, sizeof(copy));
+  copy_meaningful(pooled, copy);
   Status good = check_vcpu_state(copy, vcpu, injection);
   note_instant(v.move.checked);
   return good;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <span>
 
 #include "fabric/crc32c.h"
@@ -11,8 +12,18 @@ namespace {
 
 constexpr u32 kChecked = offsetof(VcpuState, checksum) + sizeof(u32);  // from here on
 
+constexpr u32 kTail = offsetof(VcpuState, msr_count);
+
+// As much of `fpu` as KVM writes and reads: most of it on a CPU with XSAVE, little on others.
+u32 end_of_fpu(const VcpuState& state) {
+  const bool xsave = (state.parts & kPartXsave) != 0;
+  return static_cast<u32>(offsetof(VcpuState, fpu) + (xsave ? kFpuBytes : sizeof(kvm_fpu)));
+}
+
 u32 checksum_of(const VcpuState& state, u32 bytes) {
-  return fabric::crc32c(std::as_bytes(std::span(&state, 1)).subspan(kChecked, bytes - kChecked));
+  const auto all = std::as_bytes(std::span(&state, 1));
+  const u32 head = fabric::crc32c(all.subspan(kChecked, end_of_fpu(state) - kChecked));
+  return fabric::crc32c(all.subspan(kTail, bytes - kTail), head);
 }
 
 u32 bytes_of(u32 msrs) {
@@ -26,6 +37,17 @@ void seal_vcpu_state(VcpuState& state, u32 vcpu) {
   state.vcpu = vcpu;
   state.bytes = bytes_of(std::min(state.msr_count, kMaxStateMsrs));
   state.checksum = checksum_of(state, state.bytes);
+}
+
+void copy_meaningful(const VcpuState& pooled, VcpuState& copy) {
+  const auto part = [&](u32 from, u32 end) {
+    std::memcpy(reinterpret_cast<std::byte*>(&copy) + from,
+                reinterpret_cast<const std::byte*>(&pooled) + from, end - from);
+  };
+  part(0, offsetof(VcpuState, fpu));
+  part(offsetof(VcpuState, fpu), end_of_fpu(copy));
+  part(kTail, offsetof(VcpuState, msrs));
+  part(offsetof(VcpuState, msrs), bytes_of(std::min(copy.msr_count, kMaxStateMsrs)));
 }
 
 Status check_vcpu_state(const VcpuState& state, u32 vcpu, u32 injection) {

@@ -15,7 +15,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kVcpuStateVersion = 1;
+inline constexpr u32 kVcpuStateVersion = 2;
 inline constexpr u32 kMaxStateMsrs = 256;
 inline constexpr u32 kFpuBytes = 4096;  // kvm_xsave, or kvm_fpu on a CPU without XSAVE
 inline constexpr u32 kNoWaitingVector = 256;
@@ -26,7 +26,7 @@ inline constexpr u32 kPartXsave = 1, kPartXcrs = 2, kPartPdptrs = 4;
 struct alignas(64) VcpuState {
   u32 version;
   u32 bytes;     // of it that mean something: up to the last MSR
-  u32 checksum;  // CRC-32C of what follows, up to there
+  u32 checksum;  // CRC-32C of what follows, up to there, less what of `fpu` is not used
   u32 vcpu;
   u32 injection;  // vmm::Injection of the source: where interrupts on their way are
   u32 parts;
@@ -56,6 +56,8 @@ static_assert(sizeof(VcpuState) == 9408);
 
 // The last step of saving: its length and checksum.
 void seal_vcpu_state(VcpuState& state, u32 vcpu);
+// What of it means something, out of a pool that may change meanwhile.
+void copy_meaningful(const VcpuState& pooled, VcpuState& copy);
 // What whoever loads it looks at first. `state` is a copy: what is in the pool may change.
 Status check_vcpu_state(const VcpuState& state, u32 vcpu, u32 injection);
 

@@ -84,6 +84,7 @@ class VcpuThread {
   kvm_sregs reset_sregs_{};
   bool halted_ = false;                // in a HLT that KVM told us of (queued injection)
   std::atomic<u64> halts_before_ = 0;  // counted by other KVM vCPUs, less what this one had then
+  u64 halts_counted_ = 0;              // by this one's KVM, when it last got ready for the vCPU
   std::atomic<bool> here_ = false;     // for the node's main thread
   std::atomic<bool> dismissed_ = false;
   bool pausing_ = false;   // has come, and not run yet

@@ -14,6 +14,8 @@ constexpr double kHalfLifeNs = 2e9, kQuietHalfLifeNs = 30e9;
 constexpr double kLookingShare = 0.01, kLookingShareOfFaults = 0.05;
 // What a neighbour left behind where it came from may be shared with it, or have been its alone.
 constexpr double kNeighboursWeight = 0.25;
+// What it left behind itself may be the rest of what it uses, or what it uses again from now on.
+constexpr double kOwnWeight = 0.5;
 constexpr u32 kSamples = 8;       // of one vCPU's pages, at once
 constexpr double kMostLooks = 4;  // for each vCPU, that may be saved up
 constexpr u32 kProbes = 4096;     // slots looked at to find them
@@ -101,7 +103,7 @@ void LearnedPolicy::see_hand_over(const Observation& seen, PageHistory& h, bool 
   // By the move of one that is here now: if they share it, neither.
   const bool neighbours = lives_on(h.vcpu, seen.node);
   if (neighbours && ties.bound_to(h.vcpu)) return;
-  const double weight = neighbours ? kNeighboursWeight : 1;
+  const double weight = !neighbours ? 1 : other ? kNeighboursWeight : kOwnWeight;
   ties.pull_ns[seen.from] += weight * seen.took_ns;
   ties.pulled[seen.from] += 1;
   ++ties.since_step[seen.from];
@@ -115,6 +117,8 @@ void LearnedPolicy::see_hand_over(const Observation& seen, PageHistory& h, bool 
 void LearnedPolicy::see_sample(const Observation& seen) {
   const PageHistory* h = pages_.find(seen.page);
   if (h == nullptr || h->vcpu >= vcpus_.size() || h->node != seen.node) return;
+  // Another's use of it on the same node is no reason to stay.
+  if (seen.vcpu != kNoVcpu && seen.vcpu != h->vcpu) return;
   Vcpu& v = vcpus_[h->vcpu];
   if (v.touched < v.asked) ++v.touched;
 }

@@ -38,6 +38,7 @@ with 64 'placement' --cpus 2 --nodes 2 --placement 0,x
 with 64 'memory' --memory 32M
 with 64 'memory' --memory 2T
 with 64 'coherence' --coherence none
+with 64 'policy' --policy best
 with 64 'local-memory' --local-memory 64M
 with 64 'nodes' --coherence software --nodes 16 --net user
 case $(uname -r) in

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Nodes that die or stand still in the middle of a vCPU's move, at its named points; and one that has nothing, whose
+# Nodes that die at the named points of a vCPU's move, or stand still meanwhile; and one that has nothing, whose
 # death the guest outlives.
-# shellcheck disable=SC2317 # functions that check calls
+# shellcheck disable=SC2154,SC2317 # busy is fault_lib's; functions that check calls
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=tests/cluster/fault_lib.sh
@@ -22,20 +22,23 @@ dies_at ready 1
 dies_at saved 0
 dies_at committed 0
 
-check "boots" begin waits --nodes 3 --hang-after 20000
-check "a target that stands still" inject waits hang 1 --for 3000 --at-point move.prepared
+start waits "$busy" --nodes 3 --cpus 2 --memory 256M --hang-after 20000 --events "$dir/waits.events"
+check "boots" wait_for waits alive 60
+check "a target that stands still" inject waits hang 1 --for 3000
 ctl waits migrate-vcpu 0 --to 1 > "$dir/move" 2>&1 &
 move=$!
-check "others are answered meanwhile" timeout 2 build/bin/dvm-ctl --name waits status > "$dir/status"
-check "the vCPU runs on meanwhile" lives waits
+answers() { timeout 2 build/bin/dvm-ctl --name waits status > "$dir/status"; }
+check "others are answered meanwhile" answers
 check "it is still on its way" kill -0 "$move"
+check "the vCPU runs on meanwhile" lives waits
 check "then it moves" wait "$move"
-check "a target that stands still once it is the vCPU's" inject waits hang 0 --for 1000 --at-point move.committed
+check "a node that stands still before it takes the vCPU back" inject waits hang 0 --for 1000
 check "it moves back" ctl waits migrate-vcpu 0 --to 0
 check "and goes on" lives waits
 
 check "evacuate" ctl waits evacuate 1
-kill -9 "$(ctl waits --json status | grep -o '"pid":[0-9]*' | sed -n '3s/.*://p')"
+kill -9 "$(ctl waits --json status | python3 -c 'import json, sys
+print(*(node["pid"] for node in json.load(sys.stdin)["nodes"] if node["id"] == 1))')"
 check "an empty node's death is told" wait_for waits 'died: .* it was empty, the guest goes on' 10
 check "and ends nothing" lives waits
 came() { ctl waits add-node > "$dir/came" && ctl waits migrate-vcpu 1 --to 1; }

@@ -64,6 +64,29 @@ TEST_F(ControlProtocol, CommandsNeedTheRightState) {
   }
 }
 
+TEST_F(ControlProtocol, WhyTellsThePolicyAndThatNothingWasDecided) {
+  const json why = ask("why");
+  ASSERT_EQ(why["ok"], true) << why;
+  EXPECT_EQ(why["policy"], "static");
+  EXPECT_TRUE(why["decider"].is_null());
+  EXPECT_EQ(why["costs"]["measured"], false);
+  EXPECT_TRUE(why["decisions"].empty());
+  EXPECT_EQ(handle_request({{"command", "why"}, {"last", 3}}, *machine_)["ok"], false);
+}
+
+TEST_F(ControlProtocol, TraceRefusesWhatCannotBe) {
+  for (const json& request :
+       {json{{"command", "trace"}}, json{{"command", "trace"}, {"file", "relative"}},
+        json{{"command", "trace"}, {"file", "/f"}, {"seconds", 0}},
+        json{{"command", "trace"}, {"file", "/f"}, {"seconds", 3601}},
+        json{{"command", "trace"}, {"file", "/f"}, {"seconds", "9"}},
+        json{{"command", "trace"}, {"file", "/f"}}}) {
+    const json reply = handle_request(request, *machine_);
+    EXPECT_EQ(reply["ok"], false) << request;
+    EXPECT_NE(reply["error"].get<std::string>().find("trace: "), std::string::npos) << reply;
+  }
+}
+
 TEST_F(ControlProtocol, PauseAnswersWhenAllStandStill) {
   set_phase(Phase::running);
   set_run_states(VcpuRunState::parked);

@@ -28,6 +28,42 @@ TEST(Pager, WhatOneNodeWritesTheOthersRead) {
   }
 }
 
+TEST(Pager, TellsOfEachFaultThatItServed) {
+  DVM_NEEDS_USERFAULTFD();
+  PagedPool world(64, 0);
+  std::mutex mutex;
+  std::vector<ServedFault> seen;
+  PagerOptions options;
+  options.seen = [&](const ServedFault& fault) {
+    const std::lock_guard guard(mutex);
+    seen.push_back(fault);
+  };
+  auto a = world.node(0), b = world.node(1, std::move(options));
+  word(*a, 9).store(1);
+  word(*b, 9).store(2);
+  const auto told_of = [&](std::size_t count) {
+    for (int i = 0; i < 1000; ++i) {
+      if (const std::lock_guard guard(mutex); seen.size() >= count) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return false;
+  };
+  ASSERT_TRUE(told_of(1));
+  EXPECT_EQ(seen[0].page, 9u);
+  EXPECT_TRUE(seen[0].before.owned_by(0));
+  EXPECT_TRUE(seen[0].writes);
+  EXPECT_EQ(seen[0].thread, static_cast<u32>(::gettid()));
+  EXPECT_GT(seen[0].took_ns, 0u);
+  // A page that is not looked at faults no more; one that is, once.
+  EXPECT_EQ(word(*b, 9).load(), 2u);
+  b->sample(9);
+  EXPECT_EQ(word(*b, 9).load(), 2u);
+  ASSERT_TRUE(told_of(2));
+  EXPECT_TRUE(seen[1].before.owned_by(1));
+  EXPECT_EQ(word(*b, 9).load(), 2u);
+  EXPECT_EQ(seen.size(), 2u);
+}
+
 TEST(Pager, PagesThatNobodyWroteTakeNoFrame) {
   DVM_NEEDS_USERFAULTFD();
   PagedPool world(1024, 0);

@@ -119,6 +119,13 @@ TEST(RunOptions, CoherenceOfSoftware) {
   EXPECT_TRUE(settings_of({"--kernel", "k", "--coherence", "software", "--nodes", "16"}).ok());
 }
 
+TEST(RunOptions, Policy) {
+  EXPECT_EQ(settings_of({"--kernel", "k"})->policy, locality::PolicyKind::fixed);
+  const auto learned = settings_of({"--kernel", "k", "--policy", "learned"});
+  ASSERT_TRUE(learned.ok()) << learned.error().message;
+  EXPECT_EQ(learned->policy, locality::PolicyKind::learned);
+}
+
 TEST(RunOptions, Flags) {
   EXPECT_FALSE(settings_of({"--kernel", "k"})->low_latency);
   const auto s = settings_of({"--kernel", "k", "--low-latency", "--detach"});
@@ -197,6 +204,8 @@ INSTANTIATE_TEST_SUITE_P(
                  {"--config", "/nonexistent/x.json"}},
         BadInput{{"--kernel", "k", "--coherence", "none"},
                  {"--coherence", "'none'", "shared or software"}},
+        BadInput{{"--kernel", "k", "--policy", "best"},
+                 {"--policy", "'best'", "static, affinity or learned"}},
         BadInput{{"--kernel", "k", "--local-memory", "64M"},
                  {"--local-memory", "--coherence software"}},
         BadInput{{"--kernel", "k", "--coherence", "shared", "--coherent-memory", "4M"},
@@ -260,14 +269,37 @@ TEST(CtlOptions, TakesVcpusAndNodesByTheirNumbers) {
   EXPECT_TRUE(parse_ctl_command_line({"add-node"}).ok());
 }
 
+TEST(CtlOptions, TakesATracesLength) {
+  const auto line = parse_ctl_command_line({"trace", "f", "--for", "30"});
+  ASSERT_TRUE(line.ok()) << line.error().message;
+  EXPECT_EQ(line->file, "f");
+  EXPECT_EQ(*line->seconds, 30u);
+  EXPECT_FALSE(parse_ctl_command_line({"trace", "f"})->seconds);
+  EXPECT_TRUE(parse_ctl_command_line({"--json", "why"}).ok());
+}
+
 TEST(CtlOptions, RefusesTheRest) {
-  for (const Words& bad :
-       {Words{}, Words{"fly"}, Words{"status", "events"}, Words{"--follow", "status"},
-        Words{"--name", "a", "list"}, Words{"--name", "/", "status"}, Words{"--name"},
-        Words{"migrate-vcpu", "0"}, Words{"migrate-vcpu", "--to", "1"},
-        Words{"migrate-vcpu", "x", "--to", "1"}, Words{"migrate-vcpu", "0", "--to", "-1"},
-        Words{"evacuate"}, Words{"remove-node", "65536"}, Words{"evacuate", "1", "--to", "2"},
-        Words{"add-node", "3"}}) {
+  for (const Words& bad : {Words{},
+                           Words{"fly"},
+                           Words{"status", "events"},
+                           Words{"--follow", "status"},
+                           Words{"--name", "a", "list"},
+                           Words{"--name", "/", "status"},
+                           Words{"--name"},
+                           Words{"migrate-vcpu", "0"},
+                           Words{"migrate-vcpu", "--to", "1"},
+                           Words{"migrate-vcpu", "x", "--to", "1"},
+                           Words{"migrate-vcpu", "0", "--to", "-1"},
+                           Words{"evacuate"},
+                           Words{"remove-node", "65536"},
+                           Words{"evacuate", "1", "--to", "2"},
+                           Words{"add-node", "3"},
+                           Words{"trace"},
+                           Words{"trace", "f", "--for", "0"},
+                           Words{"trace", "f", "--for", "3601"},
+                           Words{"trace", "f", "g"},
+                           Words{"why", "--for", "3"},
+                           Words{"why", "7"}}) {
     const auto line = parse_ctl_command_line(bad);
     ASSERT_FALSE(line.ok());
     EXPECT_EQ(line.error().kind, ErrorKind::usage);

@@ -72,6 +72,9 @@ TEST(RunSchema, HasTheLimitsOfTheMachine) {
             fmt::format("{}M", kDefaultCoherentMemory / kMiB));
   for (const auto& word : properties["coherence"]["enum"])
     EXPECT_TRUE(parse_coherence(word.get<std::string>()).ok());
+  EXPECT_EQ(properties["policy"]["enum"].size(), locality::kPolicies);
+  for (const auto& word : properties["policy"]["enum"])
+    EXPECT_TRUE(locality::parse_policy(word.get<std::string>()).ok());
   for (const auto& name : properties["cpu"]["enum"])
     EXPECT_TRUE(parse_cpu(name.get<std::string>()).ok());
   EXPECT_EQ(properties["cpu"]["enum"].size(), vmm::kCpuLevels);

@@ -11,9 +11,11 @@
 namespace dvm::vmm {
 namespace {
 
-std::unique_ptr<VcpuState> make_state(u32 msrs) {
+std::unique_ptr<VcpuState> make_state(u32 msrs, u32 parts = kPartXsave) {
   auto state = std::make_unique<VcpuState>();
   state->injection = 1;
+  state->parts = parts;
+  state->fpu.fill(0xee);
   state->vector = kNoWaitingVector;
   state->regs.rip = 0x1234;
   state->msr_count = msrs;
@@ -43,6 +45,22 @@ TEST(VcpuState, AnyBitThatChangesIsSeen) {
     reinterpret_cast<u8*>(bad.get())[bit / 8] ^= static_cast<u8>(1u << bit % 8);
     EXPECT_FALSE(check_vcpu_state(*bad, 3, 1).ok()) << "bit " << bit;
   }
+}
+
+TEST(VcpuState, ACopyOfWhatMeansSomethingIsWhole) {
+  for (const u32 parts : {0u, kPartXsave}) {
+    const auto good = make_state(20, parts);
+    VcpuState copy;
+    std::memset(&copy, 0x55, sizeof(copy));
+    copy_meaningful(*good, copy);
+    EXPECT_TRUE(check_vcpu_state(copy, 3, 1).ok()) << parts;
+    EXPECT_EQ(copy.fpu.back(), parts == 0 ? 0x55 : 0xee) << "is used with XSAVE only";
+  }
+  const auto bad = make_state(20);
+  bad->msr_count = ~0u;  // not followed out of the copy
+  VcpuState copy;
+  copy_meaningful(*bad, copy);
+  EXPECT_FALSE(check_vcpu_state(copy, 3, 1).ok());
 }
 
 TEST(VcpuState, CountsOutOfRangeAreNotFollowed) {

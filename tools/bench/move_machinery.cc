@@ -163,6 +163,7 @@ Result<std::vector<BenchResult>> measure_machinery(u32 moves) {
   if (p == MAP_FAILED) return sys_error("mmap");
   const auto unmap = [](Desk* desk) { ::munmap(desk, sizeof(Desk)); };
   const std::unique_ptr<Desk, decltype(unmap)> desk(new (p) Desk(), unmap);
+  desk->state.parts = vmm::kPartXsave;
   desk->state.msr_count = kMsrs;
   desk->state.vector = vmm::kNoWaitingVector;
   std::vector<BenchResult> results;

@@ -1,0 +1,164 @@
+#include "migration/locality_decider.h"
+
+#include <algorithm>
+
+namespace dvm::migration {
+
+using locality::Act;
+using locality::Decision;
+using locality::Outcome;
+using vmm::Phase;
+using vmm::PlaceStage;
+namespace layout = vmm::layout;
+
+namespace {
+
+// A move that takes longer than this is called off: who was to carry it out is busy, or gone.
+constexpr u64 kPatienceNs = 5'000'000'000;
+constexpr u64 kBusyNs = locality::StepClock::kLeastNs;
+constexpr u64 kIdleNs = locality::StepClock::kMostNs;
+constexpr u64 kPausesForWork = 100;
+// A vCPU's pause, and as much again for what its new node does while it runs on.
+constexpr u64 kMoveOverPause = 2;
+
+}  // namespace
+
+LocalityDecider::LocalityDecider(vmm::Machine& machine)
+    : machine_(machine),
+      record_(machine.locality()),
+      policy_(locality::make_policy(record_.policy.load())),
+      costs_(locality::costs_of(record_)),
+      boot_(machine.state().control.boots.load()) {
+  for (u32 n = 0; n < locality::kMaxNodes; ++n)
+    places_[n] = record_.nodes[n].seen.tail.load(std::memory_order_acquire);
+}
+
+u64 LocalityDecider::work(u64 now_ns) {
+  const u64 begun = fabric::monotonic_ns();
+  // Another boot is another guest: nothing that was learned holds.
+  if (const u32 boot = machine_.state().control.boots.load(); boot != boot_) {
+    boot_ = boot;
+    policy_ = locality::make_policy(record_.policy.load());
+    pending_.clear();
+  }
+  take_in();
+  settle_moves(now_ns);
+  const bool still = record_.policy.load() == locality::PolicyKind::fixed;
+  const double cost = still ? 0 : std::exchange(fault_cost_ns_, 0);
+  const bool dear = cost > locality::StepClock::kMovesWorth * costs_.vcpu_move_ns / 2;
+  if (clock_.due(now_ns, cost, costs_) && machine_.state().control.phase.load() == Phase::running)
+    step(now_ns);
+  // Deciding is not to cost much itself.
+  const u64 worked_ns = fabric::monotonic_ns() - begun;
+  const u64 pause = dear || !pending_.empty() ? kBusyNs : kIdleNs;
+  return now_ns + std::max(pause, std::min(kIdleNs, kPausesForWork * worked_ns));
+}
+
+void LocalityDecider::take_in() {
+  u64 lost = 0;
+  for (u32 n = 0; n < locality::kMaxNodes; ++n) {
+    lost += record_.nodes[n].seen.read(places_[n], [this](const locality::Observation& seen) {
+      policy_->observe(seen);
+      if (!locality::is_fault(seen)) return;
+      fault_cost_ns_ += seen.took_ns;
+      if (locality::is_hand_over(seen)) locality::learn_cost(costs_.page_move_ns, seen.took_ns);
+    });
+  }
+  if (lost != 0) record_.lost.fetch_add(lost, std::memory_order_relaxed);
+}
+
+void LocalityDecider::step(u64 now_ns) {
+  std::vector<Decision> wanted;
+  policy_->decide(now_ns, placement(), costs_, wanted);
+  for (const Decision& decision : wanted) carry_out(decision, now_ns);
+  pass_on_wishes();
+  locality::publish_costs(record_, costs_);
+  record_.last_step_ns.store(now_ns, std::memory_order_relaxed);
+  record_.steps.fetch_add(1, std::memory_order_relaxed);
+}
+
+// What is on its way counts as there.
+locality::Placement LocalityDecider::placement() const {
+  locality::Placement p;
+  u32 taking = 0;
+  for (u32 n = 0; n < layout::kMaxNodes; ++n) {
+    if (!machine_.takes_vcpus(n)) continue;
+    ++taking;
+    p.nodes = n + 1;
+  }
+  const u32 vcpus = machine_.config().vcpus;
+  for (u32 v = 0; v < vcpus; ++v) {
+    const vmm::VcpuPlace at = machine_.state().vcpus[v].where();
+    const bool leaves = at.stage == PlaceStage::asked || at.stage == PlaceStage::ready;
+    p.node_of.push_back(leaves ? at.target : at.node);
+    p.nodes = std::max<u32>(p.nodes, p.node_of.back() + 1u);
+  }
+  // An even share, and a quarter: nobody knows what else their hosts have to do.
+  const u32 share = taking == 0 ? 0 : (vcpus + taking - 1) / taking;
+  for (u32 n = 0; n < layout::kMaxNodes; ++n)
+    p.slots[n] = machine_.takes_vcpus(n) ? share + (share + 3) / 4 : 0;
+  return p;
+}
+
+void LocalityDecider::carry_out(const Decision& d, u64 now_ns) {
+  Pending pending{d, 0, now_ns, {}};
+  if (d.act == Act::move_vcpu) pending.legs = {{d.vcpu, d.to}};
+  if (d.act == Act::swap_vcpus) pending.legs = {{d.vcpu, d.to}, {d.other, d.from}};
+  bool asked = !pending.legs.empty();
+  for (const Leg& leg : pending.legs) {
+    const auto begun = asked ? ask_move(machine_, leg.vcpu, leg.to) : Result<bool>(false);
+    asked = asked && begun.ok();
+  }
+  pending.number = record_.decisions.append(d, asked ? Outcome::asked : Outcome::refused);
+  if (asked) {
+    pending_.push_back(std::move(pending));
+  } else {
+    policy_->refused(d);
+  }
+}
+
+std::optional<Outcome> LocalityDecider::outcome(const Pending& pending) const {
+  for (const Leg& leg : pending.legs) {
+    const vmm::VcpuPlace at = machine_.state().vcpus[leg.vcpu].where();
+    if (at.stage != PlaceStage::settled) return std::nullopt;
+    if (at.node != leg.to) return Outcome::refused;
+  }
+  return Outcome::done;
+}
+
+void LocalityDecider::settle_moves(u64 now_ns) {
+  std::erase_if(pending_, [&](const Pending& pending) {
+    const auto came_to = outcome(pending);
+    if (!came_to) {
+      if (now_ns < pending.asked_ns + kPatienceNs) return false;
+      for (const Leg& leg : pending.legs) {
+        vmm::take_step(
+            machine_.state().vcpus[leg.vcpu].place,
+            {.kind = vmm::PlaceStep::Kind::call_off, .refusal = vmm::MoveRefusal::timed_out});
+      }
+      return false;
+    }
+    u64 pause_ns = 0;
+    for (const Leg& leg : pending.legs) {
+      const vmm::VcpuMove& move = machine_.state().vcpus[leg.vcpu].move;
+      const u64 begun = move.begun.load(), entered = move.entered.load();
+      const u64 took = entered > begun ? entered - begun : 0;
+      pause_ns += took;
+      if (*came_to == Outcome::done && took != 0)
+        locality::learn_cost(costs_.vcpu_move_ns, took * kMoveOverPause);
+    }
+    record_.decisions.settle(pending.number, *came_to, pause_ns / 1000);
+    if (*came_to == Outcome::refused) policy_->refused(pending.decision);
+    return true;
+  });
+}
+
+void LocalityDecider::pass_on_wishes() {
+  std::vector<locality::SampleWish> wishes;
+  policy_->wish_samples(wishes);
+  for (const auto& wish : wishes) {
+    if (wish.node < locality::kMaxNodes) record_.nodes[wish.node].wishes.put(wish.page);
+  }
+}
+
+}  // namespace dvm::migration

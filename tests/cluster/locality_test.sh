@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# lab: --kernel backports
+# Locality in a running guest: a vCPU goes to the pages that it uses, why says so, a trace is recorded and replayed, the
+# role to decide goes to another node, and a node that heats up is left before it fails.
+. "$(dirname "$0")/lib.sh"
+
+start local 'while read -r w && [ "$w" != end ]; do locality_work --workload "$w"; done' --nodes 3 --cpus 2 \
+  --placement 0,1 --memory 256M --coherence software --coherent-memory 2M --policy learned --events "$dir/events"
+check "starts" wait_for local DVM-USERSPACE 120
+
+decider() { ctl local --json why | sed -n 's/.*"decider":\([0-9a-z]*\).*/\1/p'; }
+decides() { # NODE SECONDS
+  local i
+  for ((i = 0; i < $2 * 10; ++i)); do
+    [ "$(decider)" = "$1" ] && return 0
+    sleep 0.1
+  done
+  return 1
+}
+somebody_decides() { decides 0 3 || decides 1 3 || decides 2 3; }
+check "a node has the role to decide" somebody_decides
+check "costs are measured" grep -q '^measured: ' <(ctl local why)
+
+echo private-elsewhere >&"$console_in"
+check "trace" ctl local trace "$dir/trace" --for 4
+check "private-elsewhere" wait_for local '^locality_work: ok workload=private-elsewhere' 240
+check "a vCPU went to its pages" grep -q 'vCPU [01] .* pages that it fetched from there lately' <(ctl local why)
+ctl local why | tail -n 3 | sed 's/^/      | /'
+check "its event" grep -q '"event":"vcpu_moved"' "$dir/events"
+check "the trace is replayed" build/bin/dvm-bench locality --trace "$dir/trace" > "$dir/replay"
+sed 's/^/      | /' "$dir/replay"
+check "a trace that is cut off is refused" \
+  grep -q 'bytes, its header says' <(head -c 1000 "$dir/trace" > "$dir/cut"; build/bin/dvm-bench locality --trace "$dir/cut" 2>&1)
+
+was=$(decider)
+check "the node that decides is emptied" ctl local evacuate "$was"
+other=$(((was + 1) % 3)) third=$(((was + 2) % 3))
+elsewhere() { decides "$other" 2 || decides "$third" 2; }
+check "another one decides" elsewhere
+
+# The trend of a node that runs a vCPU.
+hot=$(ctl local status | awk '/^VCPU/ { on = 1; next } on && NF { print $2; exit }')
+for t in 60 75 90; do
+  build/bin/dvm-fault --name local telemetry "$hot" temperature "$t" > /dev/null
+  sleep 1
+done
+evacuated() { # within 30 s
+  local i
+  for ((i = 0; i < 300; ++i)); do
+    grep -q "node $hot is evacuated: its temperature is 90 and would reach what it can bear in .* (done)" <(ctl local why) && return 0
+    sleep 0.1
+  done
+  ctl local why
+  return 1
+}
+check "a node that heats up is evacuated, and why tells" evacuated
+check "its event" grep -q "\"event\":\"node_failing\".*\"node\":$hot" "$dir/events"
+check "it has no vCPU" [ -z "$(ctl local status | awk -v n="$hot" '/^VCPU/ { on = 1; next } on && $2 == n { print }')" ]
+echo two-sharing >&"$console_in"
+check "the guest works on" wait_for local '^locality_work: ok workload=two-sharing' 240
+echo end >&"$console_in"
+check "ends by itself with 0" ends "$run_pid" 60 0
+check "nothing is left" nothing_left
+done_testing
