@@ -171,11 +171,11 @@ struct Workload {
   size_t pages, accesses;  // of each CPU, unless others are asked for
 };
 constexpr Workload kWorkloads[] = {
-    {"two-sharing", TwoSharing, 768, 6000},
-    {"private-elsewhere", PrivateElsewhere, 2048, 12000},
-    {"read-mostly", ReadMostly, 1024, 12000},
-    {"moving-phases", MovingPhases, 1536, 24000},
-    {"producer-consumer", ProducerConsumer, 768, 6000},
+    {"two-sharing", TwoSharing, 768, 4000},
+    {"private-elsewhere", PrivateElsewhere, 1024, 8000},
+    {"read-mostly", ReadMostly, 768, 8000},
+    {"moving-phases", MovingPhases, 768, 16000},
+    {"producer-consumer", ProducerConsumer, 768, 4000},
 };
 
 }  // namespace

@@ -4,7 +4,7 @@
 # software coherence, once under each policy. Before each, vCPU 0 is on node 0 and vCPU 1 on node 1. Not part of
 # tools/test, for its length:
 #   tools/lab run --kernel backports --timeout 1800 -- tests/cluster/campaign_locality.sh
-# ROUNDS (default 1), WORKLOADS and POLICIES (lists) may be set. The coherent region is as small as it can be, so that
+# ROUNDS (default 1), WORKLOADS and POLICIES (lists) may be set. The coherent region is little more than the kernel needs, so that
 # pages have to move.
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -29,7 +29,7 @@ place() { # NAME
 measure() { # POLICY ROUND
   local name=$1-$2 workload
   start "$name" 'while read -r w && [ "$w" != end ]; do locality_work --workload "$w"; done' --nodes 2 --cpus 2 \
-    --memory 256M --coherence software --coherent-memory 2M --policy "$1"
+    --memory 256M --coherence software --coherent-memory 4M --policy "$1"
   wait_for "$name" DVM-USERSPACE 120 || return 1
   sleep 2
   for workload in $workloads; do

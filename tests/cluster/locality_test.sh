@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 
 start local 'while read -r w && [ "$w" != end ]; do locality_work --workload "$w"; done' --nodes 3 --cpus 2 \
-  --placement 0,1 --memory 256M --coherence software --coherent-memory 2M --policy learned --events "$dir/events"
+  --placement 0,1 --memory 256M --coherence software --coherent-memory 4M --policy learned --events "$dir/events"
 check "starts" wait_for local DVM-USERSPACE 120
 
 decider() { ctl local --json why | sed -n 's/.*"decider":\([0-9a-z]*\).*/\1/p'; }
@@ -21,6 +21,9 @@ somebody_decides() { decides 0 3 || decides 1 3 || decides 2 3; }
 check "a node has the role to decide" somebody_decides
 check "costs are measured" grep -q '^measured: ' <(ctl local why)
 
+# It may have moved them while the guest started.
+ctl local migrate-vcpu 0 --to 0 > /dev/null
+ctl local migrate-vcpu 1 --to 1 > /dev/null
 echo private-elsewhere >&"$console_in"
 check "trace" ctl local trace "$dir/trace" --for 4
 check "private-elsewhere" wait_for local '^locality_work: ok workload=private-elsewhere' 240
