@@ -24,8 +24,11 @@ check "costs are measured" grep -q '^measured: ' <(ctl local why)
 # It may have moved them while the guest started.
 ctl local migrate-vcpu 0 --to 0 > /dev/null
 ctl local migrate-vcpu 1 --to 1 > /dev/null
+ctl local trace "$dir/trace" --for 25 > "$dir/tracing.out" 2>&1 &
+tracing=$!
+check "a trace begins" wait_for tracing traced 10
 echo private-elsewhere >&"$console_in"
-check "trace" ctl local trace "$dir/trace" --for 4
+check "trace" wait "$tracing"
 check "private-elsewhere" wait_for local '^locality_work: ok workload=private-elsewhere' 240
 check "a vCPU went to its pages" grep -q 'vCPU [01] .* pages that it fetched from there lately' <(ctl local why)
 ctl local why | tail -n 3 | sed 's/^/      | /'
@@ -33,7 +36,7 @@ check "its event" grep -q '"event":"vcpu_moved"' "$dir/events"
 check "the trace is replayed" build/bin/dvm-bench locality --trace "$dir/trace" > "$dir/replay"
 sed 's/^/      | /' "$dir/replay"
 check "a trace that is cut off is refused" \
-  grep -q 'bytes, its header says' <(head -c 1000 "$dir/trace" > "$dir/cut"; build/bin/dvm-bench locality --trace "$dir/cut" 2>&1)
+  grep -q 'bytes, its header says' <(head -c -1 "$dir/trace" > "$dir/cut"; build/bin/dvm-bench locality --trace "$dir/cut" 2>&1)
 
 was=$(decider)
 check "the node that decides is emptied" ctl local evacuate "$was"
@@ -41,6 +44,9 @@ other=$(((was + 1) % 3)) third=$(((was + 2) % 3))
 elsewhere() { decides "$other" 2 || decides "$third" 2; }
 check "another one decides" elsewhere
 
+on_node() { # NODE: the rows of the vCPUs there
+  ctl local status | awk -v n="$1" '/^[A-Z]/ { on = $1 == "VCPU" } on && $2 == n { print }'
+}
 # The trend of a node that runs a vCPU.
 hot=$(ctl local status | awk '/^VCPU/ { on = 1; next } on && NF { print $2; exit }')
 for t in 60 75 90; do
@@ -58,7 +64,7 @@ evacuated() { # within 30 s
 }
 check "a node that heats up is evacuated, and why tells" evacuated
 check "its event" grep -q "\"event\":\"node_failing\".*\"node\":$hot" "$dir/events"
-check "it has no vCPU" [ -z "$(ctl local status | awk -v n="$hot" '/^VCPU/ { on = 1; next } on && $2 == n { print }')" ]
+check "it has no vCPU" [ -z "$(on_node "$hot")" ]
 echo two-sharing >&"$console_in"
 check "the guest works on" wait_for local '^locality_work: ok workload=two-sharing' 240
 echo end >&"$console_in"
