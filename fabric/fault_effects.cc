@@ -51,12 +51,14 @@ FaultFailure FaultEffects::begin(const FaultRecord& record) {
   const auto sent = [](bool ok) { return ok ? FaultFailure::none : FaultFailure::no_process; };
   switch (request.kind) {
     case FaultKind::none: return FaultFailure::refused;
-    // A host is one node's process here, and nothing of a process outlives it.
-    case FaultKind::kill:
     case FaultKind::kill_host:
-    case FaultKind::power_fail:
+      if (hooks_.kill_survivors) hooks_.kill_survivors(request.target);
+      [[fallthrough]];
+    case FaultKind::kill:
       // At a point the process has done it to itself already.
       return sent(signal(record, SIGKILL) || request.trigger == TriggerKind::point);
+    case FaultKind::power_fail:
+      return sent(signal(record, SIGPWR) || request.trigger == TriggerKind::point);
     case FaultKind::hang: return sent(signal(record, SIGSTOP));
     case FaultKind::slow: return FaultFailure::none;
     case FaultKind::partition:

@@ -25,6 +25,7 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "allocator.retire_logged",
     "allocator.retire_settled",
     "allocator.sweep",
+    "device.counted",
     "device.ioapic_posted",
     "device.line_driven",
     "device.msis_posted",
@@ -33,6 +34,8 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "device.queue_served",
     "device.stepped",
     "event_log.written",
+    "exit.begun",
+    "exit.done",
     "fault.claimed",
     "fault.done",
     "fault.pinned",
@@ -90,6 +93,10 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "standby.takes",
     "standby.took",
     "vcpu.exited",
+    "vcpu.given_up",
+    "vcpu.injected",
+    "vcpu.injecting",
+    "vcpu.left",
 });
 static_assert(std::ranges::is_sorted(kPointNames));
 static_assert(std::ranges::all_of(kPointNames,

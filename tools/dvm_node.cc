@@ -84,6 +84,8 @@ Status run_node(const ChildOptions& o) {
   }
   vmm::Machine& shared = *machine;
   DVM_ASSIGN(auto network, start_network(shared, o));
+  if (shared.config().protection != vmm::Protection::none)
+    ::signal(SIGPWR, [](int) { vmm::Node::power_fails(); });
   vmm::Node node(std::move(machine), index, std::move(boot), std::move(disks));
   node.on_leave([&network] { network.tap.reset(); });
   // The launcher holds the other end and never writes: any return is its death.

@@ -21,6 +21,10 @@ namespace {
 // A node needs far less to leave. After a death the guest is lost and the caller waits.
 constexpr std::chrono::milliseconds kPatience{2000}, kPatienceAfterDeath{500};
 
+bool has_keepers(const vmm::Machine& machine) {
+  return machine.config().protection != vmm::Protection::none;
+}
+
 }  // namespace
 
 NodeSupervisor::NodeSupervisor(asio::io_context& io, vmm::Machine& machine, NodeLaunch launch,
@@ -147,7 +151,7 @@ void NodeSupervisor::node_announced(u32 index, fabric::FailureCause cause) {
     node.announced = true;
     if (cause != fabric::FailureCause::died)
       say("node {} (pid {}) hung: it was powered off", index, node.process.pid());
-    machine_.request_stop(StopReason::node_died);
+    if (!has_keepers(machine_)) machine_.request_stop(StopReason::node_died);
   }
 }
 
@@ -162,7 +166,41 @@ void NodeSupervisor::node_ended(Watched& node) {
   const auto status = node.process.reap();
   if (!status) return watch(node);
   node.ended = true;
+  node.status = *status;
   retire(node.process);
+  await_keeper(node);
+}
+
+// The guest goes on if the keeper has done its work, and when that is over is known by its end.
+void NodeSupervisor::await_keeper(Watched& node) {
+  const pid_t pid = machine_.state().keepers[node.process.index()].pid.exchange(0);
+  if (!has_keepers(machine_) || pid <= 0) return tell_end(node);
+  auto keeper = KeeperProcess::watch(io_, pid, [this, &node] { keeper_ended(node); });
+  if (!keeper.ok()) return tell_end(node);
+  node.keeper.emplace(keeper.take());
+}
+
+void NodeSupervisor::keeper_ended(Watched& node) {
+  const u32 index = node.process.index();
+  const vmm::KeeperRecord& record = machine_.state().keepers[index];
+  node.keeper.reset();
+  if (record.state.load() != vmm::KeeperState::done ||
+      machine_.state().control.phase.load() == Phase::stopped) {
+    return tell_end(node);
+  }
+  const u32 vcpus = record.given_up.load();
+  const u64 ns = record.done_ns.load() - record.woken_ns.load();
+  say("node {} (pid {}) died: {} - {} of its vCPUs go on elsewhere", index, node.process.pid(),
+      describe_wait_status(node.status), vcpus);
+  machine_.log_event(EventKind::node_died,
+                     {index, static_cast<u64>(node.process.pid()), static_cast<u64>(node.status)});
+  machine_.log_event(EventKind::node_recovered, {index, vcpus, ns});
+  take_off(index);
+  all_may_have_ended();
+}
+
+void NodeSupervisor::tell_end(Watched& node) {
+  const int* const status = &node.status;
   const bool in_order = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
   const u32 index = node.process.index();
   const NodeStage stage = machine_.state().nodes[index].stage.load();
@@ -181,10 +219,13 @@ void NodeSupervisor::node_ended(Watched& node) {
     say("node {} (pid {}) did not leave in order: {}", node.process.index(), node.process.pid(),
         describe_wait_status(*status));
   }
-  if (stopped_ && all_ended()) {
-    patience_.cancel();
-    on_all_ended_();
-  }
+  all_may_have_ended();
+}
+
+void NodeSupervisor::all_may_have_ended() {
+  if (!stopped_ || !all_ended()) return;
+  patience_.cancel();
+  on_all_ended_();
 }
 
 void NodeSupervisor::report_death(const NodeProcess& process, int status) {
@@ -227,11 +268,13 @@ void NodeSupervisor::kill_rest() {
   killing_ = true;
   for (const Watched& node : nodes_) {
     if (!node.ended) node.process.kill();
+    if (node.keeper) node.keeper->kill();
   }
 }
 
 bool NodeSupervisor::all_ended() const {
-  return std::all_of(nodes_.begin(), nodes_.end(), [](const Watched& n) { return n.ended; });
+  return std::all_of(nodes_.begin(), nodes_.end(),
+                     [](const Watched& n) { return n.ended && !n.keeper; });
 }
 
 }  // namespace dvm::tools

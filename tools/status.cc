@@ -199,7 +199,7 @@ json status_json(Machine& machine) {
   return {{"name", config.name.data()},
           {"state", phase_name(state.control.phase.load())},
           {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
-          {"protect", "none"},
+          {"protect", vmm::protection_name(config.protection)},
           {"boots", state.control.boots.load()},
           {"memory", config.memory_bytes},
           {"nodes", std::move(nodes)},

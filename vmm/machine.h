@@ -231,6 +231,8 @@ class Machine {
   static Status lay_out_pages(const fabric::Pool& pool, const MachineSpec& spec,
                               hyperkernel::PageDirectory& directory);
 
+  template <typename T>
+  class CellGuard;
   template <typename T, typename Step>
   auto step(DeviceCell<T>& cell, Step&& fn);
   template <typename T, typename Look>
@@ -245,7 +247,13 @@ class Machine {
   auto step_pit(Step&& fn);
   template <typename Read>
   auto read_function(u32 function, Read&& fn);
-  VcpuSet step_pic(const std::function<void(PicState&)>& fn);
+  // Returns who is to be kicked, and what `fn` answers.
+  struct PicAnswer {
+    VcpuSet kicked;
+    u8 value;
+  };
+  PicAnswer step_pic(const std::function<u8(PicState&)>& fn);
+  void change_pic(const std::function<void(PicState&)>& fn);
   VcpuSet drive_pic(u8 pin, bool high);
   bool pic_hears_timer();
   std::optional<u32> firmware_port_read(u16 port, u8 size);
@@ -278,7 +286,7 @@ class Machine {
   void mend_function(u32 function);
   std::optional<u32> function_in_slot(u8 device) const;
   std::optional<u32> function_at(u64 address) const;
-  void apply(const Effects& effects);
+  void apply(PowerRequest request);
   VcpuSet drive_line(u8 pin, u8 source, bool high);
   VcpuSet pulse_pit();
   VcpuSet post_message(const InterruptMessage& message, Sender sender);

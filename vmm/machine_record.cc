@@ -129,6 +129,8 @@ Status check_config(const MachineConfig& c, std::string_view name) {
   }
   if (static_cast<u32>(c.cpu_level) >= kCpuLevels)
     return error("pool {}: CPU model {}", name, static_cast<u32>(c.cpu_level));
+  if (c.protection > kLastProtection)
+    return error("pool {}: protection {}", name, static_cast<u32>(c.protection));
   return {};
 }
 

@@ -27,6 +27,9 @@ class Node {
   // Returns when the machine has stopped, or the node was asked to leave; an error if this node
   // cannot do its part. The calling thread beats for the node (fabric/fabric_service.h).
   Status run();
+  // From a handler of SIGPWR, or any thread: the power fails. Where the machine is protected, the
+  // node's vCPUs go to others at once, and it leaves.
+  static void power_fails();
   // Thread: any. Ends the machine, for a launcher that is gone.
   void launcher_gone();
 
@@ -40,6 +43,7 @@ class Node {
   void close_devices();
   void bring_pages_home();
   void leave();
+  void look_at_power();
   void prepare_boot();  // stands still, and says so
   bool everyone_ready() const;
   bool may_load() const;
@@ -59,6 +63,7 @@ class Node {
   BootSource boot_;
   std::vector<DiskSource> disk_sources_;
   std::unique_ptr<fabric::FabricService> fabric_;
+  std::unique_ptr<Keeper> keeper_;          // where nodes may die
   std::unique_ptr<CoherentMemory> memory_;  // with software coherence
   std::unique_ptr<Vm> vm_;
   std::optional<IoEventFds> io_event_fds_;
