@@ -38,7 +38,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 9;
+inline constexpr u32 kMachineVersion = 10;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -170,6 +170,9 @@ struct alignas(64) NodeRecord {
   std::atomic<u32> ready_for_boot;  // n: torn down, and waiting for boot n
   std::atomic<NodeStage> stage;
   u32 reserved;
+  // Processes of this number and a generation below this one have nothing in flight at servers of
+  // disks, which were ended and started anew since. By the launcher.
+  std::atomic<u32> servers_fenced;
 };
 
 // Console bytes on their way out: byte n is in data[n % kBytes] and is there once the serial port's
