@@ -50,6 +50,7 @@ class FaultEffects {
  private:
   u32 index_of(const FaultRecord& record) const;
   bool signal(const FaultRecord& record, int number) const;
+  void wake(const FaultRecord& record) const;
   FaultFailure corrupt(const FaultRequest& request) const;
   void tell_health(const FaultRequest& request) const;
   void heal(const FaultRequest& request) const;

@@ -64,15 +64,17 @@ Status NodeSupervisor::spawn(u32 index, bool added) {
   return {};
 }
 
-// One whose last holder has left the fabric, and whom nobody is recovering.
-Result<u32> NodeSupervisor::free_number() const {
+// One whose last holder has left the fabric, whom nobody is recovering, and from whom there is
+// nothing to be taken over any more.
+Result<u32> NodeSupervisor::free_number() {
   const bool net = machine_.has_software_coherence() && vmm::find_net_function(machine_.config());
   for (u32 n = 0; n < vmm::layout::kMaxNodes; ++n) {
     const u32 id = vmm::kFirstNodeInstance + n;
-    const bool taken =
-        machine_.state().nodes[n].stage.load() != NodeStage::none ||
-        !machine_.instances().has_ended(id) || fabric_->peers.records[id].instance.load() != 0 ||
-        fabric::look(fabric_->failures[id]).unfinished() || (net && n == vmm::net_member());
+    const bool taken = machine_.state().nodes[n].stage.load() != NodeStage::none ||
+                       !machine_.instances().has_ended(id) ||
+                       fabric_->peers.records[id].instance.load() != 0 ||
+                       fabric::look(fabric_->failures[id]).unfinished() ||
+                       (net && n == vmm::net_member()) || machine_.holds_chains(id);
     if (!taken) return n;
   }
   return error("no node number is free; allowed: {} nodes", vmm::layout::kMaxNodes);
@@ -93,13 +95,37 @@ Result<u32> NodeSupervisor::add() {
   return node;
 }
 
+// That goes with it: of one without a vCPU the others take all over.
 bool NodeSupervisor::holds_nothing(u32 node) const {
-  const NodeStage stage = machine_.state().nodes[node].stage.load();
-  return stage == NodeStage::empty || stage == NodeStage::leaving;
+  const vmm::MachineState& s = machine_.state();
+  const NodeStage stage = s.nodes[node].stage.load();
+  if (stage == NodeStage::empty || stage == NodeStage::leaving) return true;
+  if (stage != NodeStage::active && stage != NodeStage::emptying) return false;
+  for (u32 i = 0; i < machine_.config().vcpus; ++i) {
+    if (s.vcpus[i].node() == node) return false;
+  }
+  return s.control.boots.load() != 0;
+}
+
+// What a dead node sent to the servers of disks is done, or never will be: as long as a chain is in
+// hand there may be something.
+void NodeSupervisor::fence_servers(u32 node) {
+  const bool runs = machine_.state().control.phase.load() != Phase::stopped;
+  if (launch_.restart_servers && runs && machine_.any_in_flight()) {
+    if (const Status again = launch_.restart_servers(); !again.ok()) {
+      say("{} - the guest ends (a dead node's requests cannot be taken over)",
+          again.error().message);
+      return machine_.request_stop(StopReason::error);
+    }
+  }
+  const u32 id = vmm::kFirstNodeInstance + node;
+  machine_.state().nodes[node].servers_fenced.store(
+      machine_.instances().slots[id].generation.load());
 }
 
 // Not in the machine any more; a reset need not wait for it.
 void NodeSupervisor::take_off(u32 node) {
+  fence_servers(node);
   machine_.state().nodes[node].stage.store(NodeStage::none);
   machine_.ring_nodes();
 }
@@ -208,9 +234,12 @@ void NodeSupervisor::tell_end(Watched& node) {
   if (never_joined)
     say("node {} (pid {}) could not start: {}", index, node.process.pid(),
         describe_wait_status(*status));
-  if (holds_nothing(index) && !in_order)
-    say("node {} (pid {}) died: {} - it was empty, the guest goes on", index, node.process.pid(),
-        describe_wait_status(*status));
+  if (holds_nothing(index) && !in_order && !killing_) {
+    const bool empty = stage == NodeStage::empty || stage == NodeStage::leaving;
+    say("node {} (pid {}) died: {} - it {}, the guest goes on", index, node.process.pid(),
+        describe_wait_status(*status), empty ? "was empty" : "had no vCPU");
+    if (!empty) log_death(node.process, *status);
+  }
   if (never_joined || holds_nothing(index)) {
     take_off(index);
   } else if (machine_.state().control.phase.load() != Phase::stopped || node.announced) {
@@ -236,9 +265,13 @@ void NodeSupervisor::report_death(const NodeProcess& process, int status) {
     say("node {} (pid {}) died: {} - the guest ends (its vCPUs' state went with it)",
         process.index(), process.pid(), describe_wait_status(status));
   }
+  log_death(process, status);
+  machine_.request_stop(StopReason::node_died);
+}
+
+void NodeSupervisor::log_death(const NodeProcess& process, int status) {
   machine_.log_event(EventKind::node_died,
                      {process.index(), static_cast<u64>(process.pid()), static_cast<u64>(status)});
-  machine_.request_stop(StopReason::node_died);
 }
 
 // Before anything else is done with the pool: its locks may be held by the dead one. The fabric

@@ -49,9 +49,10 @@ class NodeSupervisor {
     std::optional<KeeperProcess> keeper;  // that has not been collected
   };
   Status spawn(u32 index, bool added);
+  void fence_servers(u32 node);
   void take_off(u32 node);
   bool holds_nothing(u32 node) const;
-  Result<u32> free_number() const;
+  Result<u32> free_number();
   Status start_manager();
   void watch_manager();
   std::optional<u64> look_at_failures();  // on the watcher's thread
@@ -63,6 +64,7 @@ class NodeSupervisor {
   void keeper_ended(Watched& node);
   void all_may_have_ended();
   void report_death(const NodeProcess& process, int status);
+  void log_death(const NodeProcess& process, int status);
   void retire(const NodeProcess& process);
   void kill_rest();
   bool all_ended() const;

@@ -53,6 +53,12 @@ struct FinishedChain {
   u32 bytes_written;
 };
 
+// Chains of one queue that a process had in hand which died, and its successor has now.
+struct TakenOver {
+  u32 generation = 0;  // of the set-up they belong to
+  std::vector<u16> heads;
+};
+
 // Who sends an interrupt: a vCPU index, or none for devices.
 using Sender = std::optional<u32>;
 
@@ -132,6 +138,13 @@ class Machine {
   Driver driver_of(u32 function);
   // Gives back chains that were taken and held (queue_hold) under that generation of the set-up.
   void finish_chains(u32 function, u16 queue, u32 generation, std::span<const FinishedChain> done);
+  // What the dead had in hand of that queue is this process's from now on (queue_hold), to be done
+  // again; also when the driver wants the queue no more.
+  TakenOver take_over_chains(u32 function, u16 queue);
+  // Is a chain of any queue in hand, of the living or the dead? As long as one is, I/O on guest
+  // memory may go on.
+  bool any_in_flight();
+  bool holds_chains(u32 instance_id);  // that process, or one that had its stable id
   // The driver broke a rule, which shows only now: its device asks to be reset.
   void fail_device(u32 function) { kick_all(fail_function(function), std::nullopt); }
   FunctionCounters& counters(u32 function) { return state_->functions[function].counters; }

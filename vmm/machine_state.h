@@ -176,6 +176,9 @@ struct alignas(64) NodeRecord {
   std::atomic<u32> ready_for_boot;  // n: torn down, and waiting for boot n
   std::atomic<NodeStage> stage;
   std::atomic<u32> power_fails;  // SIGPWR: its vCPUs go to others at once, and it leaves
+  // Processes of this number and a generation below this one have nothing in flight at servers of
+  // disks, which were ended and started anew since. By the launcher.
+  std::atomic<u32> servers_fenced;
 };
 
 // Console bytes on their way out: byte n is in data[n % kBytes] and is there once the serial port's

@@ -57,10 +57,6 @@ Status Node::run() {
 
 Status Node::join() {
   using fabric::RegionKind;
-  for (DiskSource& source : disk_sources_) {
-    DVM_ASSIGN(auto disk, NodeDisk::open(*machine_, std::move(source)));
-    disks_.push_back(std::move(disk));
-  }
   DVM_ASSIGN(auto* state, machine_->pool().record<fabric::FabricState>(RegionKind::membership,
                                                                        fabric::kMembershipVersion));
   fabric::ServiceOptions options;
@@ -74,6 +70,11 @@ Status Node::join() {
     fabric_->allow_ms(kBootAllowanceMs);
     DVM_ASSIGN(memory_, CoherentMemory::join(*machine_, index_, fabric_->peer()));
   }
+  for (DiskSource& source : disk_sources_) {
+    DVM_ASSIGN(auto disk, NodeDisk::open(*machine_, std::move(source), &fabric_->peer()));
+    disks_.push_back(std::move(disk));
+  }
+  if (start_servers_) DVM_TRY(start_servers_(fabric_->peer()));
   // Where a guest runs already, who cannot run it is no part of it.
   if (machine_->state().cpu.count.load() != 0) {
     DVM_ASSIGN(const Vm vm, Vm::create());
@@ -206,8 +207,10 @@ Status Node::carry_out_reset() {
   MachineState& s = machine_->state();
   // From a node that died in it, too: all of it is done again, from the devices on.
   if (!fabric::claim(s.control.reset_owner, machine_->self(), machine_->instances())) return {};
-  // Another may have won and finished since we looked.
-  if (s.control.phase.load() != Phase::resetting || !everyone_ready()) {
+  // Another may have won and finished since we looked. What the dead had in hand is done by who
+  // takes it over, in the memory of the boot before.
+  if (s.control.phase.load() != Phase::resetting || !everyone_ready() ||
+      machine_->any_in_flight()) {
     fabric::disclaim(s.control.reset_owner);
     return {};
   }

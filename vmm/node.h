@@ -20,6 +20,8 @@ class Node {
  public:
   // `boot` is what any node may load at a reset: the one that carries it out does.
   Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot, std::vector<DiskSource> disks);
+  // `start`: begins what else serves devices in this process; its threads register with the peer.
+  void on_join(std::function<Status(fabric::Peer&)> start) { start_servers_ = std::move(start); }
   // `stop`: ends what else serves devices in this process, before it gives up guest memory.
   void on_leave(std::function<void()> stop) { stop_servers_ = std::move(stop); }
   // `look`: now and then, and when something has changed in the machine.
@@ -58,6 +60,7 @@ class Node {
   std::unique_ptr<Machine> machine_;
   const u32 index_;
   bool leaving_ = false;
+  std::function<Status(fabric::Peer&)> start_servers_;
   std::function<void()> stop_servers_, look_;
   NodeRecord& record_;
   BootSource boot_;
