@@ -45,6 +45,7 @@ enum class MoveRefusal : u8 {
   reset,
   source_died,  // or lost its power: the vCPU went to another
 };
+inline constexpr MoveRefusal kLastMoveRefusal = MoveRefusal::source_died;
 
 struct VcpuPlace {
   u8 node = 0;
