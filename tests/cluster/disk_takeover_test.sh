@@ -6,15 +6,17 @@
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-# Direct I/O needs a file system on a device. That takes 10 ms for each request of ours, so that some are in hand.
+# Direct I/O needs a file system on a device. When a node is to die, that takes a quarter of a second for each request, so
+# that some are in its hands.
 truncate -s 160M "$dir/device" && mkfs.ext4 -q "$dir/device"
 mkdir "$dir/disks" "$dir/cgroups"
 mount -t cgroup2 none "$dir/cgroups" && echo +io > "$dir/cgroups/cgroup.subtree_control"
 loop=$(losetup -f --show "$dir/device")
 mount "$loop" "$dir/disks"
-mkdir "$dir/cgroups/slow"
-echo "$(cat "/sys/block/${loop#/dev/}/dev") riops=100 wiops=100" > "$dir/cgroups/slow/io.max"
-slow() { echo $BASHPID > "$dir/cgroups/slow/cgroup.procs"; }
+mkdir "$dir/cgroups/ours" && echo $$ > "$dir/cgroups/ours/cgroup.procs"
+device_does() { # N|max: requests a second
+  echo "$(cat "/sys/block/${loop#/dev/}/dev") riops=$1 wiops=$1" > "$dir/cgroups/ours/io.max"
+}
 trap 'umount -q "$dir/disks"; losetup -d "$loop"; umount -q "$dir/cgroups"; cleanup' EXIT
 
 # vda: written and flushed without an end. vdb: written, and read again past the cache.
@@ -24,9 +26,9 @@ cd /tmp 2> /dev/null || cd /
 n=0
 while :; do
   n=$((n + 1))
-  head -c 1048576 /dev/urandom > part
-  dd if=part of=/dev/vdb bs=128k seek=$((n % 16 * 8)) oflag=direct 2> /dev/null || echo FAILED write
-  dd if=/dev/vdb bs=128k skip=$((n % 16 * 8)) count=8 iflag=direct 2> /dev/null | cmp - part || echo FAILED read
+  head -c 262144 /dev/urandom > part
+  dd if=part of=/dev/vdb bs=128k seek=$((n % 64 * 2)) oflag=direct 2> /dev/null || echo FAILED write
+  dd if=/dev/vdb bs=128k skip=$((n % 64 * 2)) count=2 iflag=direct 2> /dev/null | cmp - part || echo FAILED read
   echo "round $n"
 done
 END
@@ -46,20 +48,22 @@ goes_on() { # NAME: both disks do
 deaths() { # NAME FORMAT ROUNDS OPTION check|reset
   local name=$1 a=$dir/disks/a.$1 b=$dir/disks/b.$1 i
   qemu-img create -q -f "$2" "$a" 16M && qemu-img create -q -f "$2" "$b" 16M
-  slow
   start "$name" "$script" --nodes 2 --cpus 1 --memory 256M --events "$dir/$name.events" \
     --disk "$a,format=$2,$4" --disk "$b,format=$2,$4"
-  check "$name: boots and writes" wait_for "$name" '^round 2' 90 || return
+  check "$name: boots and writes" wait_for "$name" '^round 2' 150 || return
   for ((i = 1; i <= $3; ++i)); do
     check "$name: $i: the vCPU goes to node 1" ctl "$name" migrate-vcpu 0 --to 1
     check "$name: $i: its disks are served there" goes_on "$name"
+    device_does 4
+    sleep 0.5
     build/bin/dvm-fault --name "$name" kill 1 --at-point move.committed
     check "$name: $i: back to node 0, and node 1 dies of it" ctl "$name" migrate-vcpu 0 --to 0
+    device_does max
     check "$name: $i: the death is told" died "$name" "$i"
     check "$name: $i: the disks go on" goes_on "$name"
     check "$name: $i: another node comes" ctl "$name" add-node
   done
-  check "$name: requests were taken over" [ "$(taken_over "$name")" -gt 0 ]
+  check "$name: requests were taken over each time" [ "$(taken_over "$name")" -ge "$3" ]
   echo "      $(taken_over "$name") times: $(grep -o '"requests":[0-9]*' "$dir/$name.events" | tr '\n' ' ')"
   if [ "$5" = reset ]; then # in which the witness begins anew, so that there is nothing to check afterwards
     check "$name: a reset" ctl "$name" reset
