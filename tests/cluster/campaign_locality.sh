@@ -74,7 +74,11 @@ for ((round = 0; round < ${ROUNDS:-1}; ++round)); do
     # Who comes first changes with the rounds.
     for ((i = 0; i < ${#policies[@]}; ++i)); do
       policy=${policies[((i + round) % ${#policies[@]})]}
-      measure "$workload" "$policy" || fail "round $((round + 1)): $workload under $policy"
+      measure "$workload" "$policy" && continue
+      fail "round $((round + 1)): $workload under $policy"
+      kill -0 "$run_pid" 2> /dev/null && continue
+      tail -n 40 "$dir/local.out" "$dir/local.err" | sed 's/^/      | /'
+      done_testing
     done
   done
 done
