@@ -7,6 +7,7 @@
 #include "tools/balloon_request.h"
 #include "tools/device_figures.h"
 #include "tools/exit_reason.h"
+#include "tools/locality_figures.h"
 #include "tools/net_option.h"
 #include "tools/page_status.h"
 #include "vmm/net/net_device.h"
@@ -206,6 +207,7 @@ json status_json(Machine& machine) {
           {"vcpus", std::move(vcpus)},
           {"net", net_json(machine)},
           {"coherence", coherence_json(machine, pages)},
+          {"locality", locality_json(machine)},
           {"devices", devices_json(machine)},
           {"balloon", balloon_json(machine)},
           {"bad_pages", {{"reported", bad.reported}, {"not_taken", bad.waiting_count}}},
