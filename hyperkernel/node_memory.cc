@@ -26,13 +26,19 @@ Result<Fd> fetch(const Fd& process, i32 number) {
 // When a mapping that holds a whole aligned 2 MiB is cut inside of it, the kernel tells KVM to forget
 // all of the 2 MiB, whether or not there is a huge page: up to 512 exits for the first page that is
 // shared there. So no mapping holds a whole one: they are 2 MiB long, from the middle of one to the
-// middle of the next, and kept apart by an advice that means nothing for shared memory. Only advice:
-// where a mapping for each 2 MiB would be too many, it stays whole.
+// middle of the next (a part, below), and kept apart by an advice that means nothing for shared
+// memory. Where a mapping for each 2 MiB would be too many, it stays whole.
 void cut_between_huge_pages(const Mapping& view, u64 bytes) {
   constexpr u64 kMaxCuts = 16'384;  // of the 65,530 mappings that a process may have
   if (bytes / kHugePageBytes > kMaxCuts) return;
   for (u64 at = kHugePageBytes / 2; at < bytes; at += 2 * kHugePageBytes)
     ::madvise(view.data() + at, std::min(kHugePageBytes, bytes - at), MADV_RANDOM);
+}
+
+// What of a run, from `at` on, lies in one such mapping: userfaultfd fills one at a time.
+u64 part_of(PageRun run, u64 at) {
+  constexpr u64 kPages = kHugePageBytes / kPageBytes;
+  return std::min(kPages - (at + kPages / 2) % kPages, run.first + run.count - at);
 }
 
 }  // namespace
@@ -142,16 +148,25 @@ PageRun NodeMemory::shard_pages(u32 index) const {
 }
 
 Status NodeMemory::install(PageRun run, const std::byte* home, bool writable) const {
-  const int number =
-      faults_of(run.first).copy(local_.address(run.first), home, run.count * kPageBytes, !writable);
-  if (number == 0) return {};
-  for (u64 i = 0; i < run.count; ++i)
-    DVM_TRY(install_one(run.first + i, home + i * kPageBytes, writable));
+  for (u64 at = run.first; at < run.first + run.count;) {
+    const u64 count = part_of(run, at);
+    const std::byte* from = home + (at - run.first) * kPageBytes;
+    if (faults_of(at).copy(local_.address(at), from, count * kPageBytes, !writable) != 0) {
+      for (u64 i = 0; i < count; ++i)
+        DVM_TRY(install_one(at + i, from + i * kPageBytes, writable));
+    }
+    at += count;
+  }
   return {};
 }
 
 bool NodeMemory::install_zeroes(PageRun run) const {
-  return faults_of(run.first).zero(local_.address(run.first), run.count * kPageBytes) == 0;
+  for (u64 at = run.first; at < run.first + run.count;) {
+    const u64 count = part_of(run, at);
+    if (faults_of(at).zero(local_.address(at), count * kPageBytes) != 0) return false;
+    at += count;
+  }
+  return true;
 }
 
 // The page may be there: unmapped to see whether it is in use, or mapped with other rights.
