@@ -45,6 +45,7 @@ struct SharedFrame {
   std::atomic<u64> word;
 };
 inline constexpr u64 kFrameGroup = 32;  // frames of so many pages are kept together
+inline constexpr u64 kHugeRun = kHugePageBytes / kPageBytes;
 
 struct CoherenceRecord {
   u64 pages;        // the first of the directory, which change hands; homes: frames [0, pages)
@@ -80,11 +81,15 @@ class Coherence {
   fabric::Doorbell& changed() const { return record_->changed; }
   u64 pages() const { return record_->pages; }
   u64 local_pages() const { return record_->local_pages; }
+  u64 first_frame() const { return record_->first_frame; }
   u64 shared_frames() const { return frames_.size(); }
 
-  // A free frame for `page`, whose home is noted; ~0: none is left. Pages side by side get frames
-  // side by side as long as there is room.
-  u64 take_frame(u64 page, u64 home) const;
+  // A free frame for `page`, whose home is noted: `wish`, if that is free. ~0: none is left. Pages
+  // side by side get frames side by side as long as there is room.
+  u64 take_frame(u64 page, u64 home, u64 wish = ~0ull) const;
+  // The first of kHugeRun frames that could be one huge page, and are free; ~0: there are none.
+  // Only the first half of the region is given out so.
+  u64 free_huge_run(u64 page) const;
   // Frees what movers that died had taken. `in_use(page, frame)`: the directory, or a living
   // mover's page.
   template <typename InUse>
@@ -118,6 +123,7 @@ class Coherence {
 
  private:
   bool take(u64 index, u64 page, u64 home) const;
+  u64 take_in_groups(u64 begin, u64 count, u64 page, u64 home) const;
   bool may_join(u64 first, u64 page) const;
   std::span<std::atomic<u64>> marks_of(u32 node) const {
     return marks_.subspan(node * marks_per_node_, marks_per_node_);

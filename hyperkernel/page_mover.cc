@@ -1,6 +1,7 @@
 #include "hyperkernel/page_mover.h"
 
 #include <immintrin.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -74,8 +75,13 @@ Result<PageMover> PageMover::make(const PagerPlaces& places) {
   DVM_ASSIGN(const auto region, places.pool->region_header(fabric::RegionKind::frames, 1));
   m.frames_offset_ = region.offset;
   m.frame_count_ = region.bytes / kPageBytes;
-  DVM_ASSIGN(Mapping frames,
-             Mapping::shared(places.pool->fd(), region.offset, region.bytes, places.pool->name()));
+  // The coherent region by huge pages, where the host gives them for shared memory: the first touch
+  // of each makes it (populate).
+  DVM_ASSIGN(Mapping frames, Mapping::reserve(region.bytes, kHugePageBytes));
+  DVM_TRY(
+      frames.map_at(0, places.pool->fd(), region.offset, region.bytes, places.pool->name()));
+  const u64 first = std::min(places.coherence->first_frame() * kPageBytes, region.bytes);
+  ::madvise(frames.data() + first, region.bytes - first, MADV_HUGEPAGE);
   m.frames_ = std::make_shared<Mapping>(std::move(frames));
   return m;
 }
@@ -137,7 +143,8 @@ void PageMover::settle(Item& item, bool may_wait) {
         break;
       case ActKind::mark: answer.ok = places_.coherence->mark(item.act.node, item.page); break;
       case ActKind::take_frame:
-        answer.frame = places_.coherence->take_frame(item.page, item.transition.entry().frame);
+        answer.frame = places_.coherence->take_frame(item.page, item.transition.entry().frame,
+                                                     item.wish);
         answer.ok = answer.frame != ~0ull;
         break;
       default: return;
@@ -149,9 +156,12 @@ void PageMover::settle(Item& item, bool may_wait) {
 Result<bool> PageMover::move(PageRun run, u64 asked_for, Want want, u32 subject) {
   Items items;
   items.reserve(run.count);
+  const bool huge = want == Want::share && run.count == kHugeRun && run.first % kHugeRun == 0;
+  const u64 frames = huge ? places_.coherence->free_huge_run(run.first) : ~0ull;
   for (u64 i = 0; i < run.count; ++i) {
     items.push_back({run.first + i, Transition(want, places_.self, subject), {}});
     items.back().act = items.back().transition.next({});
+    if (frames != ~0ull) items.back().wish = frames + i;
   }
   // The one that is waited for first, while nothing is held.
   settle(items[asked_for - run.first], true);
@@ -255,12 +265,31 @@ bool PageMover::never_written(u64 number, u64 count) const {
   return data >= at + static_cast<off_t>(count * kPageBytes);
 }
 
-// What nobody has written is zero in a frame that nobody has used: the first touch makes it.
-void PageMover::fill_from_home(u64 home, u64 to, u64 count) {
+bool PageMover::never_touched(PageRun run) const {
+  const u64 home = look(run.first).frame;
+  for (u64 i = 0; i < run.count; ++i) {
+    const DirEntry e = look(run.first + i);
+    if (e.mode != PageMode::replicated || e.nodes != 0 || e.mover != 0 || e.frame != home + i)
+      return false;
+  }
+  return never_written(home, run.count);
+}
+
+// A huge page of the coherent region is made by the first who puts something into it, all zeroes:
+// frames are cheaper to fill then, and are mapped at once.
+void PageMover::populate(u64 to, u64 count) {
+  for (u64 at = to / kHugeRun * kHugeRun; at < to + count; at += kHugeRun) {
+    if (at < places_.coherence->first_frame() || at + kHugeRun > frame_count_) continue;
+    if (never_written(at, kHugeRun)) std::memset(frame(std::max(at, to)), 0, 1);
+  }
+}
+
+// What nobody has written is zero in a frame that nobody has used (`fresh`).
+void PageMover::fill_from_home(u64 home, u64 to, u64 count, bool fresh) {
   if (!never_written(home, count)) {
     forget_lines({frame(home), count * kPageBytes});
     put({frame(home), count * kPageBytes}, to);
-  } else if (!never_written(to, count)) {
+  } else if (!fresh) {
     std::memset(frame(to), 0, count * kPageBytes);
   }
 }
@@ -286,13 +315,19 @@ Status PageMover::fill(PageRun run, u32 from, u64 home, u64 to) {
       return error("the memory of node {} cannot be reached, and the node lives", from);
     if (copies == nullptr) counters().lost.fetch_add(run.count, std::memory_order_relaxed);
   }
+  const bool fresh = never_written(to, run.count);
+  populate(to, run.count);
+  if (copies == nullptr && never_written(home, run.count)) {
+    fill_from_home(home, to, run.count, fresh);
+    return {};
+  }
   std::array<std::byte, kFillPages * kPageBytes> buffer;
   for (u64 done = 0; done < run.count;) {
     u64 there = 0;
     const u64 most = std::min(run.count - done, kFillPages);
     while (copies != nullptr && there < most && copies->has(run.first + done + there)) ++there;
     if (there == 0) {
-      fill_from_home(home + done, to + done, 1);
+      fill_from_home(home + done, to + done, 1, fresh);
       ++done;
       continue;
     }

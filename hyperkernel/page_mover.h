@@ -67,6 +67,8 @@ class PageMover {
     return move(run, asked_for, want, places_.self);
   }
   Result<bool> move(PageRun run, Want want) { return move(run, run.first, want, places_.self); }
+  // Nobody has them, and nobody has ever had.
+  bool never_touched(PageRun run) const;
 
  private:
   struct Item {
@@ -74,6 +76,7 @@ class PageMover {
     Transition transition;
     Act act;
     bool from_elsewhere = false;  // another's content was brought home by us
+    u64 wish = ~0ull;             // the frame to be shared in, if it is free
   };
   using Items = std::vector<Item>;
 
@@ -88,7 +91,8 @@ class PageMover {
   Status install(const Item& first, PageRun run, bool writable);
   bool never_written(u64 frame, u64 count) const;
   Status fill(PageRun run, u32 from, u64 home, u64 to);
-  void fill_from_home(u64 home, u64 to, u64 count);
+  void fill_from_home(u64 home, u64 to, u64 count, bool fresh);
+  void populate(u64 to, u64 count);
   void put(std::span<const std::byte> content, u64 to);
   std::byte* frame(u64 number) const { return frames_->data() + number * kPageBytes; }
   PageCounters& counters() const { return places_.coherence->node(places_.self).counters; }

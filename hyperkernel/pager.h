@@ -88,6 +88,8 @@ class Pager {
   RegionUse region_use(Shard& shard) const;
   Status share_if_worth(Shard& shard, u64 page, bool writes);
   bool may_go_along(u64 page) const;
+  Status bear_shared(Shard& shard, u64 page);
+  bool is_huge_run(u64 first) const;
   PageRun shared_run(const Shard& shard, u64 page) const;
   PageRun run_to_move(Shard& shard, u64 page, const DirEntry& entry) const;
   Status bring_around(const Shard& shard, PageRun run);

@@ -80,6 +80,45 @@ TEST(Pager, PagesThatNobodyWroteTakeNoFrame) {
   }
 }
 
+TEST(Pager, WhatNobodyHadIsBornSharedWhileTheRegionIsFarFromFull) {
+  DVM_NEEDS_USERFAULTFD();
+  constexpr u64 kFrames = 16 * kHugeRun;
+  PagedPool world(kFrames, kFrames);
+  auto a = world.node(0), b = world.node(1);
+  for (u64 page = 0; page < kFrames; ++page) word(*a, page).store(page + 1);
+  for (u64 page = 0; page < kFrames; ++page) {
+    const bool born = page < kFrames / 2;
+    ASSERT_EQ(world.entry(page).mode, born ? PageMode::shared : PageMode::owned) << page;
+    if (!born) continue;
+    const u64 first = page - page % kHugeRun;
+    ASSERT_EQ(world.entry(page).frame, world.entry(first).frame + page % kHugeRun);
+    ASSERT_EQ(world.entry(first).frame % kHugeRun, 0u);
+  }
+  EXPECT_EQ(world.coherence().frames_in_use(), kFrames / 2);
+  for (u64 page = 0; page < kFrames / 2; ++page) {
+    ASSERT_EQ(word(*b, page).load(), page + 1);
+    word(*b, page, 1).store(page);
+    ASSERT_EQ(word(*a, page, 1).load(), page);
+  }
+  EXPECT_EQ(faults(world, 1), kFrames / 2 / kHugeRun) << "one for each huge run";
+  EXPECT_EQ(world.coherence().node(1).counters.taken.load(), 0u);
+}
+
+// What went home holds something: it is nobody's, but no new page.
+TEST(Pager, WhatIsAtHomeWithContentIsNotBorn) {
+  DVM_NEEDS_USERFAULTFD();
+  constexpr u64 kFrames = 16 * kHugeRun;
+  PagedPool world(kFrames, kFrames);
+  auto a = world.node(0);
+  ASSERT_TRUE(a->mover().move({0, 1}, Want::write).ok());
+  word(*a, 0).store(7);
+  a->rest();
+  ASSERT_TRUE(a->leave().ok());
+  auto b = world.node(1);
+  EXPECT_EQ(word(*b, 0).load(), 7u);
+  EXPECT_TRUE(world.entry(0).owned_by(1));
+}
+
 TEST(Pager, AReplicatedPageIsReadWithNoFurtherFault) {
   DVM_NEEDS_USERFAULTFD();
   PagedPool world(64, 0);

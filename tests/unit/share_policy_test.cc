@@ -53,6 +53,16 @@ TEST(SharePolicy, NothingIsSharedWithoutRoom) {
   EXPECT_EQ(policy.pages_to_share(true, ~0ull, {0, 0}), 0u);
 }
 
+TEST(SharePolicy, WhatNobodyHasIsBornInTheFirstHalfOfALargeRegion) {
+  const SharePolicy policy(64);
+  EXPECT_TRUE(policy.born_shared(512, {16'384, 0}));
+  EXPECT_TRUE(policy.born_shared(512, {16'384, 8192 - 512}));
+  EXPECT_FALSE(policy.born_shared(512, {16'384, 8192 - 511}));
+  EXPECT_TRUE(policy.born_shared(512, {8192, 0}));
+  EXPECT_FALSE(policy.born_shared(512, {8191, 0})) << "more than a sixteenth of it";
+  EXPECT_FALSE(policy.born_shared(512, {0, 0}));
+}
+
 TEST(SharePolicy, WhatItCostsIsLearntFromWhatItTook) {
   SharePolicy policy(0);
   policy.note_hand_over(8 * kUs);
