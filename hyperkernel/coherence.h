@@ -27,10 +27,10 @@
 namespace dvm::hyperkernel {
 
 enum class Want : u8 {
-  read,   // a copy here
-  write,  // the page here, writable, and nowhere else
-  evict,  // no copy at `subject`; what it wrote is at home
-  share,  // the page in a frame of the coherent region, and no copies
+  read,     // a copy here
+  write,    // the page here, writable, and nowhere else
+  evict,    // no copy at `subject`; what it wrote is at home
+  share,    // the page in a frame of the coherent region, and no copies
   unshare,  // the page at home, and its frame free
 };
 
@@ -49,10 +49,10 @@ enum class ActKind : u8 {
   take_frame,     // a frame of the coherent region             -> ok and `frame`, or there is none
   fill_frame,     // to that frame, from the copy of `node` if it is one and has one, else from home
   guard_frame,    // the entry's frame: from here on no node writes to it nor maps it anew by itself
-  empty_frame,    // its content to the page's home, and out of the caches -> ok and `frame`: the home
-  drop_frame,     // expected.frame, which the entry named: nobody maps it, and it is free
-  drop_strays,    // the same for all that were taken for this page and are not the entry's
-  done,           // it is over; `granted()` says how
+  empty_frame,  // its content to the page's home, and out of the caches -> ok and `frame`: the home
+  drop_frame,   // expected.frame, which the entry named: nobody maps it, and it is free
+  drop_strays,  // the same for all that were taken for this page and are not the entry's
+  done,         // it is over; `granted()` says how
 };
 inline constexpr std::size_t kActKinds = 17;
 inline constexpr u32 kFromHome = kMaxNodes;  // of fill_frame

@@ -67,29 +67,19 @@ bool Coherence::may_join(u64 first, u64 page) const {
   return true;
 }
 
-// In one of these groups of frames; the search begins at a place that the page names: groups of
-// pages in order, but areas of 64 of them spread.
-u64 Coherence::take_in_groups(u64 begin, u64 count, u64 page, u64 home) const {
+// Pages that lie side by side get frames that do, so that they are mapped at once: each group of
+// pages has a group of frames where it looks first, and takes the next one that is free or its own.
+u64 Coherence::take_frame(u64 page, u64 home) const {
+  const u64 groups = frames_.size() / kFrameGroup;
   const u64 place = page % kFrameGroup;
-  const u64 start = page / kFrameGroup / 64 * 0x9e37'79b9 + page / kFrameGroup;
-  for (u64 i = 0; i < count; ++i) {
-    const u64 first = (begin + (start + i) % count) * kFrameGroup;
+  // Groups of pages in order, but areas of 64 of them spread.
+  const u64 area = page / kFrameGroup / 64 * 0x9e37'79b9;
+  for (u64 i = 0; i < groups; ++i) {
+    const u64 first = (area + page / kFrameGroup + i) % groups * kFrameGroup;
     if (frames_[first + place].word.load(std::memory_order_relaxed) != 0 || !may_join(first, page))
       continue;
     if (take(first + place, page, home)) return record_->first_frame + first + place;
   }
-  return ~0ull;
-}
-
-// Pages that lie side by side get frames that do, so that they are mapped at once: each group of
-// pages has a group of frames where it looks first, and takes the next one that is free or its own.
-// The first half of the region last, as long as it is of use for huge runs.
-u64 Coherence::take_frame(u64 page, u64 home, u64 wish) const {
-  if (wish != ~0ull && take(wish - record_->first_frame, page, home)) return wish;
-  const u64 groups = frames_.size() / kFrameGroup, half = groups / 2;
-  if (const u64 frame = take_in_groups(half, groups - half, page, home); frame != ~0ull)
-    return frame;
-  if (const u64 frame = take_in_groups(0, half, page, home); frame != ~0ull) return frame;
   for (u64 i = 0; i < frames_.size(); ++i) {
     if (take(i, page, home)) return record_->first_frame + i;
   }
@@ -107,19 +97,6 @@ std::optional<u64> Coherence::home_of(u64 page, u64 frame) const {
 
 void Coherence::free_frame(u64 frame) const {
   frames_[frame - record_->first_frame].word.store(0, std::memory_order_release);
-}
-
-u64 Coherence::free_huge_run(u64 page) const {
-  const u64 first = align_up(record_->first_frame, kHugeRun) - record_->first_frame;
-  const u64 half = frames_.size() / 2;
-  const u64 runs = half > first ? (half - first) / kHugeRun : 0;
-  for (u64 i = 0; i < runs; ++i) {
-    const u64 at = first + (page / kHugeRun + i) % runs * kHugeRun;
-    const auto taken = [](const SharedFrame& f) { return f.word.load() != 0; };
-    if (std::ranges::none_of(frames_.subspan(at, kHugeRun), taken))
-      return record_->first_frame + at;
-  }
-  return ~0ull;
 }
 
 u64 Coherence::frames_in_use() const {

@@ -47,10 +47,11 @@ static_assert(sizeof(NodeRecordOfMemory) == 128);
 struct SharedFrame {
   std::atomic<u64> word;
 };
-inline constexpr u64 kFrameGroup = 32;  // frames of so many pages are kept together
+inline constexpr u64 kFrameGroup = 64;  // frames of so many pages are kept together
 
-// Of a group of frames: who has mapped them since the clock's hand passed, a bit each, and whether it
-// has passed (kPassed). Advice: whatever is in it, only the choice of what leaves the region suffers.
+// Of a group of frames: who has mapped them since the clock's hand passed, a bit each, and whether
+// it has passed (kPassed). Advice: whatever is in it, only the choice of what leaves the region
+// suffers.
 struct FrameUse {
   static constexpr u32 kPassed = 1u << 31;
   std::atomic<u32> word;
@@ -65,8 +66,8 @@ struct CoherenceRecord {
   fabric::Doorbell changed;  // a node's memory has come, is held, or is to be recovered
   u32 reserved[7];
   std::array<NodeRecordOfMemory, kMaxNodes> nodes;
-  // SharedFrame[shared_frames]; FrameUse for each group of them, an even number; for each node a bit
-  // a page: its marks.
+  // SharedFrame[shared_frames]; FrameUse for each group of them, an even number; for each node a
+  // bit a page: its marks.
 };
 static_assert(sizeof(CoherenceRecord) == 64 + 128 * kMaxNodes);
 inline constexpr u32 kCoherenceVersion = 2;
@@ -95,12 +96,9 @@ class Coherence {
   u64 first_frame() const { return record_->first_frame; }
   u64 shared_frames() const { return frames_.size(); }
 
-  // A free frame for `page`, whose home is noted: `wish`, if that is free. ~0: none is left. Pages
-  // side by side get frames side by side as long as there is room.
-  u64 take_frame(u64 page, u64 home, u64 wish = ~0ull) const;
-  // The first of kHugeRun frames that could be one huge page, and are free; ~0: there are none.
-  // Only the first half of the region is given out so.
-  u64 free_huge_run(u64 page) const;
+  // A free frame for `page`, whose home is noted; ~0: none is left. Pages side by side get frames
+  // side by side as long as there is room.
+  u64 take_frame(u64 page, u64 home) const;
   // The home of `page`, if this frame of the region was taken for it.
   std::optional<u64> home_of(u64 page, u64 frame) const;
   // Of who took it, when nobody maps it any more.
@@ -146,7 +144,6 @@ class Coherence {
 
  private:
   bool take(u64 index, u64 page, u64 home) const;
-  u64 take_in_groups(u64 begin, u64 count, u64 page, u64 home) const;
   bool may_join(u64 first, u64 page) const;
   std::span<std::atomic<u64>> marks_of(u32 node) const {
     return marks_.subspan(node * marks_per_node_, marks_per_node_);

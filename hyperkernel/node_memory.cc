@@ -28,11 +28,11 @@ void advise_local(std::byte* at, u64 bytes) {
     ::madvise(at, bytes, advice);
 }
 
-// When a mapping that holds a whole aligned 2 MiB is cut inside of it, the kernel tells KVM to forget
-// all of the 2 MiB, whether or not there is a huge page: up to 512 exits for the first page that is
-// shared there. So no mapping holds a whole one: they are 2 MiB long, from the middle of one to the
-// middle of the next (a part, below), and kept apart by an advice that means nothing for shared
-// memory. Where a mapping for each 2 MiB would be too many, it stays whole.
+// When a mapping that holds a whole aligned 2 MiB is cut inside of it, the kernel tells KVM to
+// forget all of the 2 MiB, whether or not there is a huge page: up to 512 exits for the first page
+// that is shared there. So no mapping holds a whole one: they are 2 MiB long, from the middle of
+// one to the middle of the next (a part, below), and kept apart by an advice that means nothing for
+// shared memory. Where a mapping for each 2 MiB would be too many, it stays whole.
 void cut_between_huge_pages(const Mapping& view, u64 bytes) {
   constexpr u64 kMaxCuts = 16'384;  // of the 65,530 mappings that a process may have
   if (bytes / kHugePageBytes > kMaxCuts) return;
@@ -197,7 +197,8 @@ bool NodeMemory::install_zeroes(PageRun run) const {
 // The page may be there: unmapped to see whether it is in use, or mapped with other rights.
 Status NodeMemory::install_one(u64 page, const std::byte* home, bool writable) const {
   if (maps_frame(page)) {
-    if (!writable) return error("page {}: its place maps a frame, and it is not to be written", page);
+    if (!writable)
+      return error("page {}: its place maps a frame, and it is not to be written", page);
     return install_over_frame(page, home);
   }
   const Userfault& faults = faults_of(page);

@@ -23,8 +23,7 @@ Result<PageMover> PageMover::make(const PagerPlaces& places) {
   // The coherent region by huge pages, where the host gives them for shared memory: the first touch
   // of each makes it (populate).
   DVM_ASSIGN(Mapping frames, Mapping::reserve(region.bytes, kHugePageBytes));
-  DVM_TRY(
-      frames.map_at(0, places.pool->fd(), region.offset, region.bytes, places.pool->name()));
+  DVM_TRY(frames.map_at(0, places.pool->fd(), region.offset, region.bytes, places.pool->name()));
   const u64 first = std::min(places.coherence->first_frame() * kPageBytes, region.bytes);
   ::madvise(frames.data() + first, region.bytes - first, MADV_HUGEPAGE);
   m.frames_ = std::make_shared<Mapping>(std::move(frames));
@@ -90,8 +89,7 @@ void PageMover::settle(Item& item, bool may_wait) {
         break;
       case ActKind::mark: answer.ok = places_.coherence->mark(item.act.node, item.page); break;
       case ActKind::take_frame:
-        answer.frame = places_.coherence->take_frame(item.page, item.transition.entry().frame,
-                                                     item.wish);
+        answer.frame = places_.coherence->take_frame(item.page, item.transition.entry().frame);
         answer.ok = answer.frame != ~0ull;
         break;
       case ActKind::empty_frame: {
@@ -112,15 +110,12 @@ void PageMover::settle(Item& item, bool may_wait) {
 Result<bool> PageMover::move(PageRun run, u64 asked_for, Want want, u32 subject) {
   Items items;
   items.reserve(run.count);
-  const bool huge = want == Want::share && run.count == kHugeRun && run.first % kHugeRun == 0;
-  const u64 frames = huge ? places_.coherence->free_huge_run(run.first) : ~0ull;
   for (u64 i = 0; i < run.count; ++i) {
     // In the place of a frame that is mapped here a page is put only writable (NodeMemory).
     const bool whole = want == Want::read && places_.memory->maps_frame(run.first + i);
     items.push_back(
         {run.first + i, Transition(whole ? Want::write : want, places_.self, subject), {}});
     items.back().act = items.back().transition.next({});
-    if (frames != ~0ull) items.back().wish = frames + i;
   }
   // The one that is waited for first, while nothing is held.
   settle(items[asked_for - run.first], true);

@@ -38,8 +38,6 @@ class PageMover {
     return move(run, asked_for, want, places_.self);
   }
   Result<bool> move(PageRun run, Want want) { return move(run, run.first, want, places_.self); }
-  // Nobody has them, and nobody has ever had.
-  bool never_touched(PageRun run) const;
   // What is mapped from the pool here or in another node is not written to from its return on
   // without a fault. Advice unless their movers are this node.
   Status guard(PageRun run);
@@ -50,7 +48,6 @@ class PageMover {
     Transition transition;
     Act act;
     bool from_elsewhere = false;  // another's content was brought home by us
-    u64 wish = ~0ull;             // the frame to be shared in, if it is free
   };
   using Items = std::vector<Item>;
 

@@ -24,16 +24,6 @@ bool PageMover::never_written(u64 number, u64 count) const {
   return data >= at + static_cast<off_t>(count * kPageBytes);
 }
 
-bool PageMover::never_touched(PageRun run) const {
-  const u64 home = look(run.first).frame;
-  for (u64 i = 0; i < run.count; ++i) {
-    const DirEntry e = look(run.first + i);
-    if (e.mode != PageMode::replicated || e.nodes != 0 || e.mover != 0 || e.frame != home + i)
-      return false;
-  }
-  return never_written(home, run.count);
-}
-
 // A huge page of the coherent region is made by the first who puts something into it, all zeroes:
 // frames are cheaper to fill then, and are mapped at once.
 void PageMover::populate(u64 to, u64 count) {

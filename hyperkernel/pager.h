@@ -29,7 +29,7 @@ struct PagerOptions {
   std::function<void(u32 dead, u64 pages, u64 lost)> recovered;
 };
 inline constexpr u64 kMinLocalPages = 256;
-inline constexpr u64 kShareBlock = 64;  // pages that go into the coherent region together, at most
+inline constexpr u64 kShareBlock = 128;  // pages that go into the coherent region together, at most
 
 class Pager {
  public:
@@ -94,8 +94,6 @@ class Pager {
   void make_room_in_region();
   Status share_if_worth(Shard& shard, u64 page, bool writes);
   bool may_go_along(u64 page) const;
-  Status bear_shared(Shard& shard, u64 page);
-  bool is_huge_run(u64 first) const;
   PageRun shared_run(const Shard& shard, u64 page) const;
   PageRun run_to_move(Shard& shard, u64 page, const DirEntry& entry) const;
   Status bring_around(const Shard& shard, PageRun run);

@@ -19,8 +19,6 @@ constexpr u64 kFirstTouchBlock = 512;
 constexpr u64 kWalkRun = 64;
 constexpr u64 kClockRun = 32;
 
-bool at_home(const DirEntry& e) { return e.mode == PageMode::replicated && e.nodes == 0; }
-
 }  // namespace
 
 void Pager::serve(u32 index) {
@@ -79,15 +77,12 @@ Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
   if (from_elsewhere) {
     DVM_TRY(share_if_worth(shard, page, writes));
     entry = directory_->lookup(page);
-  } else if (at_home(*entry)) {
-    DVM_TRY(bear_shared(shard, page));
-    entry = directory_->lookup(page);
   }
   // Who reads a page that nobody has will mostly be alone with it: it gets it whole.
-  const Want want = writes || at_home(*entry) ? Want::write : Want::read;
+  const Want want = writes || entry->at_home() ? Want::write : Want::read;
   const bool shared = entry->mode == PageMode::shared;
   const PageRun run = shared ? shared_run(shard, page) : run_to_move(shard, page, *entry);
-  const bool first_touch = at_home(*entry);
+  const bool first_touch = entry->at_home();
   DVM_ASSIGN(const bool there, bring(run, page, want));
   if (!there) return error("page {} is not to be had", page);
   if (shared) note_use(run);
@@ -115,7 +110,7 @@ Status Pager::bring_around(const Shard& shard, PageRun run) {
 
 bool Pager::nobody_has(u64 page) const {
   const auto entry = directory_->lookup(page);
-  return entry && at_home(*entry) && entry->mover == 0;
+  return entry && entry->at_home() && entry->mover == 0;
 }
 
 // Less where local memory is short: what is not used would push out what is.
@@ -143,7 +138,7 @@ PageRun Pager::run_to_move(Shard& shard, u64 page, const DirEntry& entry) const 
   const bool walks = page == shard.next;
   shard.window = walks ? std::min(shard.window * 2, kWalkRun) : 1;
   u64 limit = shard.window;
-  if (at_home(entry)) limit = std::max(limit, kFirstTouchRun - page % kFirstTouchRun);
+  if (entry.at_home()) limit = std::max(limit, kFirstTouchRun - page % kFirstTouchRun);
   limit = std::min({limit, shard.pages.first + shard.pages.count - page, options_.local_pages / 4});
   PageRun run{page, 1};
   for (; run.count < limit; ++run.count) {

@@ -81,43 +81,14 @@ Status Pager::share_if_worth(Shard& shard, u64 page, bool writes) {
   return {};
 }
 
-// What nobody has ever had begins in the coherent region, if that is worth it.
-Status Pager::bear_shared(Shard& shard, u64 page) {
-  const PageRun run{page - page % kHugeRun, kHugeRun};
-  if (run.first < shard.pages.first ||
-      run.first + run.count > shard.pages.first + shard.pages.count ||
-      !shard.policy.born_shared(run.count, region_use(shard)) || !mover_->never_touched(run))
-    return {};
-  const auto moved = mover_->move(run, page, Want::share);
-  if (!moved.ok()) return moved.error();
-  shard.region.taken += run.count;
-  return {};
-}
-
 // Not what is shared already, nor what many only read: for that, copies are better.
 bool Pager::may_go_along(u64 page) const {
   const auto entry = directory_->lookup(page);
-  return entry && entry->mover == 0 && (entry->mode == PageMode::owned || at_home(*entry));
-}
-
-// Shared, in frames that can be one huge page.
-bool Pager::is_huge_run(u64 first) const {
-  const u64 frame = directory_->lookup(first).value_or(DirEntry{}).frame;
-  if (frame % kHugeRun != 0) return false;
-  for (u64 i = 0; i < kHugeRun; ++i) {
-    const auto entry = directory_->lookup(first + i);
-    if (!entry || entry->mode != PageMode::shared || entry->mover != 0 || entry->frame != frame + i)
-      return false;
-  }
-  return true;
+  return entry && entry->mover == 0 && (entry->mode == PageMode::owned || entry->at_home());
 }
 
 // Of the same block, what lies beside it and is not mapped here yet.
 PageRun Pager::shared_run(const Shard& shard, u64 page) const {
-  if (const u64 huge = page - page % kHugeRun;
-      huge >= shard.pages.first && huge + kHugeRun <= shard.pages.first + shard.pages.count &&
-      is_huge_run(huge))
-    return {huge, kHugeRun};
   const u64 first = std::max(page - page % kShareBlock, shard.pages.first);
   const u64 end =
       std::min(page - page % kShareBlock + kShareBlock, shard.pages.first + shard.pages.count);

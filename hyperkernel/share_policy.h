@@ -8,11 +8,6 @@
 // room, guessing costs little: then the first contended write is enough, and neighbours go along,
 // fewer with each quarter that is taken, because what allocators hand out side by side is used by
 // the same nodes.
-//
-// What is touched first in a guest's life is its kernel: text, page structures, per-CPU areas, the
-// first slabs, which every CPU uses. So while more than half of a region is free, what nobody has
-// ever had is born in it, 2 MiB at a time as one huge page: nothing is filled, handed over or
-// discarded then. A guess too, and it takes much of a small region: only where it takes little.
 #pragma once
 
 #include "fabric/types.h"
@@ -43,10 +38,6 @@ class SharePolicy {
   u64 pages_to_share(bool writes, u64 spent_ns, RegionUse use) const;
   // How many go at a first contended write; 0: none.
   u64 block_now(RegionUse use) const;
-  // Whether a run of so many pages that nobody has ever had is to be born in the region.
-  bool born_shared(u64 pages, RegionUse use) const {
-    return 16 * pages <= use.frames && 2 * (use.taken + pages) <= use.frames;
-  }
   // What sharing one more page costs: the work; twice that in the second half of the region; and
   // twice again in the last eighth, where it drives another out, which may come back.
   u64 price_ns(RegionUse use) const;

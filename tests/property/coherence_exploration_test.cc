@@ -13,8 +13,8 @@ constexpr bool kShareWithTwoPages = false;  // a third of the states, at ten tim
 constexpr bool kShareWithTwoPages = true;
 #endif
 
-// Every interleaving of three nodes that read, write, evict, share, unshare and recover a page, rest and
-// begin again, come back after death; any of them dies at any step.
+// Every interleaving of three nodes that read, write, evict, share, unshare and recover a page,
+// rest and begin again, come back after death; any of them dies at any step.
 TEST(CoherenceExploration, OnePageThreeNodesThatRestAndDieAnywhere) {
   const auto found = explore({.pages = 1, .deaths = 2, .quiet = true}, kAtMost);
   EXPECT_EQ(found.violation, "");

@@ -54,14 +54,15 @@ TEST(SharePolicy, NothingIsSharedWithoutRoom) {
   EXPECT_FALSE(policy.wants_room(~0ull, {0, 0}));
 }
 
-TEST(SharePolicy, WhatNobodyHasIsBornInTheFirstHalfOfALargeRegion) {
-  const SharePolicy policy(64);
-  EXPECT_TRUE(policy.born_shared(512, {16'384, 0}));
-  EXPECT_TRUE(policy.born_shared(512, {16'384, 8192 - 512}));
-  EXPECT_FALSE(policy.born_shared(512, {16'384, 8192 - 511}));
-  EXPECT_TRUE(policy.born_shared(512, {8192, 0}));
-  EXPECT_FALSE(policy.born_shared(512, {8191, 0})) << "more than a sixteenth of it";
-  EXPECT_FALSE(policy.born_shared(512, {0, 0}));
+TEST(SharePolicy, AsGoodAsFullThePageThatHasPaidTwiceOverWantsRoom) {
+  const SharePolicy policy = measured(32);
+  EXPECT_FALSE(policy.wants_room(119 * kUs, {1024, 1024}));
+  EXPECT_TRUE(policy.wants_room(120 * kUs, {1024, 1024}));
+  EXPECT_TRUE(policy.wants_room(120 * kUs, {1024, 960}));
+  EXPECT_FALSE(policy.wants_room(~0ull, {1024, 959})) << "there is room";
+  EXPECT_EQ(policy.room_wanted({1024, 1024}), 65u);
+  EXPECT_EQ(policy.room_wanted({1024, 960}), 1u);
+  EXPECT_EQ(policy.room_wanted({1024, 10}), 0u);
 }
 
 TEST(SharePolicy, WhatItCostsIsLearntFromWhatItTook) {
