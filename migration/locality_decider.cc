@@ -20,6 +20,11 @@ constexpr u64 kIdleNs = locality::StepClock::kMostNs;
 constexpr u64 kPausesForWork = 100;
 // A vCPU's pause, and as much again for what its new node does while it runs on.
 constexpr u64 kMoveOverPause = 2;
+// A node that has come and did not get its first vCPU is given another try so much later.
+constexpr u64 kNextArrivalNs = 2'000'000'000;
+
+// The node that has come, as a bit, if the decision gives one its first vCPU.
+u32 fills(const Decision& d) { return d.because == locality::Because::node_came ? 1u << d.to : 0; }
 
 }  // namespace
 
@@ -69,16 +74,22 @@ void LocalityDecider::take_in() {
 
 void LocalityDecider::step(u64 now_ns) {
   std::vector<Decision> wanted;
-  policy_->decide(now_ns, placement(), costs_, wanted);
-  for (const Decision& decision : wanted) carry_out(decision, now_ns);
+  const locality::Placement now = placement(now_ns);
+  policy_->decide(now_ns, now, costs_, wanted);
+  u32 unfilled = 0;
+  for (const Decision& decision : wanted) {
+    if (!carry_out(decision, now_ns)) unfilled |= fills(decision);
+  }
+  settle_nodes(now);
+  leave_for_later(unfilled, now_ns);
   pass_on_wishes();
   locality::publish_costs(record_, costs_);
   record_.last_step_ns.store(now_ns, std::memory_order_relaxed);
   record_.steps.fetch_add(1, std::memory_order_relaxed);
 }
 
-// What is on its way counts as there.
-locality::Placement LocalityDecider::placement() const {
+// What is on its way counts as there. At the first step of all nobody has come.
+locality::Placement LocalityDecider::placement(u64 now_ns) const {
   locality::Placement p;
   u32 taking = 0;
   for (u32 n = 0; n < layout::kMaxNodes; ++n) {
@@ -97,10 +108,38 @@ locality::Placement LocalityDecider::placement() const {
   const u32 share = taking == 0 ? 0 : (vcpus + taking - 1) / taking;
   for (u32 n = 0; n < layout::kMaxNodes; ++n)
     p.slots[n] = machine_.takes_vcpus(n) ? share + (share + 3) / 4 : 0;
+  if (record_.steps.load() == 0 || now_ns < next_arrival_ns_) return p;
+  for (u32 n = 0; n < layout::kMaxNodes; ++n) {
+    if (p.slots[n] != 0 && is_newcomer(n)) p.arrived |= static_cast<u16>(1u << n);
+  }
   return p;
 }
 
-void LocalityDecider::carry_out(const Decision& d, u64 now_ns) {
+u32 LocalityDecider::generation(u32 node) const {
+  return machine_.instances().slots[vmm::kFirstNodeInstance + node].generation.load();
+}
+
+bool LocalityDecider::is_newcomer(u32 node) const {
+  return record_.nodes[node].settled.load() != generation(node);
+}
+
+// At the first step of all, all that are there.
+void LocalityDecider::settle_nodes(const locality::Placement& p) {
+  const bool first = record_.steps.load() == 0;
+  for (u32 n = 0; n < layout::kMaxNodes; ++n) {
+    if (p.slots[n] != 0 && (first || p.has_come(n))) record_.nodes[n].settled.store(generation(n));
+  }
+}
+
+void LocalityDecider::leave_for_later(u32 unfilled, u64 now_ns) {
+  if (unfilled == 0) return;
+  next_arrival_ns_ = now_ns + kNextArrivalNs;
+  for (u32 n = 0; n < layout::kMaxNodes; ++n) {
+    if ((unfilled >> n & 1) != 0) record_.nodes[n].settled.store(0);
+  }
+}
+
+bool LocalityDecider::carry_out(const Decision& d, u64 now_ns) {
   Pending pending{d, 0, now_ns, {}};
   if (d.act == Act::move_vcpu) pending.legs = {{d.vcpu, d.to}};
   if (d.act == Act::swap_vcpus) pending.legs = {{d.vcpu, d.to}, {d.other, d.from}};
@@ -115,6 +154,7 @@ void LocalityDecider::carry_out(const Decision& d, u64 now_ns) {
   } else {
     policy_->refused(d);
   }
+  return asked;
 }
 
 std::optional<Outcome> LocalityDecider::outcome(const Pending& pending) const {
@@ -148,7 +188,10 @@ void LocalityDecider::settle_moves(u64 now_ns) {
         locality::learn_cost(costs_.vcpu_move_ns, took * kMoveOverPause);
     }
     record_.decisions.settle(pending.number, *came_to, pause_ns / 1000);
-    if (*came_to == Outcome::refused) policy_->refused(pending.decision);
+    if (*came_to == Outcome::refused) {
+      policy_->refused(pending.decision);
+      leave_for_later(fills(pending.decision), now_ns);
+    }
     return true;
   });
 }

@@ -35,11 +35,15 @@ class LocalityDecider {
   };
   void take_in();
   void step(u64 now_ns);
-  void carry_out(const locality::Decision& decision, u64 now_ns);
+  bool carry_out(const locality::Decision& decision, u64 now_ns);
   void settle_moves(u64 now_ns);
   // Nothing: on its way yet.
   std::optional<locality::Outcome> outcome(const Pending& pending) const;
-  locality::Placement placement() const;
+  locality::Placement placement(u64 now_ns) const;
+  bool is_newcomer(u32 node) const;
+  u32 generation(u32 node) const;
+  void settle_nodes(const locality::Placement& placement);
+  void leave_for_later(u32 unfilled, u64 now_ns);
   void pass_on_wishes();
 
   vmm::Machine& machine_;
@@ -50,6 +54,7 @@ class LocalityDecider {
   locality::StepClock clock_;
   double fault_cost_ns_ = 0;  // since the clock was last asked
   u32 boot_ = 0;
+  u64 next_arrival_ns_ = 0;  // nodes that have come are not looked at before
   std::vector<Pending> pending_;
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "hyperkernel/locality/arrival.h"
+
 namespace dvm::locality {
 
 void AffinityPolicy::observe(const Observation& seen) {
@@ -11,12 +13,28 @@ void AffinityPolicy::observe(const Observation& seen) {
   ++fetched_[seen.vcpu][seen.from];
 }
 
+// Who fetches most is held back least.
+void AffinityPolicy::fill_arrived(u64 now_ns, Placement& now, std::vector<Decision>& wanted) const {
+  const auto held_back = [this](u16 v) {
+    if (v >= fetched_.size()) return 0.0;
+    return -std::accumulate(fetched_[v].begin(), fetched_[v].end(), 0.0);
+  };
+  for (u8 node = 0; node < now.nodes; ++node) {
+    if (!now.has_come(node)) continue;
+    const auto first = first_vcpu_for(node, now, now_ns, held_back);
+    if (!first) continue;
+    wanted.push_back(*first);
+    now.node_of[first->vcpu] = node;
+  }
+}
+
 void AffinityPolicy::decide(u64 now_ns, const Placement& placement, const CostModel&,
                             std::vector<Decision>& wanted) {
+  Placement now = placement;
+  fill_arrived(now_ns, now, wanted);
   if (window_began_ns_ == 0) window_began_ns_ = now_ns;
   if (now_ns < window_began_ns_ + kWindowNs) return;
   window_began_ns_ = now_ns;
-  Placement now = placement;
   const std::size_t vcpus = std::min(fetched_.size(), placement.node_of.size());
   for (std::size_t v = 0; v < vcpus; ++v) {
     const auto& from = fetched_[v];

@@ -18,6 +18,7 @@ class AffinityPolicy : public Policy {
               std::vector<Decision>& wanted) override;
 
  private:
+  void fill_arrived(u64 now_ns, Placement& now, std::vector<Decision>& wanted) const;
   std::vector<std::array<u32, kMaxNodes>> fetched_;  // by vCPU, from each node, in this window
   u64 window_began_ns_ = 0;
 };

@@ -12,7 +12,8 @@ namespace {
 constexpr std::array<std::string_view, kActs> kActNames = {"move-vcpu", "swap-vcpus", "share-page",
                                                            "keep-page", "evacuate-node"};
 constexpr std::array<std::string_view, kBecauses> kBecauseNames = {
-    "pages-there", "talks-there", "majority", "ping-pong", "mostly-read", "node-failing"};
+    "pages-there", "talks-there",  "majority", "ping-pong",
+    "mostly-read", "node-failing", "node-came"};
 
 double ms(u64 ns) { return static_cast<double>(ns) / 1e6; }
 
@@ -57,6 +58,9 @@ std::string why(const Decision& d) {
       return fmt::format("its {} is {} and would reach what it can bear in {:.0f} s",
                          fabric::reading_name(static_cast<fabric::HealthReading>(d.detail)),
                          d.value, static_cast<double>(d.price_ns) / 1e9);
+    case Because::node_came:
+      return fmt::format("node {} has just come and has none, node {} has {}", d.to, d.from,
+                         d.count);
   }
   return "no reason";
 }

@@ -24,8 +24,9 @@ enum class Because : u8 {
   ping_pong,     // the page goes to and fro
   mostly_read,   // its copies are worth more than what their loss costs
   node_failing,  // readings of the node's health
+  node_came,     // the node came while the guest ran, and has none
 };
-inline constexpr u32 kBecauses = 6;
+inline constexpr u32 kBecauses = 7;
 
 struct Decision {
   u64 time_ns = 0;

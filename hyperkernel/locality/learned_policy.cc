@@ -281,6 +281,7 @@ void LearnedPolicy::decide(u64 now_ns, const Placement& placement, const CostMod
   decay(now_ns);
   last_step_ns_ = now_ns;
   close_samples(now_ns);
+  fill_arrived(now_ns, costs, wanted);
   for (std::size_t v = 0; v < placement_.node_of.size(); ++v)
     weigh(static_cast<u16>(v), now_ns, costs, wanted);
 }

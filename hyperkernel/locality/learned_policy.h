@@ -78,6 +78,7 @@ class LearnedPolicy : public Policy {
   Offer offer(u16 v, u8 to, const CostModel& costs) const;
   Offer lonely_offer(u16 v, u8 to, const CostModel& costs) const;
   bool free_to_move(u16 v, u64 now_ns) const;
+  void fill_arrived(u64 now_ns, const CostModel& costs, std::vector<Decision>& wanted);
   void weigh(u16 v, u64 now_ns, const CostModel& costs, std::vector<Decision>& wanted);
   std::optional<u16> keenest(u8 from, u8 to, u64 now_ns, const CostModel& costs) const;
   bool make_way(u16 v, const Offer& best, u64 now_ns, const CostModel& costs,

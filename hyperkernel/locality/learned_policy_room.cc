@@ -1,9 +1,26 @@
-// Where a vCPU should go and there is no room: others make way, or change places with it.
+// Where a vCPU should go and there is no room: others make way, or change places with it. And who
+// goes where there is nothing but room.
 #include <algorithm>
 
+#include "hyperkernel/locality/arrival.h"
 #include "hyperkernel/locality/learned_policy.h"
 
 namespace dvm::locality {
+
+// No page of its draws a vCPU to a node that has come: who goes is held back by what it is tied to
+// and by what it would have to fetch again.
+void LearnedPolicy::fill_arrived(u64 now_ns, const CostModel& costs,
+                                 std::vector<Decision>& wanted) {
+  for (u8 node = 0; node < placement_.nodes; ++node) {
+    if (!placement_.has_come(node)) continue;
+    const auto first = first_vcpu_for(node, placement_, now_ns, [&](u16 v) {
+      return tied_to(v, placement_.node_of[v]) + price_ns(v, costs);
+    });
+    if (!first) continue;
+    wanted.push_back(*first);
+    note_move(first->vcpu, node, now_ns);
+  }
+}
 
 // The vCPU on `from` that gains most by going to `to`, if one does.
 std::optional<u16> LearnedPolicy::keenest(u8 from, u8 to, u64 now_ns,

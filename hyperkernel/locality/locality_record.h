@@ -14,7 +14,7 @@
 
 namespace dvm::locality {
 
-inline constexpr u32 kLocalityVersion = 1;
+inline constexpr u32 kLocalityVersion = 2;
 
 // Pages whose mapping is to be taken away on a node (SampleWish). Put by who decides, taken by the
 // node; what does not fit is not looked at.
@@ -38,6 +38,10 @@ struct alignas(64) NodeLocality {
   WishBox wishes;
   // Who evacuates this node because it is failing (fabric/claim.h): 0 unless it is under way.
   std::atomic<u64> evacuator;
+  // The generation of the node's process that is no newcomer any more. Stored after the first vCPU
+  // was asked to go there: whoever takes the role over in between finds that vCPU there or on its
+  // way, which says the same.
+  std::atomic<u32> settled;
   ObservationRing seen;
 };
 static_assert(sizeof(NodeLocality) == 512 + 64 + sizeof(ObservationRing));

@@ -30,7 +30,10 @@ struct Placement {
   std::vector<u8> node_of;             // by vCPU
   std::array<u32, kMaxNodes> slots{};  // 0: the node takes none
   u32 nodes = 0;
+  // A bit each: nodes that have come since the last step, or got nothing then that was carried out.
+  u16 arrived = 0;
 
+  bool has_come(u32 node) const { return (arrived >> node & 1) != 0; }
   u32 load(u32 node) const;
   bool has_room(u32 node) const { return load(node) < slots[node]; }
 };

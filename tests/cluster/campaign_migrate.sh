@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # vCPUs of a Debian over three nodes move about at random, and nodes are emptied, leave and come back, while
-# stress-ng verifies its work, fio what it reads from a disk, and clock_check that no clock goes back. Not part of
-# tools/test, for its length:
+# stress-ng verifies its work, fio what it reads from a disk, and clock_check that no clock goes back. A node that has
+# come is given a vCPU by the policy, without being told. Not part of tools/test, for its length:
 #   tools/lab run --timeout 1800 --disk IMAGE --memory 5G -- tests/cluster/campaign_migrate.sh [MOVES [EVACUATIONS [SEED]]]
 # shellcheck disable=SC2317 # functions that check calls
 # shellcheck source=tests/cluster/lib.sh
@@ -11,7 +11,7 @@
 moves=${1:-1000} rounds=${2:-10} RANDOM=${3:-1}
 
 truncate -s 32M "$dir/verified.img"
-image_nodes=3 start_image --disk "$dir/verified.img" --events "$dir/events"
+image_nodes=3 start_image --policy learned --disk "$dir/verified.img" --events "$dir/events"
 check "a login prompt" wait_for image "login:" 240
 check "systemd says running" image_runs
 
@@ -58,8 +58,14 @@ started+=("$working")
 here=(0 1 2)
 failed=0
 touch "$dir/said"
+# The policy may have a vCPU on its way just then.
 request() { # WORD…
-  ctl image "$@" >> "$dir/said" 2>&1 && return
+  local try
+  for try in 1 2 3 4 5; do
+    ctl image "$@" >> "$dir/said" 2>&1 && return
+    tail -n 1 "$dir/said" | grep -qE 'is on its way|asked to go elsewhere' || break
+    sleep "0.$try"
+  done
   failed=$((failed + 1))
   echo "      dvm-ctl $*: $(tail -n 1 "$dir/said")"
 }
@@ -76,6 +82,15 @@ without() { # NODE
   here=()
   for n in 0 1 2; do [ "$n" = "$1" ] || here+=("$n"); done
 }
+used() { # NODE: has a vCPU, within 20 s
+  local deadline=$((SECONDS + 20))
+  while [ "$SECONDS" -lt "$deadline" ]; do
+    ctl image status | awk -v n="$1" '/^[A-Z]/ { on = $1 == "VCPU" } on && $2 == n { found = 1 } END { exit !found }' && return
+    sleep 0.5
+  done
+  ctl image why | tail -n 3
+  return 1
+}
 # Half of the evacuated nodes stay for a while before they leave.
 for ((round = 1; round <= rounds; ++round)); do
   move_about $((moves / rounds / 2))
@@ -85,10 +100,13 @@ for ((round = 1; round <= rounds; ++round)); do
   move_about $((moves / rounds / 2))
   [ $((round % 2)) = 0 ] || request remove-node "$node"
   request add-node
+  used "$node" || fail "round $round: node $node came, and has no vCPU"
   here=(0 1 2)
   echo "      round $round of $rounds: $SECONDS s, $(moved) moves"
   in_guest true || fail "round $round: the guest answers"
 done
+check "the policy gave each node that came its first vCPU" \
+  [ "$(ctl image why | grep -c 'has just come and has none')" -ge "$rounds" ]
 check "every request was carried out" [ "$failed" = 0 ]
 check "there were that many moves" [ "$(moved)" -ge $((moves / rounds / 2 * 2 * rounds)) ]
 grep -oE 'still for [0-9]+' "$dir/said" | sort -k3n | awk '{ us[NR] = $3 }

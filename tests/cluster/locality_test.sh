@@ -44,6 +44,21 @@ other=$(((was + 1) % 3)) third=$(((was + 2) % 3))
 elsewhere() { decides "$other" 2 || decides "$third" 2; }
 check "another one decides" elsewhere
 
+# A node that comes gets one of two that are together.
+for v in 0 1; do ctl local migrate-vcpu "$v" --to "$other" > /dev/null; done
+check "it leaves" ctl local remove-node "$was"
+check "and comes back" grep -q "node $was is there" <(ctl local add-node)
+given() { # within 20 s
+  local i
+  for ((i = 0; i < 200; ++i)); do
+    grep -q "from node [0-9]* to node $was: node $was has just come and has none, .* (done" <(ctl local why) && return 0
+    sleep 0.1
+  done
+  ctl local why | tail -n 5
+  return 1
+}
+check "it is given a vCPU, and why tells" given
+
 on_node() { # NODE: the rows of the vCPUs there
   ctl local status | awk -v n="$1" '/^[A-Z]/ { on = $1 == "VCPU" } on && $2 == n { print }'
 }

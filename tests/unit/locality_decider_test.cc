@@ -3,6 +3,7 @@
 #include "migration/locality_decider.h"
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "fabric/claim.h"
 #include "migration/locality_service.h"
@@ -129,6 +130,81 @@ TEST_F(Decider, NothingMovesInAGuestThatDoesNotRun) {
   LocalityDecider decider(*machine_);
   decide(decider);
   EXPECT_EQ(state().vcpus[0].where().stage, vmm::PlaceStage::settled);
+}
+
+class Arrivals : public Decider {
+ protected:
+  // Both vCPUs on node 0; nodes 0 and 1 were there when the first step was taken.
+  void SetUp() override {
+    machine_ = vmm::make_test_machine(2, 2);
+    Decider::SetUp();
+    record().policy.store(PolicyKind::learned);
+    settle(1, 0);
+    decider_.emplace(*machine_);
+    step();
+  }
+  void settle(u32 vcpu, u32 node) {
+    auto& place = state().vcpus[vcpu].place;
+    EXPECT_TRUE(vmm::take_step(place, {Kind::ask, static_cast<u8>(node)}));
+    arrive(vcpu, node);
+  }
+  void arrive(u32 vcpu, u32 node) {
+    auto& place = state().vcpus[vcpu].place;
+    EXPECT_TRUE(vmm::take_step(place, {Kind::prepared, static_cast<u8>(node)}));
+    EXPECT_TRUE(vmm::take_step(place, {Kind::hand_over, static_cast<u8>(1 - node)}));
+    EXPECT_TRUE(vmm::take_step(place, {Kind::arrived, static_cast<u8>(node)}));
+  }
+  void step(u64 after_ns = 100'000'000) { decider_->work(now_ns_ += after_ns); }
+  // Another process is node 1.
+  void come_back() { machine_->instances().join(vmm::kFirstNodeInstance + 1, 1001); }
+  bool is_asked() const {
+    return machine_->state().vcpus[1].where().stage == vmm::PlaceStage::asked;
+  }
+  std::optional<LocalityDecider> decider_;
+};
+
+TEST_F(Arrivals, ANodeThatWasThereAtTheStartGetsNothing) {
+  for (int i = 0; i < 5; ++i) step();
+  EXPECT_FALSE(is_asked());
+  EXPECT_TRUE(log().empty());
+}
+
+TEST_F(Arrivals, ANodeThatComesGetsOneOnce) {
+  come_back();
+  step();
+  ASSERT_TRUE(is_asked());
+  EXPECT_EQ(log()[0].decision.because, locality::Because::node_came);
+  arrive(1, 1);
+  step();
+  EXPECT_EQ(log()[0].outcome, Outcome::done);
+  auto& place = state().vcpus[1].place;  // by hand, away from it
+  EXPECT_TRUE(vmm::take_step(place, {Kind::ask, 0}));
+  arrive(1, 0);
+  for (int i = 0; i < 50; ++i) step();
+  EXPECT_EQ(log().size(), 1u);
+}
+
+TEST_F(Arrivals, WhoTakesTheRoleOverKnowsWhoHasCome) {
+  come_back();
+  decider_.emplace(*machine_);
+  step();
+  EXPECT_TRUE(is_asked());
+  decider_.emplace(*machine_);
+  step();
+  EXPECT_EQ(log().size(), 1u) << "it is on its way already";
+}
+
+TEST_F(Arrivals, WhatWasCalledOffIsTriedAgainLater) {
+  come_back();
+  step();
+  EXPECT_TRUE(vmm::take_step(state().vcpus[1].place,
+                             {.kind = Kind::call_off, .refusal = vmm::MoveRefusal::target_failed}));
+  step();
+  step();
+  EXPECT_FALSE(is_asked());
+  step(2'000'000'000);
+  EXPECT_TRUE(is_asked());
+  EXPECT_EQ(log().size(), 2u);
 }
 
 bool within(const std::function<bool()>& holds) {

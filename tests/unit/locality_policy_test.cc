@@ -73,6 +73,70 @@ TEST(LocalityPolicy, AffinityFollowsTheMajorityWhereThereIsRoom) {
   EXPECT_TRUE(full.step(1'000 * kMs).empty());
 }
 
+// Node 2 has come; node 0 has most.
+Guest with_a_newcomer(PolicyKind kind) {
+  Guest g(kind, {0, 0, 0, 1}, 4);
+  g.placement.nodes = 3;
+  g.placement.slots[2] = 4;
+  g.placement.arrived = 1u << 2;
+  return g;
+}
+
+TEST(LocalityPolicy, ANodeThatHasComeGetsOneOfTheMostCrowdedNodes) {
+  for (const PolicyKind kind : {PolicyKind::affinity, PolicyKind::learned}) {
+    Guest g = with_a_newcomer(kind);
+    const auto wanted = g.step();
+    ASSERT_EQ(wanted.size(), 1u);
+    EXPECT_EQ(wanted[0].because, Because::node_came);
+    EXPECT_EQ(wanted[0].from, 0);
+    EXPECT_EQ(wanted[0].to, 2);
+    EXPECT_EQ(sentence(wanted[0]),
+              "vCPU 2 goes from node 0 to node 2: node 2 has just come and has none, node 0 has 3");
+    EXPECT_TRUE(g.step().empty()) << "it has one now";
+  }
+  Guest still = with_a_newcomer(PolicyKind::fixed);
+  EXPECT_TRUE(still.step().empty());
+}
+
+TEST(LocalityPolicy, ANodeThatWasThereOrTakesNoneOrFindsNobodyToSpareGetsNone) {
+  for (const PolicyKind kind : {PolicyKind::affinity, PolicyKind::learned}) {
+    Guest known = with_a_newcomer(kind), closed = with_a_newcomer(kind),
+          alone = with_a_newcomer(kind);
+    known.placement.arrived = 0;
+    closed.placement.slots[2] = 0;
+    alone.placement.node_of = {0, 1};
+    EXPECT_TRUE(known.step().empty());
+    EXPECT_TRUE(closed.step().empty());
+    EXPECT_TRUE(alone.step().empty());
+  }
+}
+
+TEST(LocalityPolicy, TwoThatHaveComeGetOneEach) {
+  for (const PolicyKind kind : {PolicyKind::affinity, PolicyKind::learned}) {
+    Guest g = with_a_newcomer(kind);
+    g.placement.nodes = 4;
+    g.placement.slots[3] = 4;
+    g.placement.arrived |= 1u << 3;
+    EXPECT_EQ(g.step().size(), 2u);
+    for (u32 n = 0; n < 4; ++n) EXPECT_EQ(g.placement.load(n), 1u);
+  }
+}
+
+TEST(LearnedPolicy, WhoIsLeastTiedGoesToTheNodeThatHasComeAndTiesBringItBack) {
+  Guest g = with_a_newcomer(PolicyKind::learned);
+  for (u32 page = 0; page < 100; ++page) g.fault(1, page, kAtHome);
+  for (u32 page = 100; page < 200; ++page) g.fault(2, page, kAtHome);
+  ASSERT_EQ(g.step().size(), 1u);
+  EXPECT_EQ(g.all[0].vcpu, 0) << "it has no pages there";
+  g.placement.arrived = 0;
+  for (u32 i = 0; i < 400; ++i) {
+    g.fault(0, 1'000 + i % 50, 0);
+    g.fault(1, 1'000 + i % 50, 2);
+  }
+  ASSERT_EQ(g.step(1'000 * kMs).size(), 1u);
+  EXPECT_EQ(g.placement.node_of[0], g.placement.node_of[1]);
+}
+
 TEST(LearnedPolicy, FewFaultsMoveNobody) {
   Guest g(PolicyKind::learned, {0, 1}, 2);
   for (u32 page = 0; page < 5; ++page) g.fault(0, page, 1);
