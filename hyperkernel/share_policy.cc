@@ -3,18 +3,22 @@
 #include <algorithm>
 
 namespace dvm::hyperkernel {
+namespace {
+
+bool as_good_as_full(RegionUse use) { return 16 * use.taken >= 15 * use.frames; }
+
+}  // namespace
 
 // The work is done here once, and then each other node maps the page, which is a fault there: about
 // a hand-over.
 u64 SharePolicy::price_ns(RegionUse use) const {
   const u64 work = (shared_ns_ == 0 ? hand_over_ns_ : shared_ns_) + hand_over_ns_;
   if (2 * use.taken < use.frames) return work;
-  return 8 * use.taken < 7 * use.frames ? 2 * work : 4 * work;
+  return as_good_as_full(use) ? 4 * work : 2 * work;
 }
 
 bool SharePolicy::wants_room(u64 spent_ns, RegionUse use) const {
-  return use.frames != 0 && 16 * use.taken >= 15 * use.frames && spent_ns != 0 &&
-         spent_ns >= price_ns(use);
+  return use.frames != 0 && as_good_as_full(use) && spent_ns != 0 && spent_ns >= price_ns(use);
 }
 
 u64 SharePolicy::room_wanted(RegionUse use) const {

@@ -39,7 +39,7 @@ class SharePolicy {
   // How many go at a first contended write; 0: none.
   u64 block_now(RegionUse use) const;
   // What sharing one more page costs: the work; twice that in the second half of the region; and
-  // twice again in the last eighth, where it drives another out, which may come back.
+  // twice again where it drives another out, which may come back.
   u64 price_ns(RegionUse use) const;
   // Whether a page that has cost as much is worth that the coldest leave. Only when the region is
   // as good as full: between that and the last place for a guess there is room that neither takes.

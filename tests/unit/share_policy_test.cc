@@ -36,15 +36,15 @@ TEST(SharePolicy, InTheSecondHalfOfTheRegionThePriceIsTwice) {
   const SharePolicy policy = measured(32);
   EXPECT_EQ(policy.price_ns({1024, 511}), 30 * kUs);
   EXPECT_EQ(policy.price_ns({1024, 512}), 60 * kUs);
-  EXPECT_EQ(policy.price_ns({1024, 895}), 60 * kUs);
-  EXPECT_EQ(policy.price_ns({1024, 896}), 120 * kUs) << "it drives another out";
+  EXPECT_EQ(policy.price_ns({1024, 959}), 60 * kUs);
+  EXPECT_EQ(policy.price_ns({1024, 960}), 120 * kUs) << "it drives another out";
 }
 
 TEST(SharePolicy, NearlyFullOnlyTheDearestGoIn) {
   const SharePolicy policy = measured(32);
   EXPECT_EQ(policy.pages_to_share(true, 0, {1024, 896}), 0u);
-  EXPECT_EQ(policy.pages_to_share(true, 119 * kUs, {1024, 896}), 0u);
-  EXPECT_EQ(policy.pages_to_share(true, 120 * kUs, {1024, 896}), 1u);
+  EXPECT_EQ(policy.pages_to_share(true, 59 * kUs, {1024, 896}), 0u);
+  EXPECT_EQ(policy.pages_to_share(true, 60 * kUs, {1024, 896}), 1u);
 }
 
 TEST(SharePolicy, NothingIsSharedWithoutRoom) {
