@@ -39,10 +39,10 @@ Result<u64> RegionClock::pass(u64 group) {
   const bool cold = (noted & FrameUse::kPassed) != 0 && std::popcount(noted & 0xffffu) < 2;
   u64 freed = 0;
   for (const PageRun& run : runs) {
-    if (!cold) {
-      DVM_TRY(mover_->guard(run));
-      continue;
-    }
+    // Before any page is held: where the pool's file cannot be watched (a disk, a device), or a
+    // node cannot be reached yet, nothing leaves, and nothing is lost.
+    if (!mover_->guard(run).ok()) return freed;
+    if (!cold) continue;
     DVM_ASSIGN(const bool gone, mover_->move(run, Want::unshare));
     freed += gone ? run.count : 0;
   }
