@@ -11,6 +11,7 @@ Act Transition::next(const Answer& answer) {
     case Phase::awaiting: {
       if (!answer.ok) return at(Phase::looking, ActKind::look);
       // The dead mover's place is taken. Whatever it had done, the entry is right without it.
+      after_dead_ = true;
       DirEntry ours = entry_;
       ours.mover = static_cast<u8>(self_ + 1);
       return swap_to(Phase::taking, ours);
@@ -18,7 +19,9 @@ Act Transition::next(const Answer& answer) {
     case Phase::taking:
       if (!answer.ok) return consider(answer.seen);
       entry_ = desired_;
-      return prepare();
+      // It may have been putting the page into a frame, or taking it out of one.
+      return after_dead_ ? at(Phase::clearing, ActKind::drop_strays) : prepare();
+    case Phase::clearing: return prepare();
     case Phase::framing:
       if (!answer.ok) {
         granted_ = false;
@@ -44,8 +47,15 @@ Act Transition::next(const Answer& answer) {
     case Phase::claiming:
       if (!answer.ok) return end(false);
       entry_ = desired_;
+      if (want_ == Want::unshare) return drop_frame();
       return want_ == Want::share ? invalidate() : install();
     case Phase::filling: return claim_frame();
+    case Phase::guarding: return at(Phase::emptying, ActKind::empty_frame);
+    case Phase::emptying:
+      if (!answer.ok) return release();
+      frame_ = entry_.frame;
+      return claim_home(answer.frame);
+    case Phase::dropping: granted_ = true; return release();
     case Phase::installing: granted_ = true; return release();
     case Phase::releasing: return end(answer.ok && granted_);
     case Phase::over: break;
@@ -59,6 +69,7 @@ Act Transition::consider(const DirEntry& seen) {
   if (want_ == Want::evict && (seen.nodes & only(subject_)) == 0 && seen.mover != subject_ + 1)
     return end(true);
   if (want_ == Want::share && seen.mode == PageMode::shared) return end(true);
+  if (want_ == Want::unshare && seen.mode != PageMode::shared) return end(true);
   if (seen.mover != 0) return at(Phase::awaiting, ActKind::await, seen.mover - 1u);
   DirEntry ours = seen;
   ours.mover = static_cast<u8>(self_ + 1);
@@ -83,6 +94,7 @@ Act Transition::take_content() {
 // The owner's copy stays where it is when the owner itself wants it.
 bool Transition::content_moves() const {
   if (entry_.mode != PageMode::owned) return false;
+  if (want_ == Want::unshare) return false;
   if (want_ == Want::share || want_ == Want::evict) return victims_ != 0;
   return entry_.nodes != only(self_);
 }
@@ -94,6 +106,7 @@ NodeSet Transition::unwanted_copies() const {
     case Want::write: return static_cast<NodeSet>(entry_.nodes & ~only(self_));
     case Want::evict: return static_cast<NodeSet>(entry_.nodes & only(subject_));
     case Want::share: return entry_.nodes;
+    case Want::unshare: return 0;
   }
   return 0;
 }
@@ -117,7 +130,28 @@ Act Transition::claim_frame() {
   return swap_to(Phase::claiming, ours);
 }
 
+// The home holds from here on. Who reads the frame still reads the same.
+Act Transition::claim_home(u64 home) {
+  DirEntry ours = entry_;
+  ours.mode = PageMode::replicated;
+  ours.nodes = 0;
+  ours.frame = home;
+  return swap_to(Phase::claiming, ours);
+}
+
+Act Transition::drop_frame() {
+  Act act = at(Phase::dropping, ActKind::drop_frame);
+  act.expected.frame = frame_;
+  return act;
+}
+
 Act Transition::finish() {
+  // By now of no other mode, as only movers change it.
+  if (want_ == Want::unshare) {
+    if (entry_.mode == PageMode::shared) return at(Phase::guarding, ActKind::guard_frame);
+    granted_ = true;
+    return release();
+  }
   if (want_ == Want::evict || want_ == Want::share) {
     granted_ = true;
     return release();
@@ -157,7 +191,8 @@ DirEntry Transition::result() const {
       e.mode = e.nodes == only(subject_) ? PageMode::replicated : e.mode;
       e.nodes = static_cast<NodeSet>(e.nodes & ~only(subject_));
       return e;
-    case Want::share: return e;  // as claimed
+    case Want::share:
+    case Want::unshare: return e;  // as claimed
   }
   return e;
 }
@@ -184,7 +219,8 @@ std::array<u64, 2> Transition::digest() const {
           desired_.packed() * 31 + frame_ * 0x9e3779b97f4a7c15ull +
               (static_cast<u64>(want_) | static_cast<u64>(self_) << 4 |
                static_cast<u64>(subject_) << 12 | static_cast<u64>(phase_) << 20 |
-               static_cast<u64>(victims_) << 32 | static_cast<u64>(granted_) << 50)};
+               static_cast<u64>(victims_) << 32 | static_cast<u64>(granted_) << 50 |
+               static_cast<u64>(after_dead_) << 51)};
 }
 
 }  // namespace dvm::hyperkernel

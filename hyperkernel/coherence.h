@@ -12,7 +12,9 @@
 //    be read is in `nodes` or its node is the mover, before the copy is there. A page goes straight
 //    from its owner's copy to the frame it is shared in: the claim names that frame while the
 //    copies are still there, and who comes after a dead mover discards them first, as nobody has
-//    mapped the frame yet.
+//    mapped the frame yet. A page that leaves its frame goes home first, while nobody can write
+//    to it; then the entry names the home, and only then the frame is taken from all who read it.
+//    Who comes after a dead mover takes such frames from everybody before it does anything else.
 // 3. Nobody waits for a node that is dead or hung longer than the fabric needs to fence it.
 //    Where a node runs no vCPU and no device work of this guest it is not waited for at all: its
 //    read-only copy is marked, and it discards what is marked before it runs anything (after Apta).
@@ -25,10 +27,11 @@
 namespace dvm::hyperkernel {
 
 enum class Want : u8 {
-  read,   // a copy here
-  write,  // the page here, writable, and nowhere else
-  evict,  // no copy at `subject`; what it wrote is at home
-  share,  // the page in a frame of the coherent region, and no copies
+  read,     // a copy here
+  write,    // the page here, writable, and nowhere else
+  evict,    // no copy at `subject`; what it wrote is at home
+  share,    // the page in a frame of the coherent region, and no copies
+  unshare,  // the page at home, and its frame free
 };
 
 enum class ActKind : u8 {
@@ -45,15 +48,19 @@ enum class ActKind : u8 {
   map_shared,     // here: map the frame itself
   take_frame,     // a frame of the coherent region             -> ok and `frame`, or there is none
   fill_frame,     // to that frame, from the copy of `node` if it is one and has one, else from home
-  done,           // it is over; `granted()` says how
+  guard_frame,    // the entry's frame: from here on no node writes to it nor maps it anew by itself
+  empty_frame,  // its content to the page's home, and out of the caches -> ok and `frame`: the home
+  drop_frame,   // expected.frame, which the entry named: nobody maps it, and it is free
+  drop_strays,  // the same for all that were taken for this page and are not the entry's
+  done,         // it is over; `granted()` says how
 };
-inline constexpr std::size_t kActKinds = 13;
+inline constexpr std::size_t kActKinds = 17;
 inline constexpr u32 kFromHome = kMaxNodes;  // of fill_frame
 
 struct Act {
   ActKind kind = ActKind::done;
   u32 node = 0;
-  DirEntry expected, desired;  // of swap
+  DirEntry expected, desired;  // of swap; expected.frame of drop_frame
 };
 
 struct Answer {
@@ -88,6 +95,7 @@ class Transition {
     looking,
     awaiting,
     taking,
+    clearing,
     framing,
     protecting,
     writing_back,
@@ -96,6 +104,9 @@ class Transition {
     claiming,
     installing,
     filling,
+    guarding,
+    emptying,
+    dropping,
     releasing,
     over,
   };
@@ -106,6 +117,8 @@ class Transition {
   Act take_content();  // from the owner, if it is not to stay there
   Act invalidate();    // the next of the copies that have to go
   Act claim_frame();
+  Act claim_home(u64 home);
+  Act drop_frame();
   Act finish();  // install
   Act install();
   Act release();
@@ -119,7 +132,8 @@ class Transition {
   Phase phase_ = Phase::start;
   NodeSet victims_ = 0;
   bool granted_ = false;
-  u64 frame_ = 0;
+  bool after_dead_ = false;  // took a dead mover's place
+  u64 frame_ = 0;            // the one that is entered, or left
   DirEntry entry_, desired_;
 };
 

@@ -1,16 +1,20 @@
 #include "hyperkernel/coherence_record.h"
 
+#include <algorithm>
+
 namespace dvm::hyperkernel {
 namespace {
 
 using fabric::RegionKind;
 
 constexpr u64 words_of(u64 pages) { return (pages + 63) / 64; }
+constexpr u64 groups_of(u64 frames) { return (frames + kFrameGroup - 1) / kFrameGroup; }
+constexpr u64 use_bytes(u64 frames) { return align_up(groups_of(frames) * sizeof(FrameUse), 8); }
 
 }  // namespace
 
 u64 coherence_region_bytes(u64 pages, u64 shared_frames) {
-  return sizeof(CoherenceRecord) + shared_frames * sizeof(SharedFrame) +
+  return sizeof(CoherenceRecord) + shared_frames * sizeof(SharedFrame) + use_bytes(shared_frames) +
          kMaxNodes * words_of(pages) * sizeof(u64);
 }
 
@@ -40,7 +44,10 @@ Result<Coherence> Coherence::of(const fabric::Pool& pool) {
   auto* frame = reinterpret_cast<SharedFrame*>(record + 1);
   c.frames_ = {frame, record->shared_frames};
   c.marks_per_node_ = words_of(record->pages);
-  c.marks_ = {reinterpret_cast<std::atomic<u64>*>(frame + record->shared_frames),
+  auto* use = reinterpret_cast<FrameUse*>(frame + record->shared_frames);
+  c.uses_ = {use, groups_of(record->shared_frames)};
+  c.marks_ = {reinterpret_cast<std::atomic<u64>*>(reinterpret_cast<std::byte*>(use) +
+                                                  use_bytes(record->shared_frames)),
               kMaxNodes * c.marks_per_node_};
   return c;
 }
@@ -79,11 +86,45 @@ u64 Coherence::take_frame(u64 page, u64 home) const {
   return ~0ull;
 }
 
+std::optional<u64> Coherence::home_of(u64 page, u64 frame) const {
+  if (frame < record_->first_frame || frame - record_->first_frame >= frames_.size())
+    return std::nullopt;
+  const u64 word = frames_[frame - record_->first_frame].word.load(std::memory_order_acquire);
+  const u64 home = word >> 32;
+  if (word == 0 || (word & 0xffff'ffff) - 1 != page || home >= record_->pages) return std::nullopt;
+  return home;
+}
+
+void Coherence::free_frame(u64 frame) const {
+  frames_[frame - record_->first_frame].word.store(0, std::memory_order_release);
+}
+
 u64 Coherence::frames_in_use() const {
   u64 count = 0;
   for (const SharedFrame& f : frames_)
     count += f.word.load(std::memory_order_relaxed) != 0 ? 1u : 0u;
   return count;
+}
+
+std::vector<u64> Coherence::pages_of_group(u64 group) const {
+  std::vector<u64> pages;
+  const u64 first = group * kFrameGroup;
+  for (const auto& f : frames_.subspan(first, std::min(kFrameGroup, frames_.size() - first))) {
+    const u64 word = f.word.load(std::memory_order_acquire);
+    if (word != 0 && (word & 0xffff'ffff) <= record_->pages)
+      pages.push_back((word & 0xffff'ffff) - 1);
+  }
+  return pages;
+}
+
+void Coherence::note_use(u64 frame, u64 count, u32 node) const {
+  if (frame < record_->first_frame) return;
+  const u64 first = (frame - record_->first_frame) / kFrameGroup;
+  const u64 end = std::min<u64>(groups_of(frame - record_->first_frame + count), uses_.size());
+  for (u64 g = first; g < end; ++g) {
+    auto& word = uses_[g].word;
+    if ((word.load(std::memory_order_relaxed) & only(node)) == 0) word.fetch_or(only(node));
+  }
 }
 
 // The mark first, then the look: the node stores `runs` first, then looks at its marks. One of the

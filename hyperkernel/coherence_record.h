@@ -5,7 +5,9 @@
 
 #include <array>
 #include <atomic>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "fabric/doorbell.h"
 #include "fabric/instance.h"
@@ -22,6 +24,7 @@ struct PageCounters {
   std::atomic<u64> shared;     // put into shared mode here
   std::atomic<u64> recovered;  // pages that dead nodes owned, brought home here
   std::atomic<u64> lost;       // of these, whose content could not be reached
+  std::atomic<u64> unshared;   // taken out of the coherent region here
 };
 
 // One node's memory. `instance` is stored last and is 0 while the rest is not yet, or no longer, to
@@ -44,7 +47,16 @@ static_assert(sizeof(NodeRecordOfMemory) == 128);
 struct SharedFrame {
   std::atomic<u64> word;
 };
-inline constexpr u64 kFrameGroup = 32;  // frames of so many pages are kept together
+inline constexpr u64 kFrameGroup = 64;  // frames of so many pages are kept together
+
+// Of a group of frames: who has mapped them since the clock's hand passed, a bit each, and whether
+// it has passed (kPassed). Advice: whatever is in it, only the choice of what leaves the region
+// suffers.
+struct FrameUse {
+  static constexpr u32 kPassed = 1u << 31;
+  std::atomic<u32> word;
+};
+inline constexpr u64 kHugeRun = kHugePageBytes / kPageBytes;
 
 struct CoherenceRecord {
   u64 pages;        // the first of the directory, which change hands; homes: frames [0, pages)
@@ -54,10 +66,11 @@ struct CoherenceRecord {
   fabric::Doorbell changed;  // a node's memory has come, is held, or is to be recovered
   u32 reserved[7];
   std::array<NodeRecordOfMemory, kMaxNodes> nodes;
-  // SharedFrame[shared_frames], then for each node a bit a page: its marks.
+  // SharedFrame[shared_frames]; FrameUse for each group of them, an even number; for each node a
+  // bit a page: its marks.
 };
 static_assert(sizeof(CoherenceRecord) == 64 + 128 * kMaxNodes);
-inline constexpr u32 kCoherenceVersion = 1;
+inline constexpr u32 kCoherenceVersion = 2;
 
 u64 coherence_region_bytes(u64 pages, u64 shared_frames);
 
@@ -80,11 +93,16 @@ class Coherence {
   fabric::Doorbell& changed() const { return record_->changed; }
   u64 pages() const { return record_->pages; }
   u64 local_pages() const { return record_->local_pages; }
+  u64 first_frame() const { return record_->first_frame; }
   u64 shared_frames() const { return frames_.size(); }
 
   // A free frame for `page`, whose home is noted; ~0: none is left. Pages side by side get frames
   // side by side as long as there is room.
   u64 take_frame(u64 page, u64 home) const;
+  // The home of `page`, if this frame of the region was taken for it.
+  std::optional<u64> home_of(u64 page, u64 frame) const;
+  // Of who took it, when nobody maps it any more.
+  void free_frame(u64 frame) const;
   // Frees what movers that died had taken. `in_use(page, frame)`: the directory, or a living
   // mover's page.
   template <typename InUse>
@@ -96,6 +114,14 @@ class Coherence {
     }
   }
   u64 frames_in_use() const;
+
+  u64 frame_groups() const { return uses_.size(); }
+  // The pages that these frames were taken for, at most kFrameGroup.
+  std::vector<u64> pages_of_group(u64 group) const;
+  // `node` has mapped frames from `frame` on.
+  void note_use(u64 frame, u64 count, u32 node) const;
+  // The hand passes: what was noted since it did so before, kPassed if it did.
+  u32 pass(u64 group) const { return uses_[group].word.exchange(FrameUse::kPassed); }
 
   // The node's copy of `page` is old. True: it runs nothing, and will look at its marks before it
   // does. False: it may be running.
@@ -125,6 +151,7 @@ class Coherence {
 
   CoherenceRecord* record_ = nullptr;
   std::span<SharedFrame> frames_;
+  std::span<FrameUse> uses_;
   std::span<std::atomic<u64>> marks_;
   u64 marks_per_node_ = 0;
 };

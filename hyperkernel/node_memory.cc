@@ -23,6 +23,29 @@ Result<Fd> fetch(const Fd& process, i32 number) {
   return fd;
 }
 
+void advise_local(std::byte* at, u64 bytes) {
+  for (const int advice : {MADV_NOHUGEPAGE, MADV_DONTDUMP, MADV_DONTFORK})
+    ::madvise(at, bytes, advice);
+}
+
+// When a mapping that holds a whole aligned 2 MiB is cut inside of it, the kernel tells KVM to
+// forget all of the 2 MiB, whether or not there is a huge page: up to 512 exits for the first page
+// that is shared there. So no mapping holds a whole one: they are 2 MiB long, from the middle of
+// one to the middle of the next (a part, below), and kept apart by an advice that means nothing for
+// shared memory. Where a mapping for each 2 MiB would be too many, it stays whole.
+void cut_between_huge_pages(const Mapping& view, u64 bytes) {
+  constexpr u64 kMaxCuts = 16'384;  // of the 65,530 mappings that a process may have
+  if (bytes / kHugePageBytes > kMaxCuts) return;
+  for (u64 at = kHugePageBytes / 2; at < bytes; at += 2 * kHugePageBytes)
+    ::madvise(view.data() + at, std::min(kHugePageBytes, bytes - at), MADV_RANDOM);
+}
+
+// What of a run, from `at` on, lies in one such mapping: userfaultfd fills one at a time.
+u64 part_of(PageRun run, u64 at) {
+  constexpr u64 kPages = kHugePageBytes / kPageBytes;
+  return std::min(kPages - (at + kPages / 2) % kPages, run.first + run.count - at);
+}
+
 }  // namespace
 
 // ---- any node's -----------------------------------------------------------------------------
@@ -43,6 +66,17 @@ Status LocalMemory::protect(PageRun run) const {
   const int number = faults_.protect(address(run.first), run.count * kPageBytes, true);
   if (number == 0 || number == ESRCH) return {};
   return failed(number, "UFFDIO_WRITEPROTECT a node's memory");
+}
+
+// Frames of the pool are mapped unwatched, so that touching them is no fault. EBUSY: among them is
+// what another descriptor of the node watches already.
+Status LocalMemory::guard(PageRun run) const {
+  if (const int number = faults_.watch_number(address(run.first), run.count * kPageBytes);
+      number == EBUSY && run.count > 1) {
+    for (u64 i = 0; i < run.count; ++i) DVM_TRY(guard({run.first + i, 1}));
+    return {};
+  }
+  return protect(run);  // fails where it is not watched now; where there is nobody any more, not
 }
 
 bool LocalMemory::has(u64 page) const {
@@ -106,9 +140,9 @@ Result<std::unique_ptr<NodeMemory>> NodeMemory::make(const fabric::Pool& pool, u
     return sys_error("memfd_create local frames");
   DVM_ASSIGN(m->view_, Mapping::reserve(bytes, kHugePageBytes));
   DVM_TRY(m->view_.map_at(0, file, 0, bytes, "local frames"));
-  ::madvise(m->view_.data(), bytes, MADV_NOHUGEPAGE);
-  ::madvise(m->view_.data(), bytes, MADV_DONTDUMP);
-  ::madvise(m->view_.data(), bytes, MADV_DONTFORK);
+  advise_local(m->view_.data(), bytes);
+  m->frames_ = std::vector<std::atomic<u8>>(pages);
+  cut_between_huge_pages(m->view_, bytes);
   const auto at = reinterpret_cast<u64>(m->view_.data());
   for (u64 first = 0; first < pages; first += m->shard_pages_) {
     const u64 count = std::min(m->shard_pages_, pages - first);
@@ -129,20 +163,44 @@ PageRun NodeMemory::shard_pages(u32 index) const {
 }
 
 Status NodeMemory::install(PageRun run, const std::byte* home, bool writable) const {
-  const int number =
-      faults_of(run.first).copy(local_.address(run.first), home, run.count * kPageBytes, !writable);
-  if (number == 0) return {};
+  for (u64 at = run.first; at < run.first + run.count;) {
+    const u64 count = part_of(run, at);
+    DVM_TRY(install_part({at, count}, home + (at - run.first) * kPageBytes, writable));
+    at += count;
+  }
+  return {};
+}
+
+Status NodeMemory::install_part(PageRun run, const std::byte* home, bool writable) const {
+  bool local = true;
+  for (u64 i = 0; i < run.count; ++i) local = local && !maps_frame(run.first + i);
+  if (local && faults_of(run.first).copy(local_.address(run.first), home, run.count * kPageBytes,
+                                         !writable) == 0)
+    return {};
   for (u64 i = 0; i < run.count; ++i)
     DVM_TRY(install_one(run.first + i, home + i * kPageBytes, writable));
   return {};
 }
 
 bool NodeMemory::install_zeroes(PageRun run) const {
-  return faults_of(run.first).zero(local_.address(run.first), run.count * kPageBytes) == 0;
+  for (u64 i = 0; i < run.count; ++i) {
+    if (maps_frame(run.first + i)) return false;
+  }
+  for (u64 at = run.first; at < run.first + run.count;) {
+    const u64 count = part_of(run, at);
+    if (faults_of(at).zero(local_.address(at), count * kPageBytes) != 0) return false;
+    at += count;
+  }
+  return true;
 }
 
 // The page may be there: unmapped to see whether it is in use, or mapped with other rights.
 Status NodeMemory::install_one(u64 page, const std::byte* home, bool writable) const {
+  if (maps_frame(page)) {
+    if (!writable)
+      return error("page {}: its place maps a frame, and it is not to be written", page);
+    return install_over_frame(page, home);
+  }
   const Userfault& faults = faults_of(page);
   const u64 at = local_.address(page);
   int number = faults.copy(at, home, kPageBytes, !writable);
@@ -155,11 +213,32 @@ Status NodeMemory::install_one(u64 page, const std::byte* home, bool writable) c
   return {};
 }
 
+// The content is in the file before the file is mapped: until it is watched, who touches the page
+// would get whatever is there. That is why it has to be writable.
+Status NodeMemory::install_over_frame(u64 page, const std::byte* home) const {
+  const u64 at = page * kPageBytes;
+  DVM_TRY(local_.file().pwrite_all({home, kPageBytes}, at, "a node's memory"));
+  DVM_TRY(view_.map_at(at, local_.file(), at, kPageBytes, "local frames"));
+  advise_local(view_.data() + at, kPageBytes);
+  DVM_TRY(faults_of(page).watch(local_.address(page), kPageBytes));
+  frames_[page].store(0, std::memory_order_relaxed);
+  wake({page, 1});
+  return {};
+}
+
 Status NodeMemory::map_frames(PageRun run, u64 pool_offset) const {
   const u64 bytes = run.count * kPageBytes;
   DVM_TRY(view_.map_at(run.first * kPageBytes, pool_->fd(), pool_offset, bytes, pool_->name()));
-  faults_of(run.first).wake(local_.address(run.first), bytes);
+  for (u64 i = 0; i < run.count; ++i) frames_[run.first + i].store(1, std::memory_order_relaxed);
+  wake(run);
   return {};
+}
+
+// Who waits at a frame that another node has guarded waits at the descriptor that all know.
+void NodeMemory::wake(PageRun run) const {
+  const u64 at = local_.address(run.first), bytes = run.count * kPageBytes;
+  faults_of(run.first).wake(at, bytes);
+  if (&faults_of(run.first) != &local_.faults()) local_.faults().wake(at, bytes);
 }
 
 void NodeMemory::unmap(PageRun run) const {

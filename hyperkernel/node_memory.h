@@ -30,6 +30,8 @@ class LocalMemory {
 
   // From its return on nobody writes to these pages of the view.
   Status protect(PageRun run) const;
+  // The same where they are frames of the pool, which are not watched until then.
+  Status guard(PageRun run) const;
   // The content of the pages that are there; `to` is where the run's first page goes. Returns how
   // many there were. Precondition: protected, or the node is stopped.
   Result<u64> read(PageRun run, std::byte* to) const;
@@ -69,14 +71,19 @@ class NodeMemory {
   Status install(PageRun run, const std::byte* home, bool writable) const;
   // Maps pages of zeroes, writable. False, and nothing certain done: some are there; install them.
   bool install_zeroes(PageRun run) const;
-  // Maps frames of the pool itself, which lie side by side from this offset on. They stay mapped.
+  // Maps frames of the pool itself, which lie side by side from this offset on. They stay mapped
+  // until a page is installed in the place of one, writable.
   Status map_frames(PageRun run, u64 pool_offset) const;
+  bool maps_frame(u64 page) const { return frames_[page].load(std::memory_order_relaxed) != 0; }
   // The page stays, but the next to touch it faults: that is how it is seen to be in use.
   void unmap(PageRun run) const;
 
  private:
   NodeMemory() = default;
+  Status install_part(PageRun run, const std::byte* home, bool writable) const;
   Status install_one(u64 page, const std::byte* home, bool writable) const;
+  Status install_over_frame(u64 page, const std::byte* home) const;
+  void wake(PageRun run) const;
   const Userfault& faults_of(u64 page) const {
     return shard(static_cast<u32>(page / shard_pages_));
   }
@@ -87,6 +94,7 @@ class NodeMemory {
   LocalMemory local_;
   std::vector<Userfault> shards_;
   Mapping view_;
+  mutable std::vector<std::atomic<u8>> frames_;  // 1: the view maps the pool there
 };
 
 }  // namespace dvm::hyperkernel

@@ -47,6 +47,7 @@ struct DirEntry {
             static_cast<NodeSet>(word >> 34), static_cast<u8>((word >> 50) & 0x1f),
             static_cast<u16>(word >> 55)};
   }
+  constexpr bool at_home() const { return mode == PageMode::replicated && nodes == 0; }
   constexpr bool owned_by(u32 node) const { return mode == PageMode::owned && nodes == only(node); }
   // Whether the fields can stand together: what anybody writes, they do.
   constexpr bool sound() const {

@@ -1,6 +1,7 @@
 #include "hyperkernel/page_mover.h"
 
 #include <immintrin.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,69 +14,18 @@
 
 namespace dvm::hyperkernel {
 
-namespace {
-
-constexpr u64 kFillPages = 16;  // on the stack of the thread that serves faults
-
-}  // namespace
-
-// ---- peers ----------------------------------------------------------------------------------
-
-bool Peers::stopped(u32 node) const {
-  const auto who =
-      fabric::InstanceId::unpack(coherence_->node(node).instance.load(std::memory_order_acquire));
-  return !who.valid() || instances_->is_stale(who);
-}
-
-std::shared_ptr<const LocalMemory> Peers::memory(u32 node) {
-  Held& held = held_[node];
-  const std::lock_guard guard(held.lock);
-  const auto& record = coherence_->node(node);
-  const u64 instance = record.instance.load(std::memory_order_acquire);
-  if (held.memory && held.instance == instance) return held.memory;
-  auto reached = LocalMemory::reach(record);
-  if (!reached.ok()) return nullptr;
-  held.instance = instance;
-  held.memory = std::make_shared<const LocalMemory>(reached.take());
-  return held.memory;
-}
-
-bool Peers::hold_all() {
-  bool any = false;
-  for (u32 node = 0; node < kMaxNodes; ++node) {
-    auto& record = coherence_->node(node);
-    if (node == self_ || record.instance.load(std::memory_order_acquire) == 0 || stopped(node))
-      continue;
-    if ((record.held_by.load() & only(self_)) != 0 || memory(node) == nullptr) continue;
-    record.held_by.fetch_or(only(self_));
-    any = true;
-  }
-  return any;
-}
-
-bool Peers::all_hold_ours() const {
-  const u64 held = coherence_->node(self_).held_by.load();
-  for (u32 node = 0; node < kMaxNodes; ++node) {
-    if (node != self_ && !stopped(node) && (held & only(node)) == 0) return false;
-  }
-  return true;
-}
-
-void Peers::forget(u32 node) {
-  const std::lock_guard guard(held_[node].lock);
-  held_[node].memory.reset();
-}
-
-// ---- moving ---------------------------------------------------------------------------------
-
 Result<PageMover> PageMover::make(const PagerPlaces& places) {
   PageMover m;
   m.places_ = places;
   DVM_ASSIGN(const auto region, places.pool->region_header(fabric::RegionKind::frames, 1));
   m.frames_offset_ = region.offset;
   m.frame_count_ = region.bytes / kPageBytes;
-  DVM_ASSIGN(Mapping frames,
-             Mapping::shared(places.pool->fd(), region.offset, region.bytes, places.pool->name()));
+  // The coherent region by huge pages, where the host gives them for shared memory: the first touch
+  // of each makes it (populate).
+  DVM_ASSIGN(Mapping frames, Mapping::reserve(region.bytes, kHugePageBytes));
+  DVM_TRY(frames.map_at(0, places.pool->fd(), region.offset, region.bytes, places.pool->name()));
+  const u64 first = std::min(places.coherence->first_frame() * kPageBytes, region.bytes);
+  ::madvise(frames.data() + first, region.bytes - first, MADV_HUGEPAGE);
   m.frames_ = std::make_shared<Mapping>(std::move(frames));
   return m;
 }
@@ -94,7 +44,9 @@ bool PageMover::is_bulk(ActKind kind) {
     case ActKind::install_read:
     case ActKind::install_write:
     case ActKind::map_shared:
-    case ActKind::fill_frame: return true;
+    case ActKind::fill_frame:
+    case ActKind::guard_frame:
+    case ActKind::drop_frame: return true;
     default: return false;
   }
 }
@@ -140,6 +92,15 @@ void PageMover::settle(Item& item, bool may_wait) {
         answer.frame = places_.coherence->take_frame(item.page, item.transition.entry().frame);
         answer.ok = answer.frame != ~0ull;
         break;
+      case ActKind::empty_frame: {
+        const auto home = empty(item.page, item.transition.entry().frame);
+        answer.ok = home.ok();
+        if (home.ok()) answer.frame = *home;
+        break;
+      }
+      case ActKind::drop_strays:
+        answer.ok = drop_strays(item.page, item.transition.entry().frame).ok();
+        break;
       default: return;
     }
     item.act = item.transition.next(answer);
@@ -150,7 +111,10 @@ Result<bool> PageMover::move(PageRun run, u64 asked_for, Want want, u32 subject)
   Items items;
   items.reserve(run.count);
   for (u64 i = 0; i < run.count; ++i) {
-    items.push_back({run.first + i, Transition(want, places_.self, subject), {}});
+    // In the place of a frame that is mapped here a page is put only writable (NodeMemory).
+    const bool whole = want == Want::read && places_.memory->maps_frame(run.first + i);
+    items.push_back(
+        {run.first + i, Transition(whole ? Want::write : want, places_.self, subject), {}});
     items.back().act = items.back().transition.next({});
   }
   // The one that is waited for first, while nothing is held.
@@ -190,6 +154,8 @@ u64 PageMover::run_length(const Items& items, std::size_t first) const {
     if (b.act.kind != a.act.kind || b.act.node != a.act.node ||
         b.from_elsewhere != a.from_elsewhere ||
         b.transition.entry().frame != a.transition.entry().frame + count ||
+        (a.act.kind == ActKind::drop_frame &&
+         b.act.expected.frame != a.act.expected.frame + count) ||
         (a.act.kind == ActKind::fill_frame &&
          b.transition.new_frame() != a.transition.new_frame() + count))
       break;
@@ -219,6 +185,10 @@ Status PageMover::carry_out(Items& items, std::size_t first, u64 count) {
     case ActKind::fill_frame:
       counters().shared.fetch_add(count, std::memory_order_relaxed);
       return fill(run, item.act.node, home, item.transition.new_frame());
+    case ActKind::guard_frame: return guard(run);
+    case ActKind::drop_frame:
+      counters().unshared.fetch_add(count, std::memory_order_relaxed);
+      return drop_frames(item.act.expected.frame, count);
     default: return {};
   }
 }
@@ -245,64 +215,6 @@ Status PageMover::discard(PageRun run, u32 node) {
   if (peer) return peer->discard(run);
   if (places_.peers->stopped(node)) return {};
   return error("the memory of node {} cannot be reached, and the node lives", node);
-}
-
-// These frames are a hole in the pool's file, and to look at them would fill it. A device has none.
-bool PageMover::never_written(u64 number, u64 count) const {
-  const auto at = static_cast<off_t>(frames_offset_ + number * kPageBytes);
-  const off_t data = ::lseek(places_.pool->fd().get(), at, SEEK_DATA);
-  if (data < 0) return errno == ENXIO;
-  return data >= at + static_cast<off_t>(count * kPageBytes);
-}
-
-// What nobody has written is zero in a frame that nobody has used: the first touch makes it.
-void PageMover::fill_from_home(u64 home, u64 to, u64 count) {
-  if (!never_written(home, count)) {
-    forget_lines({frame(home), count * kPageBytes});
-    put({frame(home), count * kPageBytes}, to);
-  } else if (!never_written(to, count)) {
-    std::memset(frame(to), 0, count * kPageBytes);
-  }
-}
-
-// By a buffer and system calls: pages that are new in the pool's file are filled at once then,
-// instead of being zeroed first by a fault of ours for each. A device takes no writes.
-void PageMover::put(std::span<const std::byte> content, u64 to) {
-  const auto at = static_cast<off_t>(frames_offset_ + to * kPageBytes);
-  if (::pwrite(places_.pool->fd().get(), content.data(), content.size(), at) !=
-      static_cast<ssize_t>(content.size()))
-    std::memcpy(frame(to), content.data(), content.size());
-}
-
-Status PageMover::fill(PageRun run, u32 from, u64 home, u64 to) {
-  std::shared_ptr<const LocalMemory> peer;
-  const LocalMemory* copies = nullptr;
-  if (from == places_.self) {
-    copies = &places_.memory->local();
-  } else if (from != kFromHome) {
-    peer = places_.peers->memory(from);
-    copies = peer.get();
-    if (copies == nullptr && !places_.peers->stopped(from))
-      return error("the memory of node {} cannot be reached, and the node lives", from);
-    if (copies == nullptr) counters().lost.fetch_add(run.count, std::memory_order_relaxed);
-  }
-  std::array<std::byte, kFillPages * kPageBytes> buffer;
-  for (u64 done = 0; done < run.count;) {
-    u64 there = 0;
-    const u64 most = std::min(run.count - done, kFillPages);
-    while (copies != nullptr && there < most && copies->has(run.first + done + there)) ++there;
-    if (there == 0) {
-      fill_from_home(home + done, to + done, 1);
-      ++done;
-      continue;
-    }
-    const auto content = std::span(buffer).first(there * kPageBytes);
-    DVM_TRY(copies->file().pread_all(content, (run.first + done) * kPageBytes, "a node's memory"));
-    put(content, to + done);
-    if (from != places_.self) counters().taken.fetch_add(there, std::memory_order_relaxed);
-    done += there;
-  }
-  return {};
 }
 
 Status PageMover::install(const Item& first, PageRun run, bool writable) {

@@ -4,45 +4,16 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "hyperkernel/coherence.h"
 #include "hyperkernel/coherence_record.h"
-#include "hyperkernel/node_memory.h"
+#include "hyperkernel/peers.h"
 
 namespace dvm::hyperkernel {
 
 // Runs of pages that are moved as one.
 inline constexpr u64 kMaxRun = 512;
-
-// The memory of the other nodes, as far as it is held here. Threads: any.
-class Peers {
- public:
-  Peers(const Coherence& coherence, const fabric::InstanceTable& instances, u32 self)
-      : coherence_(&coherence), instances_(&instances), self_(self) {}
-
-  // Nothing: it cannot be reached, and its content is lost.
-  std::shared_ptr<const LocalMemory> memory(u32 node);
-  // Takes hold of every node's memory that has come, and says so in its record. True if any had.
-  bool hold_all();
-  // Whether every living node holds that of `self`.
-  bool all_hold_ours() const;
-  void forget(u32 node);
-  // Certain to run no more.
-  bool stopped(u32 node) const;
-
- private:
-  struct Held {
-    std::mutex lock;
-    u64 instance = 0;
-    std::shared_ptr<const LocalMemory> memory;
-  };
-  const Coherence* coherence_;
-  const fabric::InstanceTable* instances_;
-  const u32 self_;
-  std::array<Held, kMaxNodes> held_;
-};
 
 struct PagerPlaces {
   const fabric::Pool* pool = nullptr;
@@ -67,6 +38,9 @@ class PageMover {
     return move(run, asked_for, want, places_.self);
   }
   Result<bool> move(PageRun run, Want want) { return move(run, run.first, want, places_.self); }
+  // What is mapped from the pool here or in another node is not written to from its return on
+  // without a fault. Advice unless their movers are this node.
+  Status guard(PageRun run);
 
  private:
   struct Item {
@@ -88,7 +62,12 @@ class PageMover {
   Status install(const Item& first, PageRun run, bool writable);
   bool never_written(u64 frame, u64 count) const;
   Status fill(PageRun run, u32 from, u64 home, u64 to);
-  void fill_from_home(u64 home, u64 to, u64 count);
+  void fill_from_home(u64 home, u64 to, u64 count, bool fresh);
+  void populate(u64 to, u64 count);
+  bool is_zero(u64 number) const;
+  Result<u64> empty(u64 page, u64 number);
+  Status drop_frames(u64 number, u64 count);
+  Status drop_strays(u64 page, u64 named);
   void put(std::span<const std::byte> content, u64 to);
   std::byte* frame(u64 number) const { return frames_->data() + number * kPageBytes; }
   PageCounters& counters() const { return places_.coherence->node(places_.self).counters; }

@@ -31,6 +31,7 @@ Result<std::unique_ptr<Pager>> Pager::start(const fabric::Pool& pool,
   p->peers_ = std::make_unique<Peers>(*p->coherence_, instances, self);
   DVM_ASSIGN(p->mover_, PageMover::make({&pool, &*p->directory_, &*p->coherence_, p->memory_.get(),
                                          p->peers_.get(), self}));
+  p->region_clock_.emplace(*p->directory_, *p->coherence_, *p->mover_);
   p->stop_ = Fd(::eventfd(0, EFD_CLOEXEC));
   if (!p->stop_.valid()) return sys_error("eventfd");
   DVM_TRY(p->publish(instance));
@@ -38,10 +39,10 @@ Result<std::unique_ptr<Pager>> Pager::start(const fabric::Pool& pool,
   DVM_TRY(p->wait_until_held());
   for (u32 i = 0; i < p->memory_->shards(); ++i) {
     p->shards_.push_back(std::make_unique<Shard>());
-    Shard& shard = *p->shards_.back();
-    shard.pages = p->memory_->shard_pages(i);
-    shard.thread = std::thread([pager = p.get(), &shard, i] { pager->serve(shard, i); });
+    p->shards_.back()->pages = p->memory_->shard_pages(i);
   }
+  for (u32 i = 0; i < p->memory_->shards(); ++i)
+    p->shards_[i]->thread = std::thread([pager = p.get(), i] { pager->serve(i); });
   return p;
 }
 
@@ -50,7 +51,9 @@ Pager::~Pager() {
   const u64 one = 1;
   (void)stop_.write_all(std::as_bytes(std::span(&one, 1)), "eventfd");
   fabric::ring(coherence_->changed());
-  for (auto& shard : shards_) shard->thread.join();
+  for (auto& shard : shards_) {
+    if (shard->thread.joinable()) shard->thread.join();
+  }
   if (watcher_.joinable()) watcher_.join();
   coherence_->node(self_).instance.store(0, std::memory_order_release);
 }
@@ -92,6 +95,7 @@ void Pager::watch_peers() {
   while (!stopping_.load()) {
     const u32 seen = fabric::listen(coherence_->changed());
     recover_stopped();
+    make_room_in_region();
     if (peers_->hold_all()) {
       fabric::ring(coherence_->changed());
     } else {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "hyperkernel/page_mover.h"
+#include "hyperkernel/region_clock.h"
 #include "hyperkernel/served_fault.h"
 #include "hyperkernel/share_policy.h"
 
@@ -28,7 +29,7 @@ struct PagerOptions {
   std::function<void(u32 dead, u64 pages, u64 lost)> recovered;
 };
 inline constexpr u64 kMinLocalPages = 256;
-inline constexpr u64 kShareBlock = 64;  // pages that go into the coherent region together, at most
+inline constexpr u64 kShareBlock = 128;  // pages that go into the coherent region together, at most
 
 class Pager {
  public:
@@ -65,6 +66,7 @@ class Pager {
   struct Shard {
     std::thread thread;
     PageRun pages;
+    std::mutex lock;   // for all below
     u64 next = ~0ull;  // the page after the last run: a walk goes on there
     u64 window = 1;
     SharePolicy policy{kShareBlock};
@@ -81,11 +83,15 @@ class Pager {
   Pager() = default;
   Status publish(fabric::InstanceId instance);
   Status wait_until_held();
-  void serve(Shard& shard, u32 index);
-  Status serve_message(Shard& shard, const uffd_msg& message);
+  void serve(u32 index);
+  Status serve_message(const uffd_msg& message);
   Status serve_fault(Shard& shard, u64 address, u64 flags);
   bool comes_from_elsewhere(const DirEntry& entry) const;
   RegionUse region_use(Shard& shard) const;
+  void note_spent(Shard& shard, u64 page, u64 ns);
+  void forget_spent(Shard& shard, u64 page);
+  void note_use(PageRun run);
+  void make_room_in_region();
   Status share_if_worth(Shard& shard, u64 page, bool writes);
   bool may_go_along(u64 page) const;
   PageRun shared_run(const Shard& shard, u64 page) const;
@@ -108,6 +114,8 @@ class Pager {
   std::unique_ptr<NodeMemory> memory_;
   std::unique_ptr<Peers> peers_;
   std::optional<PageMover> mover_;
+  std::optional<RegionClock> region_clock_;
+  std::atomic<u64> room_wanted_{0};  // frames
   std::vector<std::unique_ptr<Shard>> shards_;
   std::thread watcher_;
   Fd stop_;  // an eventfd

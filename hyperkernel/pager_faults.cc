@@ -18,13 +18,10 @@ constexpr u64 kFirstTouchRun = 32;
 constexpr u64 kFirstTouchBlock = 512;
 constexpr u64 kWalkRun = 64;
 constexpr u64 kClockRun = 32;
-constexpr u64 kRegionSeenNs = 20'000'000;
-
-bool at_home(const DirEntry& e) { return e.mode == PageMode::replicated && e.nodes == 0; }
 
 }  // namespace
 
-void Pager::serve(Shard& shard, u32 index) {
+void Pager::serve(u32 index) {
   const auto entered = options_.enter_thread ? options_.enter_thread() : nullptr;
   // A vCPU stands still until a fault is served, and another may be using the processor.
   fabric::make_urgent();
@@ -40,16 +37,22 @@ void Pager::serve(Shard& shard, u32 index) {
     for (std::size_t i = 0; i < static_cast<std::size_t>(got) / sizeof(uffd_msg); ++i) {
       const auto& m = messages[i];
       if (m.event != UFFD_EVENT_PAGEFAULT) continue;
-      const Status done = serve_message(shard, m);
+      const Status done = serve_message(m);
       if (!done.ok() && options_.failed) options_.failed(done.error());
     }
   }
 }
 
-Status Pager::serve_message(Shard& shard, const uffd_msg& m) {
+// Faults at a frame that another node has guarded come by the descriptor that all know, of whatever
+// shard the page is.
+Status Pager::serve_message(const uffd_msg& m) {
   const auto& fault = m.arg.pagefault;
-  if (!options_.seen) return serve_fault(shard, fault.address, fault.flags);
   const u64 page = (fault.address - memory_->local().address(0)) / kPageBytes;
+  if (page >= coherence_->pages())
+    return error("a fault outside the view of RAM at {:#x}", fault.address);
+  Shard& shard = *shards_[page / memory_->shard_pages(0).count];
+  const std::lock_guard guard(shard.lock);
+  if (!options_.seen) return serve_fault(shard, fault.address, fault.flags);
   const DirEntry before = directory_->lookup(page).value_or(DirEntry{});
   const u64 begun = fabric::monotonic_ns();
   DVM_TRY(serve_fault(shard, fault.address, fault.flags));
@@ -66,29 +69,24 @@ void Pager::sample(u64 page) {
 Status Pager::serve_fault(Shard& shard, u64 address, u64 flags) {
   const u64 page = (address - memory_->local().address(0)) / kPageBytes;
   auto entry = directory_->lookup(page);
-  if (!entry) return error("a fault outside the view of RAM at {:#x}", address);
   counters().faults.fetch_add(1, std::memory_order_relaxed);
   const bool writes = (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
   const bool from_elsewhere = comes_from_elsewhere(*entry);
   const u64 begun = fabric::monotonic_ns();
+  if (entry->mode != PageMode::shared && memory_->maps_frame(page)) forget_spent(shard, page);
   if (from_elsewhere) {
     DVM_TRY(share_if_worth(shard, page, writes));
     entry = directory_->lookup(page);
   }
   // Who reads a page that nobody has will mostly be alone with it: it gets it whole.
-  const Want want = writes || at_home(*entry) ? Want::write : Want::read;
+  const Want want = writes || entry->at_home() ? Want::write : Want::read;
   const bool shared = entry->mode == PageMode::shared;
   const PageRun run = shared ? shared_run(shard, page) : run_to_move(shard, page, *entry);
-  const bool first_touch = at_home(*entry);
+  const bool first_touch = entry->at_home();
   DVM_ASSIGN(const bool there, bring(run, page, want));
   if (!there) return error("page {} is not to be had", page);
-  if (from_elsewhere && !shared) {
-    auto& spent = shard.spent[page % shard.spent.size()];
-    if (spent.page != page) spent = {page, 0};
-    const u64 ns = fabric::monotonic_ns() - begun;
-    spent.ns += ns;
-    shard.policy.note_hand_over(ns);
-  }
+  if (shared) note_use(run);
+  if (from_elsewhere && !shared) note_spent(shard, page, fabric::monotonic_ns() - begun);
   return first_touch ? bring_around(shard, run) : Status();
 }
 
@@ -112,7 +110,7 @@ Status Pager::bring_around(const Shard& shard, PageRun run) {
 
 bool Pager::nobody_has(u64 page) const {
   const auto entry = directory_->lookup(page);
-  return entry && at_home(*entry) && entry->mover == 0;
+  return entry && entry->at_home() && entry->mover == 0;
 }
 
 // Less where local memory is short: what is not used would push out what is.
@@ -121,7 +119,9 @@ u64 Pager::first_touch_block() const {
 }
 
 Result<bool> Pager::bring(PageRun run, u64 asked_for, Want want) {
-  DVM_TRY(make_room(run.count));
+  // What is mapped from the pool takes no local memory.
+  const auto entry = directory_->lookup(asked_for);
+  if (entry && entry->mode != PageMode::shared) DVM_TRY(make_room(run.count));
   for (u64 i = 0; i < run.count; ++i) aged_[run.first + i].store(0, std::memory_order_relaxed);
   auto moved = mover_->move(run, asked_for, want);
   if (moved.ok() && run.count > 1 && options_.mapped) options_.mapped(run);
@@ -132,72 +132,13 @@ bool Pager::comes_from_elsewhere(const DirEntry& entry) const {
   return entry.mode != PageMode::shared && (entry.nodes & ~only(self_)) != 0;
 }
 
-// Counted anew from time to time only: it is a look at each frame.
-RegionUse Pager::region_use(Shard& shard) const {
-  const u64 now = fabric::monotonic_ns();
-  if (shard.region_seen_ns == 0 || now - shard.region_seen_ns > kRegionSeenNs) {
-    shard.region = {coherence_->shared_frames(), coherence_->frames_in_use()};
-    shard.region_seen_ns = now;
-  }
-  return shard.region;
-}
-
-// A page that another node has is wanted here: both share it from now on, if that is worth it, and
-// with it of its block what may be shared as well.
-Status Pager::share_if_worth(Shard& shard, u64 page, bool writes) {
-  const RegionUse use = region_use(shard);
-  const auto& spent = shard.spent[page % shard.spent.size()];
-  const u64 wanted = shard.policy.pages_to_share(writes, spent.page == page ? spent.ns : 0, use);
-  if (wanted == 0) return {};
-  const u64 first = page - page % wanted;
-  const u64 end = std::min(first + wanted, shard.pages.first + shard.pages.count);
-  const u64 begun = fabric::monotonic_ns();
-  u64 shared = 0;
-  for (u64 at = std::max(first, shard.pages.first); at < end;) {
-    PageRun run{at, 0};
-    while (at + run.count < end && (at + run.count == page || may_go_along(at + run.count)))
-      ++run.count;
-    if (run.count != 0) {
-      const bool asked = page >= at && page < at + run.count;
-      const auto moved = mover_->move(run, asked ? page : at, Want::share);
-      if (!moved.ok()) return moved.error();
-    }
-    shared += run.count;
-    at += run.count + 1;
-  }
-  shard.region.taken += shared;
-  shard.policy.note_shared(shared, fabric::monotonic_ns() - begun);
-  return {};
-}
-
-// Not what is shared already, nor what many only read: for that, copies are better.
-bool Pager::may_go_along(u64 page) const {
-  const auto entry = directory_->lookup(page);
-  return entry && entry->mover == 0 && (entry->mode == PageMode::owned || at_home(*entry));
-}
-
-// Of the same block, what lies beside it and is not mapped here yet.
-PageRun Pager::shared_run(const Shard& shard, u64 page) const {
-  const u64 first = std::max(page - page % kShareBlock, shard.pages.first);
-  const u64 end =
-      std::min(page - page % kShareBlock + kShareBlock, shard.pages.first + shard.pages.count);
-  const auto goes_along = [this](u64 at) {
-    const auto entry = directory_->lookup(at);
-    return entry && entry->mode == PageMode::shared && entry->mover == 0;
-  };
-  PageRun run{page, 1};
-  for (; run.first > first && goes_along(run.first - 1); --run.first) ++run.count;
-  while (run.first + run.count < end && goes_along(run.first + run.count)) ++run.count;
-  return run;
-}
-
 // More than one page when a walk goes on where the last run ended, or when nobody has the pages.
 // All of them as the first: with the same nodes, nobody at work on them.
 PageRun Pager::run_to_move(Shard& shard, u64 page, const DirEntry& entry) const {
   const bool walks = page == shard.next;
   shard.window = walks ? std::min(shard.window * 2, kWalkRun) : 1;
   u64 limit = shard.window;
-  if (at_home(entry)) limit = std::max(limit, kFirstTouchRun - page % kFirstTouchRun);
+  if (entry.at_home()) limit = std::max(limit, kFirstTouchRun - page % kFirstTouchRun);
   limit = std::min({limit, shard.pages.first + shard.pages.count - page, options_.local_pages / 4});
   PageRun run{page, 1};
   for (; run.count < limit; ++run.count) {

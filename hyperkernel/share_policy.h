@@ -38,8 +38,14 @@ class SharePolicy {
   u64 pages_to_share(bool writes, u64 spent_ns, RegionUse use) const;
   // How many go at a first contended write; 0: none.
   u64 block_now(RegionUse use) const;
-  // What sharing one more page costs. ~0: there is no room.
+  // What sharing one more page costs: the work; twice that in the second half of the region; and
+  // twice again where it drives another out, which may come back.
   u64 price_ns(RegionUse use) const;
+  // Whether a page that has cost as much is worth that the coldest leave. Only when the region is
+  // as good as full: between that and the last place for a guess there is room that neither takes.
+  bool wants_room(u64 spent_ns, RegionUse use) const;
+  // How many frames are to become free then.
+  u64 room_wanted(RegionUse use) const;
 
  private:
   static u64 mean(u64 before, u64 ns) { return before == 0 ? ns : before - before / 8 + ns / 8; }

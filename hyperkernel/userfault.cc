@@ -64,12 +64,16 @@ Status Userfault::probe() {
   return {};
 }
 
-Status Userfault::watch(u64 at, u64 bytes) const {
+int Userfault::watch_number(u64 at, u64 bytes) const {
   uffdio_register range{
       .range = {at, bytes},
       .mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP,
       .ioctls = 0};
-  errno = call(fd_, UFFDIO_REGISTER, range);
+  return call(fd_, UFFDIO_REGISTER, range);
+}
+
+Status Userfault::watch(u64 at, u64 bytes) const {
+  errno = watch_number(at, bytes);
   if (errno != 0) return sys_error("UFFDIO_REGISTER guest memory");
   return {};
 }

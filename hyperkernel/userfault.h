@@ -22,6 +22,8 @@ class Userfault {
 
   // [at, at + bytes) of a mapping of a memfd: missing, minor and write-protect faults.
   Status watch(u64 at, u64 bytes) const;
+  // The same; 0, or an errno. EBUSY: another descriptor watches some of it.
+  int watch_number(u64 at, u64 bytes) const;
   // All below: 0, or an errno. Whole pages. Faults that wait in the range are woken, if it worked.
   // Makes a page with this content, which must not be there (EEXIST), and maps it.
   int copy(u64 to, const std::byte* from, u64 bytes, bool read_only) const;

@@ -13,13 +13,15 @@ struct PageCounter {
   std::atomic<u64> hyperkernel::PageCounters::*member;
 };
 
-inline constexpr std::array<PageCounter, 7> kPageCounters = {{
+inline constexpr std::array<PageCounter, 8> kPageCounters = {{
     {"faults", "Page faults that the node's pager served.", &hyperkernel::PageCounters::faults},
     {"taken", "Pages whose content came from another node: hand-overs.",
      &hyperkernel::PageCounters::taken},
     {"copied", "Read-only copies made.", &hyperkernel::PageCounters::copied},
     {"evicted", "Pages brought home to make room.", &hyperkernel::PageCounters::evicted},
     {"shared", "Pages put into the coherent region.", &hyperkernel::PageCounters::shared},
+    {"unshared", "Pages taken out of the coherent region, for room.",
+     &hyperkernel::PageCounters::unshared},
     {"recovered", "Pages of dead nodes brought home.", &hyperkernel::PageCounters::recovered},
     {"lost", "Pages of dead nodes whose content could not be reached.",
      &hyperkernel::PageCounters::lost},

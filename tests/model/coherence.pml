@@ -1,6 +1,7 @@
 /* A page's coherence protocol, with its movers dying at any step: hyperkernel/coherence.cc.
  *
- * N nodes read, write and evict one page, and with -DSHARE put it into a frame that all map; any of them may die between any two steps as long as one
+ * N nodes read, write and evict one page, and with -DSHARE put it into a frame that all map and take it
+ * out again; any of them may die between any two steps as long as one
  * lives, and with -DQUIET may stop running the guest and begin again. A dead node's memory stays, as a file
  * that the living hold; that it stays stopped is the fabric's part: a node that hangs is powered off, so
  * it is a death too. Written apart from the C++ state machine, which is explored by itself
@@ -8,7 +9,7 @@
  *
  * Shown, in every state: a running node that has a copy reads the last write; nobody reads what
  * another may write; the entry leads to the last write, whoever dies next; an entry that is held is
- * held by one at work, or by the dead. -DMISTAKE=1..7 puts a mistake in, which has to be found.
+ * held by one at work, or by the dead. -DMISTAKE=1..10 puts a mistake in, which has to be found.
  */
 #ifndef N
 #define N 3
@@ -23,15 +24,34 @@ byte mover;                     /* node + 1 */
 bit home = 1;                   /* 1: as last written */
 bit present[N], writable[N], current[N];
 bit frame;                      /* of the coherent region, 1: as last written */
-bit mapped[N];                  /* that frame */
+bit mapped[N], fwrites[N];      /* that frame: may read it, may write to it */
 bit marked[N];
 mtype = { quiet, waking, running };
 mtype run_[N] = running;
 bit dead[N], inside[N];
 byte living = N;
 
-inline take() {                 /* waits while the mover lives */
-  atomic { mover == 0 || dead[mover - 1] -> mover = p + 1; inside[p] = 1 }
+/* Waits while the mover lives. Who takes a dead one's place takes frames that the entry does not name
+ * from everybody before anything else. */
+inline take() {
+  atomic { mover == 0 || dead[mover - 1] -> left = (mover != 0); mover = p + 1; inside[p] = 1 }
+#if MISTAKE == 10               /* a dead mover's frame is left mapped */
+  left = 0;
+#endif
+  atomic {
+    if
+    :: left && mode != shared -> unmap_all()
+    :: else
+    fi;
+    left = 0
+  }
+}
+
+inline unmap_all() {
+  frame = 0; mapped[0] = 0; fwrites[0] = 0; mapped[1] = 0; fwrites[1] = 0;
+#if N > 2
+  mapped[2] = 0; fwrites[2] = 0;
+#endif
 }
 
 inline bring_home(from) {
@@ -55,6 +75,7 @@ inline install(w) {
     :: !present[p] -> present[p] = 1; current[p] = home
     :: else
     fi;
+    mapped[p] = 0; fwrites[p] = 0; /* the view has one or the other */
     writable[p] = writable[p] | w
   }
 }
@@ -120,7 +141,34 @@ inline map_frame() {
 #else
   drop_copies();
 #endif
-  mapped[p] = 1;
+  atomic { mapped[p] = 1; fwrites[p] = 1 }
+  atomic { let_go() }
+}
+
+/* Home first, while nobody can write; then the entry says so; only then is the frame taken from its readers. */
+inline unshare_page() {
+  take();
+  if
+  :: mode == shared ->
+     drop_copies();
+#if MISTAKE == 8                /* they write on while it goes home */
+#else
+     fwrites[0] = 0;
+     fwrites[1] = 0;
+#if N > 2
+     fwrites[2] = 0;
+#endif
+#endif
+     home = frame;
+#if MISTAKE == 9                /* the frame goes before the entry names the home */
+     atomic { unmap_all() }
+     mode = replicated;
+#else
+     mode = replicated;
+     atomic { unmap_all() }
+#endif
+  :: else
+  fi;
   atomic { let_go() }
 }
 
@@ -212,8 +260,9 @@ proctype Node(byte p) provided (!dead[p]) {
 end:
   do
   :: is_running && !present[p] && !mapped[p] -> read_page()
-  :: is_running && !writable[p] && !mapped[p] -> write_page()
+  :: is_running && !writable[p] && !fwrites[p] -> write_page()
 #ifdef SHARE
+  :: is_running && mode == shared -> unshare_page()
   :: is_running && mode != shared -> share_page()
 #endif
   :: is_running && present[p] -> evict_page(p)
@@ -231,7 +280,7 @@ end:
 proctype Vcpu(byte p) provided (!dead[p]) {
 end:
   do
-  :: atomic { is_running && mapped[p] ->
+  :: atomic { is_running && fwrites[p] ->
        home = 0; current[0] = 0; current[1] = 0;
 #if N > 2
        current[2] = 0;
@@ -258,7 +307,7 @@ end:
 }
 
 #define reads(x) (!dead[x] && run_[x] == running && present[x])
-#define writes(x) (!dead[x] && (writable[x] || mapped[x]))
+#define writes(x) (!dead[x] && (writable[x] || fwrites[x]))
 #define leads_to_last (mode == shared && frame || mode == replicated && home || mode == owned && (present[owner] && current[owner] || !present[owner] && home))
 #if N > 2
 #define old_read (reads(0) && !current[0] || reads(1) && !current[1] || reads(2) && !current[2] || \

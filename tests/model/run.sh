@@ -70,7 +70,7 @@ for mistake in 1 2; do
 done
 check_deaths "coherence, 3 nodes" holds coherence.pml -DN=3
 check_deaths "coherence, 2 nodes that share, run and rest" holds coherence.pml -DN=2 -DSHARE -DQUIET
-for mistake in 1 2 3 4 5 6 7; do
+for mistake in 1 2 3 4 5 6 7 8 9 10; do
   check_deaths "coherence, mistake $mistake" fails coherence.pml -DN=2 -DSHARE -DQUIET -DMISTAKE=$mistake
 done
 exit $failed

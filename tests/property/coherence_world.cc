@@ -29,8 +29,12 @@ std::string page_violation(const World& w, const Page& p) {
   for (u32 n = 0; n < kWorldNodes; ++n) {
     const Copy& c = p.copies[n];
     if (readable(w, p, n) && !c.current) return fmt::format("node {} reads what is old", n);
-    if (w.nodes[n].alive && c.maps_frame && p.entry.mode != PageMode::shared)
-      return fmt::format("node {} maps a frame that is not shared", n);
+    if (w.nodes[n].alive && c.maps_frame && !p.frame_current[1])
+      return fmt::format("node {} maps a frame that is old", n);
+    if (w.nodes[n].alive && c.writes_frame && p.entry.mode != PageMode::shared)
+      return fmt::format("node {} writes to a frame that is not shared", n);
+    if (w.nodes[n].alive && c.maps_frame && p.entry.mode == PageMode::owned)
+      return fmt::format("node {} maps a frame while the page is owned", n);
     if (!w.nodes[n].alive || !c.writable) continue;
     for (u32 other = 0; other < kWorldNodes; ++other) {
       if (other != n && readable(w, p, other))
@@ -53,8 +57,8 @@ std::string mover_violation(const World& w, u32 page) {
 void write_to(Page& p, u32 node) {
   for (Copy& c : p.copies) c.current = false;
   p.frame_current = {false, false};
-  if (p.copies[node].maps_frame) {
-    p.frame_current[p.entry.frame] = true;
+  if (p.copies[node].writes_frame) {
+    p.frame_current[1] = true;
   } else {
     p.copies[node].current = true;
   }
@@ -64,8 +68,14 @@ void discard(Page& p, u32 node) {
   p.copies[node].present = p.copies[node].writable = p.copies[node].current = false;
 }
 
+void drop_frame(Page& p) {
+  for (Copy& c : p.copies) c.maps_frame = c.writes_frame = false;
+  p.frame_current[1] = false;
+}
+
 void install(Page& p, u32 node, bool writable) {
   Copy& c = p.copies[node];
+  c.maps_frame = c.writes_frame = false;  // our view holds one or the other
   if (!c.present) c.current = p.frame_current[p.entry.frame];
   c.present = true;
   if (writable) c.writable = true;
@@ -108,13 +118,30 @@ Answer carry_out(World& w, u32 self, const WorldRules& rules) {
       return {};
     case ActKind::install_read: install(p, self, false); return {};
     case ActKind::install_write: install(p, self, true); return {};
-    case ActKind::map_shared: p.copies[self].maps_frame = true; return {};
+    case ActKind::map_shared:
+      p.copies[self].maps_frame = p.copies[self].writes_frame = true;
+      return {};
     case ActKind::take_frame: return {.frame = 1};
     case ActKind::fill_frame: {
       const bool copy = act.node != kFromHome && p.copies[act.node].present;
       p.frame_current[1] = copy ? p.copies[act.node].current : p.frame_current[p.entry.frame];
       return {};
     }
+    case ActKind::guard_frame:
+      if (rules.mistake == Mistake::no_guard) return {};
+      for (Copy& c : p.copies) c.writes_frame = false;
+      return {};
+    case ActKind::empty_frame:
+      if (rules.mistake != Mistake::home_before_content) p.frame_current[0] = p.frame_current[1];
+      if (rules.mistake == Mistake::drop_first) drop_frame(p);
+      return {.frame = 0};
+    case ActKind::drop_frame:
+      if (rules.mistake == Mistake::home_before_content) p.frame_current[0] = p.frame_current[1];
+      if (rules.mistake != Mistake::no_drop) drop_frame(p);
+      return {};
+    case ActKind::drop_strays:
+      if (p.entry.frame != 1 && rules.mistake != Mistake::strays_left) drop_frame(p);
+      return {};
     case ActKind::done: break;
   }
   return {};
@@ -184,11 +211,13 @@ void begin_jobs(const World& w, u32 self, const WorldRules& rules,
     const Copy& c = w.pages[page].copies[self];
     if (!c.present && !c.maps_frame)
       begin_job(w, self, page, Transition(Want::read, self), rules, visit);
-    if (!c.writable && !c.maps_frame)
+    if (!c.writable && !c.writes_frame)
       begin_job(w, self, page, Transition(Want::write, self), rules, visit);
     if (c.present) begin_job(w, self, page, Transition(Want::evict, self), rules, visit);
-    if (rules.share && page == 0)
+    if (rules.share && page == 0) {
       begin_job(w, self, page, Transition(Want::share, self), rules, visit);
+      begin_job(w, self, page, Transition(Want::unshare, self), rules, visit);
+    }
     for (u32 dead = 0; dead < kWorldNodes; ++dead) {
       if (!w.nodes[dead].alive)
         begin_job(w, self, page, Transition(Want::evict, self, dead), rules, visit);
@@ -243,7 +272,7 @@ void node_steps(const World& w, u32 self, const WorldRules& rules,
   if (node.run != Run::running) return;
   for (std::size_t page = 0; page < w.pages.size(); ++page) {
     const Copy& c = w.pages[page].copies[self];
-    if (!c.writable && !c.maps_frame) continue;
+    if (!c.writable && !c.writes_frame) continue;
     World next = w;
     write_to(next.pages[page], self);
     visit(next);
@@ -262,8 +291,8 @@ u64 page_bits(const Page& p) {
   u64 bits = (p.frame_current[0] ? 1u : 0u) | (p.frame_current[1] ? 2u : 0u);
   for (u32 n = 0; n < kWorldNodes; ++n) {
     const Copy& c = p.copies[n];
-    bits = bits << 5 | (c.present ? 1u : 0u) | (c.writable ? 2u : 0u) | (c.current ? 4u : 0u) |
-           (c.maps_frame ? 8u : 0u) | (p.marked[n] ? 16u : 0u);
+    bits = bits << 6 | (c.present ? 1u : 0u) | (c.writable ? 2u : 0u) | (c.current ? 4u : 0u) |
+           (c.maps_frame ? 8u : 0u) | (p.marked[n] ? 16u : 0u) | (c.writes_frame ? 32u : 0u);
   }
   return bits;
 }

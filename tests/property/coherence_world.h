@@ -27,12 +27,18 @@ enum class Mistake {
   mark_after_look,       // a node is taken for quiet before the mark is there
   copies_beside_frame,   // a page is shared while somebody still has a copy of before
   frame_before_content,  // the entry names the frame before the content is in it
+  no_guard,              // nodes write to a frame while its page goes home
+  home_before_content,   // the entry names the home before the content is in it
+  drop_first,            // the frame is dropped before the entry names the home
+  no_drop,               // who takes a page out of its frame leaves the others its mappings
+  strays_left,           // a dead mover's frame is left mapped
 };
 
 enum class Run : u8 { quiet, waking, running };
 
 struct Copy {
-  bool present = false, writable = false, current = false, maps_frame = false;
+  bool present = false, writable = false, current = false;
+  bool maps_frame = false, writes_frame = false;
   friend bool operator==(const Copy&, const Copy&) = default;
 };
 

@@ -32,7 +32,7 @@ TEST(CoherentMemory, RamIsAtHomeAndTheFirmwareShared) {
   const auto coherence = hyperkernel::Coherence::of(machine->pool());
   EXPECT_EQ(coherence->pages(), ram);
   // Behind RAM and firmware, where no page begins.
-  EXPECT_EQ(coherence->take_frame(0, 0), ram + layout::kFirmwareWindowBytes / kPageBytes);
+  EXPECT_EQ(coherence->first_frame(), ram + layout::kFirmwareWindowBytes / kPageBytes);
   EXPECT_TRUE(check_pool(*machine).empty());
 }
 

@@ -80,6 +80,95 @@ TEST(Pager, PagesThatNobodyWroteTakeNoFrame) {
   }
 }
 
+// Pages in frames go home again, and on from there; who still has the frame's place in its view
+// sees what is written elsewhere afterwards.
+TEST(Pager, APageLeavesItsFrameAndNothingOldIsSeen) {
+  DVM_NEEDS_USERFAULTFD();
+  constexpr u64 kPages = 128;
+  PagedPool world(kPages, 256);
+  auto a = world.node(0), b = world.node(1, {.shards = 2}), c = world.node(2);
+  for (u64 page = 0; page < kPages; ++page) word(*a, page).store(page + 1);
+  for (u64 round = 0; round < 3; ++round) {
+    ASSERT_TRUE(a->mover().move({0, kPages}, Want::share).ok());
+    for (auto* node : {a.get(), b.get(), c.get()}) {
+      for (u64 page = 0; page < kPages; ++page) word(*node, page).fetch_add(1);
+    }
+    ASSERT_EQ(world.entry(0).mode, PageMode::shared);
+    ASSERT_TRUE(c->mover().move({0, kPages}, Want::unshare).ok());
+    EXPECT_EQ(world.coherence().frames_in_use(), 0u);
+    for (u64 page = 0; page < kPages; ++page) {
+      ASSERT_TRUE(world.entry(page).at_home()) << page;
+      ASSERT_EQ(world.entry(page).frame, page);
+    }
+    // By one who had the frame mapped; read by those who had it mapped too.
+    for (u64 page = 0; page < kPages; ++page) {
+      const u64 is = page + 1 + (round + 1) * 3 + round;
+      ASSERT_EQ(word(*b, page).load(), is) << page;
+      word(*b, page).fetch_add(1);
+      ASSERT_EQ(word(*a, page).load(), is + 1) << page;
+      ASSERT_EQ(word(*c, page).load(), is + 1) << page;
+    }
+  }
+  EXPECT_EQ(world.coherence().node(2).counters.unshared.load(), 3 * kPages);
+}
+
+// While all write: what is guarded, emptied and dropped under their hands loses nothing.
+TEST(Pager, PagesLeaveTheirFramesWhileAllWrite) {
+  DVM_NEEDS_USERFAULTFD();
+  constexpr u64 kPages = 64, kAdds = 3000;
+  PagedPool world(kPages, 64);
+  std::vector<std::unique_ptr<Pager>> nodes;
+  for (u32 n = 0; n < 3; ++n) nodes.push_back(world.node(n));
+  std::vector<std::thread> threads;
+  std::atomic<u32> at_work{3};
+  for (u32 t = 0; t < 3; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (u64 i = 0; i < kAdds; ++i) word(*nodes[t], random() % kPages).fetch_add(1);
+      --at_work;
+    });
+  }
+  u64 left = 0;
+  for (u64 i = 0; at_work.load() != 0; ++i) {
+    ASSERT_TRUE(nodes[i % 3]->mover().move({i * 16 % kPages, 16}, Want::unshare).ok());
+    ++left;
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  for (auto& t : threads) t.join();
+  u64 sum = 0, unshared = 0;
+  for (u64 page = 0; page < kPages; ++page) sum += word(*nodes[0], page).load();
+  EXPECT_EQ(sum, 3 * kAdds);
+  for (u32 n = 0; n < 3; ++n) unshared += world.coherence().node(n).counters.unshared.load();
+  EXPECT_GT(unshared, 0u) << left;
+}
+
+// The hand takes out what one node alone has used since it passed, and leaves what two use.
+TEST(Pager, TheColdestLeaveAFullRegion) {
+  DVM_NEEDS_USERFAULTFD();
+  constexpr u64 kPages = 4 * kFrameGroup;
+  PagedPool world(kPages, kPages);
+  auto a = world.node(0), b = world.node(1);
+  for (u64 page = 0; page < kPages; ++page) word(*a, page).store(page);
+  ASSERT_TRUE(a->mover().move({0, kPages}, Want::share).ok());
+  const auto directory = PageDirectory::of(world.pool).take();
+  const auto coherence = world.coherence();
+  RegionClock clock(directory, coherence, a->mover());
+  const auto freed = clock.turn(kPages);
+  ASSERT_TRUE(freed.ok());
+  EXPECT_EQ(*freed, 0u) << "passed for the first time";
+  for (u64 page = 0; page < kPages; ++page) {
+    word(*a, page).fetch_add(1);
+    if (page < kPages / 2) word(*b, page).fetch_add(1);
+  }
+  const auto again = clock.turn(kPages);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(*again, kPages / 2);
+  for (u64 page = 0; page < kPages; ++page) {
+    ASSERT_EQ(world.entry(page).mode == PageMode::shared, page < kPages / 2) << page;
+    ASSERT_EQ(word(*b, page).load(), page + (page < kPages / 2 ? 2 : 1));
+  }
+}
+
 TEST(Pager, AReplicatedPageIsReadWithNoFurtherFault) {
   DVM_NEEDS_USERFAULTFD();
   PagedPool world(64, 0);

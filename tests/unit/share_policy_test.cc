@@ -36,7 +36,8 @@ TEST(SharePolicy, InTheSecondHalfOfTheRegionThePriceIsTwice) {
   const SharePolicy policy = measured(32);
   EXPECT_EQ(policy.price_ns({1024, 511}), 30 * kUs);
   EXPECT_EQ(policy.price_ns({1024, 512}), 60 * kUs);
-  EXPECT_EQ(policy.price_ns({1024, 1023}), 60 * kUs);
+  EXPECT_EQ(policy.price_ns({1024, 959}), 60 * kUs);
+  EXPECT_EQ(policy.price_ns({1024, 960}), 120 * kUs) << "it drives another out";
 }
 
 TEST(SharePolicy, NearlyFullOnlyTheDearestGoIn) {
@@ -48,9 +49,20 @@ TEST(SharePolicy, NearlyFullOnlyTheDearestGoIn) {
 
 TEST(SharePolicy, NothingIsSharedWithoutRoom) {
   const SharePolicy policy = measured(32);
-  EXPECT_EQ(policy.price_ns({1024, 1024}), ~0ull);
   EXPECT_EQ(policy.pages_to_share(true, ~0ull, {1024, 1024}), 0u);
   EXPECT_EQ(policy.pages_to_share(true, ~0ull, {0, 0}), 0u);
+  EXPECT_FALSE(policy.wants_room(~0ull, {0, 0}));
+}
+
+TEST(SharePolicy, AsGoodAsFullThePageThatHasPaidTwiceOverWantsRoom) {
+  const SharePolicy policy = measured(32);
+  EXPECT_FALSE(policy.wants_room(119 * kUs, {1024, 1024}));
+  EXPECT_TRUE(policy.wants_room(120 * kUs, {1024, 1024}));
+  EXPECT_TRUE(policy.wants_room(120 * kUs, {1024, 960}));
+  EXPECT_FALSE(policy.wants_room(~0ull, {1024, 959})) << "there is room";
+  EXPECT_EQ(policy.room_wanted({1024, 1024}), 65u);
+  EXPECT_EQ(policy.room_wanted({1024, 960}), 1u);
+  EXPECT_EQ(policy.room_wanted({1024, 10}), 0u);
 }
 
 TEST(SharePolicy, WhatItCostsIsLearntFromWhatItTook) {
