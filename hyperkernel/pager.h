@@ -29,7 +29,7 @@ struct PagerOptions {
   std::function<void(u32 dead, u64 pages, u64 lost)> recovered;
 };
 inline constexpr u64 kMinLocalPages = 256;
-inline constexpr u64 kShareBlock = 128;  // pages that go into the coherent region together, at most
+inline constexpr u64 kShareBlock = 64;  // pages that go into the coherent region together, at most
 
 class Pager {
  public:

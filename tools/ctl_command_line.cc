@@ -16,10 +16,10 @@ namespace dvm::tools {
 namespace {
 
 constexpr std::array<std::string_view, 22> kCommandNames = {
-    "status",      "console", "events",       "pause",       "resume", "reset",    "shutdown",
-    "stop",        "metrics", "check",        "dump",        "list",   "evacuate", "add-node",
-    "remove-node", "balloon", "migrate-vcpu", "resize-disk", "why",    "trace",    "pages",
-    "policy"};
+    "status",   "console",  "events",      "pause",   "resume",       "reset",
+    "shutdown", "stop",     "metrics",     "check",   "dump",         "list",
+    "evacuate", "add-node", "remove-node", "balloon", "migrate-vcpu", "resize-disk",
+    "why",      "trace",    "pages",       "policy"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {

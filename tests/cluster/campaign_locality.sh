@@ -16,7 +16,7 @@ read -ra policies <<< "${POLICIES:-static affinity learned}"
 look() {
   local status
   status=$(ctl local --json status)
-  at=$(sed 's/.*"vcpus":\[{//' <<< "$status" | grep -o '"node":[0-9]*' | sed 's/.*://' | xargs)
+  at=$(grep -o '"node":[0-9]*' <<< "${status##*'"vcpus":[{'}" | sed 's/.*://' | xargs)
   seen=$(sed -n 's/.*"locality":{[^}]*"seen":\([0-9]*\).*/\1/p' <<< "$status")
   moves=$(sed -n 's/.*"locality":{[^}]*"done":\([0-9]*\).*/\1/p' <<< "$status")
 }

@@ -102,6 +102,7 @@ TEST(Coherence, WhoComesAfterADeadSharerDiscardsTheCopiesFirst) {
   EXPECT_EQ(t.next({}).kind, ActKind::look);
   EXPECT_EQ(t.next({.seen = left}).kind, ActKind::await);
   EXPECT_EQ(t.next({}).kind, ActKind::swap);
+  EXPECT_EQ(t.next({}).kind, ActKind::drop_strays) << "frames that the entry does not name";
   EXPECT_EQ(t.next({}).kind, ActKind::mark);
   EXPECT_EQ(t.next({.ok = false}).kind, ActKind::discard);
   EXPECT_EQ(t.next({}).kind, ActKind::map_shared);
