@@ -103,7 +103,15 @@ bool FaultInjector::target_gone(const FaultRecord& record) const {
 
 bool FaultInjector::may_act(const FaultRequest& request, u32 id) const {
   if (fabric_.peers.records[id].instance.load(std::memory_order_acquire) == 0) return false;
-  return needs_guest(request) ? id != kManagerInstance : id != request.target;
+  if (needs_guest(request)) return id != kManagerInstance;
+  if (id == request.target) return false;
+  if (request.kind != FaultKind::kill_host || id != kManagerInstance) return true;
+  // Who has no guest knows nothing of what outlives a node: it acts where nobody else can.
+  for (u32 other = 0; other < kMaxInstances; ++other) {
+    const bool there = fabric_.peers.records[other].instance.load(std::memory_order_acquire) != 0;
+    if (there && other != id && other != request.target) return false;
+  }
+  return true;
 }
 
 bool FaultInjector::chosen_for(const FaultRequest& request) const {

@@ -14,14 +14,14 @@ nodes = json.loads(sys.stdin.read() or "{\"nodes\": []}")["nodes"]
 print(*(node["pid"] for node in nodes if node["id"] == int(sys.argv[1])))' "$1"
 }
 gone() { # NODE: taken off, and so its number is free
-  local until=$((SECONDS + 20))
+  local until=$((SECONDS + 60))
   while [ -n "$(pid_of "$1")" ]; do
     [ "$SECONDS" -lt "$until" ] || return 1
     sleep 0.1
   done
 }
 back() { # NODE: there again, with vCPUs
-  local until=$((SECONDS + 20))
+  local until=$((SECONDS + 60))
   until ctl keep add-node > "$dir/came" 2>&1; do
     [ "$SECONDS" -lt "$until" ] || { cat "$dir/came"; return 1; }
     sleep 0.1
