@@ -35,8 +35,12 @@ enum class EventKind : u32 {
   vcpu_moved,       // vcpu, from node << 32 | to node, ns that it stood still
   node_evacuated,   // node, vCPUs that went elsewhere
   node_failing,     // node, HealthReading, ms until it is at what a node can bear
+  node_recovered,   // node that died, vCPUs that its keeper left to others, ns that took it
+  power_failing,    // node, vCPUs that it has
+  disk_taken_over,  // PCI function, requests of the dead that are done again, ns waited for their
+                    // I/O
 };
-inline constexpr EventKind kLastEventKind = EventKind::node_failing;
+inline constexpr EventKind kLastEventKind = EventKind::disk_taken_over;
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.
 std::array<std::string_view, 3> event_arguments(EventKind kind);

@@ -52,8 +52,8 @@ struct FabricState {
   std::array<Group, kGroups> groups;
 };
 static_assert(sizeof(FabricState) ==
-              64 + 64 + (64 + 64 * 320) + 64 * 64 + 8 * (128 + 256 * 40 + 64 * 256));
-inline constexpr u32 kMembershipVersion = 1;
+              64 + 64 + (64 + 64 * 384) + 64 * 64 + 8 * (128 + 256 * 40 + 64 * 256));
+inline constexpr u32 kMembershipVersion = 2;
 Status check_record(const FabricState& fabric, const RecordPlace& place);
 
 }  // namespace dvm::fabric

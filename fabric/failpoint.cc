@@ -44,13 +44,20 @@ bool free_slot(FaultTable& table, ArmedFault& fault) {
 
 void fire(FaultTable& table, ArmedFault& fault, FaultAction action) {
   if (fired_callback) fired_callback(fault);
+  if (action == FaultAction::hang) {
+    // Whoever is to wake us may have been told before we stand still: it wakes us again
+    // (any_armed).
+    ::kill(::getpid(), SIGSTOP);
+    free_slot(table, fault);
+    return;
+  }
   if (!free_slot(table, fault)) return;  // taken back at this moment
   switch (action) {
     case FaultAction::none:
     case FaultAction::arming:
+    case FaultAction::hang:
     case FaultAction::report: break;
     case FaultAction::kill: ::kill(::getpid(), SIGKILL); break;
-    case FaultAction::hang: ::kill(::getpid(), SIGSTOP); break;
     case FaultAction::sleep: sleep_ms(fault.milliseconds); break;
   }
 }
@@ -103,6 +110,13 @@ bool arm_fault(FaultTable& table, std::string_view point, FaultAction action, u3
     return true;
   }
   return false;
+}
+
+bool any_armed(const FaultTable& table, u32 request) {
+  return std::ranges::any_of(table.faults, [&](const ArmedFault& fault) {
+    const FaultAction state = fault.state.load();
+    return state != FaultAction::none && state != FaultAction::arming && fault.request == request;
+  });
 }
 
 void disarm_faults(FaultTable& table, u32 request) {

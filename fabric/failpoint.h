@@ -47,8 +47,11 @@ void on_fault_fired(std::function<void(const ArmedFault&)> callback);
 // False when the table is full or the name too long.
 bool arm_fault(FaultTable& table, std::string_view point, FaultAction action, u32 skip,
                u32 instance, u64 milliseconds, u32 request = 0);
-// Takes back what was armed for a request and has not fired.
+// Takes back what was armed for a request and has not fired, or hangs there.
 void disarm_faults(FaultTable& table, u32 request);
+// Something is armed for that request. A hang is until the process has stopped and gone on, so who
+// wakes it knows whether it may stop once more.
+bool any_armed(const FaultTable& table, u32 request);
 
 namespace detail {
 extern std::atomic<const std::atomic<u32>*> armed_word;

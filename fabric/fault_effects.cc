@@ -4,12 +4,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "fabric/line_buffer.h"
 #include "fabric/partition.h"
 
 namespace dvm::fabric {
+namespace {
+
+constexpr u32 kWakes = 1000;  // a millisecond each
+
+}  // namespace
 
 u64 FaultEffects::until_ns(const FaultRequest& request, u64 began_ns) {
   if (!lasts(request.kind)) return began_ns;
@@ -51,12 +58,14 @@ FaultFailure FaultEffects::begin(const FaultRecord& record) {
   const auto sent = [](bool ok) { return ok ? FaultFailure::none : FaultFailure::no_process; };
   switch (request.kind) {
     case FaultKind::none: return FaultFailure::refused;
-    // A host is one node's process here, and nothing of a process outlives it.
-    case FaultKind::kill:
     case FaultKind::kill_host:
-    case FaultKind::power_fail:
+      if (hooks_.kill_survivors) hooks_.kill_survivors(request.target);
+      [[fallthrough]];
+    case FaultKind::kill:
       // At a point the process has done it to itself already.
       return sent(signal(record, SIGKILL) || request.trigger == TriggerKind::point);
+    case FaultKind::power_fail:
+      return sent(signal(record, SIGPWR) || request.trigger == TriggerKind::point);
     case FaultKind::hang: return sent(signal(record, SIGSTOP));
     case FaultKind::slow: return FaultFailure::none;
     case FaultKind::partition:
@@ -100,10 +109,24 @@ void FaultEffects::heal(const FaultRequest& request) const {
   ring(place_.board->changed);
 }
 
+// One that hangs at a point says that it is due there, and only then stands still: it may have been
+// stopped and woken by us before that.
+void FaultEffects::wake(const FaultRecord& record) const {
+  FaultTable& points = place_.board->points;
+  const u32 request = index_of(record) + 1;
+  bool there = signal(record, SIGCONT);
+  for (u32 i = 0; i < kWakes && there && any_armed(points, request); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    there = signal(record, SIGCONT);
+  }
+  disarm_faults(points, request);  // of one that was killed meanwhile
+}
+
 void FaultEffects::end(const FaultRecord& record) {
   const FaultRequest& request = record.request;
   stopped_[index_of(record)] = 0;
-  if (request.kind == FaultKind::hang || request.kind == FaultKind::slow) signal(record, SIGCONT);
+  if (request.kind == FaultKind::hang) wake(record);
+  if (request.kind == FaultKind::slow) signal(record, SIGCONT);
   if (request.kind == FaultKind::partition) heal(request);
   if (request.kind == FaultKind::lost_lines) {
     signal(record, SIGKILL);

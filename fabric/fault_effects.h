@@ -17,6 +17,8 @@ struct FaultHooks {
   std::function<bool()> panic_guest;  // false: no vCPU runs
   std::function<bool(u64)> bad_page;  // by guest physical address; false: not told
   std::function<void()> healed;       // a partition ended: wake all that may have missed a bell
+  // What would outlive a process on its host (by the process's stable id): ends it.
+  std::function<void(u32)> kill_survivors;
 };
 
 // Where faults are found, told of and done.
@@ -48,6 +50,7 @@ class FaultEffects {
  private:
   u32 index_of(const FaultRecord& record) const;
   bool signal(const FaultRecord& record, int number) const;
+  void wake(const FaultRecord& record) const;
   FaultFailure corrupt(const FaultRequest& request) const;
   void tell_health(const FaultRequest& request) const;
   void heal(const FaultRequest& request) const;

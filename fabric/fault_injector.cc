@@ -135,6 +135,7 @@ void FaultInjector::start(FaultRecord& record, FaultWord seen, bool again) {
   failpoint("fault.done");
   if (failure == FaultFailure::none) return;
   record.failure.store(static_cast<u32>(failure));
+  disarm_faults(place_.board->points, static_cast<u32>(&record - place_.board->records.data()) + 1);
   tell(EventKind::fault_failed, record, static_cast<u64>(failure));
   finish(record, FaultStage::failed);
 }

@@ -13,8 +13,8 @@
 namespace dvm::fabric {
 
 // The first is that of the thread that joined, which stays until the process leaves; the others are
-// taken as threads come. Room for a node with every vCPU of the largest machine.
-inline constexpr u32 kLifeWords = 72;
+// taken as threads come. Room for a node with every vCPU and every disk of the largest machine.
+inline constexpr u32 kLifeWords = 88;
 
 // One per stable id. `instance` is stored last at joining and cleared first at leaving, so a record
 // that names somebody always has a first life word that is being watched by the kernel. Death at
@@ -28,7 +28,7 @@ struct alignas(64) PeerRecord {
   u32 reserved;
   std::array<LifeWord, kLifeWords> life;
 };
-static_assert(sizeof(PeerRecord) == 320);
+static_assert(sizeof(PeerRecord) == 384);
 
 // True once no registered thread of the record runs, nor can another register: free words are
 // closed on the way. Only for one that is to be fenced.

@@ -31,7 +31,8 @@ u32 fills(const Decision& d) { return d.because == locality::Because::node_came 
 LocalityDecider::LocalityDecider(vmm::Machine& machine)
     : machine_(machine),
       record_(machine.locality()),
-      policy_(locality::make_policy(record_.policy.load())),
+      kind_(record_.policy.load()),
+      policy_(locality::make_policy(kind_)),
       costs_(locality::costs_of(record_)),
       boot_(machine.state().control.boots.load()) {
   for (u32 n = 0; n < locality::kMaxNodes; ++n)
@@ -40,15 +41,10 @@ LocalityDecider::LocalityDecider(vmm::Machine& machine)
 
 u64 LocalityDecider::work(u64 now_ns) {
   const u64 begun = fabric::monotonic_ns();
-  // Another boot is another guest: nothing that was learned holds.
-  if (const u32 boot = machine_.state().control.boots.load(); boot != boot_) {
-    boot_ = boot;
-    policy_ = locality::make_policy(record_.policy.load());
-    pending_.clear();
-  }
+  begin_anew();
   take_in();
   settle_moves(now_ns);
-  const bool still = record_.policy.load() == locality::PolicyKind::fixed;
+  const bool still = kind_ == locality::PolicyKind::fixed;
   const double cost = still ? 0 : std::exchange(fault_cost_ns_, 0);
   const bool dear = cost > locality::StepClock::kMovesWorth * costs_.vcpu_move_ns / 2;
   if (clock_.due(now_ns, cost, costs_) && machine_.state().control.phase.load() == Phase::running)
@@ -57,6 +53,18 @@ u64 LocalityDecider::work(u64 now_ns) {
   const u64 worked_ns = fabric::monotonic_ns() - begun;
   const u64 pause = dear || !pending_.empty() ? kBusyNs : kIdleNs;
   return now_ns + std::max(pause, std::min(kIdleNs, kPausesForWork * worked_ns));
+}
+
+// Another boot is another guest, of which nothing that was learned holds. Another policy has
+// learned nothing yet; what the one before has asked for is on its way all the same.
+void LocalityDecider::begin_anew() {
+  const u32 boot = machine_.state().control.boots.load();
+  const auto kind = record_.policy.load();
+  if (boot == boot_ && kind == kind_) return;
+  if (boot != boot_) pending_.clear();
+  boot_ = boot;
+  kind_ = kind;
+  policy_ = locality::make_policy(kind_);
 }
 
 void LocalityDecider::take_in() {

@@ -33,6 +33,7 @@ class LocalityDecider {
     u64 asked_ns = 0;
     std::vector<Leg> legs;
   };
+  void begin_anew();
   void take_in();
   void step(u64 now_ns);
   bool carry_out(const locality::Decision& decision, u64 now_ns);
@@ -48,6 +49,7 @@ class LocalityDecider {
 
   vmm::Machine& machine_;
   locality::LocalityRecord& record_;
+  locality::PolicyKind kind_;
   std::unique_ptr<locality::Policy> policy_;
   std::array<u64, locality::kMaxNodes> places_{};
   locality::CostModel costs_;

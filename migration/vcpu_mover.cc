@@ -29,6 +29,7 @@ std::string_view refusal_text(MoveRefusal why) {
     case MoveRefusal::source_failed: return "its state could not be read; its node says why";
     case MoveRefusal::target_empty: return "the node is being evacuated";
     case MoveRefusal::timed_out: return "it took too long";
+    case MoveRefusal::source_died: return "the node that it was on died, or lost its power";
     case MoveRefusal::reset: return "the guest was reset meanwhile";
   }
   return "it was asked to go elsewhere meanwhile";

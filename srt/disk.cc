@@ -9,7 +9,6 @@
 #include <cstring>
 
 #include "srt/disk_probe.h"
-#include "srt/image_lock.h"
 
 namespace dvm::srt {
 namespace {
@@ -121,7 +120,7 @@ Result<Disk> Disk::open(const DiskSpec& spec) {
 }
 
 Result<Disk> Disk::adopt(Fd inherited, const DiskSpec& spec, const DiskGeometry& geometry,
-                         u64 fence) {
+                         const Fence& fence) {
   DVM_ASSIGN(Fd file, open_again(inherited, spec, geometry.direct ? O_DIRECT : 0));
   DVM_TRY(hold_fence(file, fence));
   Disk disk(std::move(file), spec);

@@ -10,6 +10,7 @@
 
 #include "fabric/fd.h"
 #include "srt/disk_spec.h"
+#include "srt/image_lock.h"
 
 namespace dvm::srt {
 
@@ -34,7 +35,7 @@ class Disk {
   // In another process: `inherited` is a duplicate of the launcher's fd(), `geometry` what the
   // launcher found, so that all nodes do the same. `fence` as in image_lock.h.
   static Result<Disk> adopt(Fd inherited, const DiskSpec& spec, const DiskGeometry& geometry,
-                            u64 fence);
+                            const Fence& fence);
 
   const Fd& fd() const { return fd_; }
   const DiskSpec& spec() const { return spec_; }

@@ -16,27 +16,38 @@ constexpr u32 kPermissions = 4;
 constexpr off_t kUsesBase = 100;
 constexpr off_t kExcludesBase = 200;
 
-constexpr off_t kFenceBase = off_t{1} << 56;  // beyond every file, and QEMU's bytes
+// Beyond every file, and QEMU's bytes: guest, process and generation, from the top.
+constexpr off_t kFenceBase = off_t{1} << 62;
+constexpr u32 kGuestBits = 24, kProcessBits = 6, kGenerationBits = 32;
+static_assert(kGuestBits + kProcessBits + kGenerationBits == 62);
 
-struct flock one_byte(short type, off_t at) {
+off_t fence_byte(const Fence& of) {
+  const u64 guest = of.guest & ((1u << kGuestBits) - 1);
+  const u64 process = of.process & ((1u << kProcessBits) - 1);
+  const u64 at = (guest << kProcessBits | process) << kGenerationBits | of.generation;
+  return kFenceBase + static_cast<off_t>(at);
+}
+
+struct flock bytes_from(off_t at, u64 count, short type) {
   struct flock lock {};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
   lock.l_start = at;
-  lock.l_len = 1;
+  lock.l_len = static_cast<off_t>(count);
   return lock;
 }
 
 // A shared lock needs no more than a readable file, and excludes only who asks for an exclusive
 // one.
 Status hold(const Fd& file, off_t at) {
-  struct flock lock = one_byte(F_RDLCK, at);
+  struct flock lock = bytes_from(at, 1, F_RDLCK);
   if (::fcntl(file.get(), F_OFD_SETLK, &lock) < 0) return sys_error("fcntl F_OFD_SETLK");
   return {};
 }
 
-Result<bool> held_by_another(const Fd& file, off_t at) {
-  struct flock lock = one_byte(F_WRLCK, at);  // asks only; never taken
+// Precondition: `count` is not 0, which would mean all that follows.
+Result<bool> held_by_another(const Fd& file, off_t at, u64 count = 1) {
+  struct flock lock = bytes_from(at, count, F_WRLCK);  // asks only; never taken
   if (::fcntl(file.get(), F_OFD_GETLK, &lock) < 0) return sys_error("fcntl F_OFD_GETLK");
   return lock.l_type != F_UNLCK;
 }
@@ -64,12 +75,16 @@ Status lock_image(const Fd& file, bool writable, const std::string& path) {
   return {};
 }
 
-Status hold_fence(const Fd& file, u64 id) {
-  return hold(file, kFenceBase + static_cast<off_t>(id));
+Status hold_fence(const Fd& file, const Fence& own) { return hold(file, fence_byte(own)); }
+
+Result<bool> fence_held(const Fd& file, const Fence& of) {
+  return held_by_another(file, fence_byte(of));
 }
 
-Result<bool> fence_held(const Fd& file, u64 id) {
-  return held_by_another(file, kFenceBase + static_cast<off_t>(id));
+Result<bool> earlier_fence_held(const Fd& file, const Fence& than) {
+  if (than.generation == 0) return false;
+  const Fence first{than.guest, than.process, 0};
+  return held_by_another(file, fence_byte(first), than.generation);
 }
 
 }  // namespace dvm::srt

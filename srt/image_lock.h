@@ -10,7 +10,8 @@
 // open file description of its own (Disk::adopt) and holds one byte by it. The kernel keeps a
 // description open for as long as any I/O through it is in flight, also when the process is long
 // dead (an io_uring request refers to its file), and drops the lock with it. So, once the byte of a
-// dead process is free, nothing it has submitted can reach the disk or guest memory any more.
+// dead process is free, nothing it has submitted can reach the disk or guest memory any more, and
+// none of its threads runs.
 #pragma once
 
 #include <string>
@@ -22,9 +23,18 @@ namespace dvm::srt {
 // An error: another process uses the image in a way that excludes this.
 Status lock_image(const Fd& file, bool writable, const std::string& path);
 
-// `id` < 2^48 is the caller's name for a process, never used by another: its instance id.
-Status hold_fence(const Fd& file, u64 id);
+// A process's name among all that ever have the file open on this host. Guests may share an image
+// that they only read, so the guest is part of it.
+struct Fence {
+  u32 guest = 0;    // 24 bits
+  u32 process = 0;  // below 64: an instance's stable id
+  u32 generation = 0;
+};
+
+Status hold_fence(const Fd& file, const Fence& own);
 // Does a description other than `file` hold that fence? Threads, processes: any, on this host.
-Result<bool> fence_held(const Fd& file, u64 id);
+Result<bool> fence_held(const Fd& file, const Fence& of);
+// Or one of an earlier generation of that process?
+Result<bool> earlier_fence_held(const Fd& file, const Fence& than);
 
 }  // namespace dvm::srt

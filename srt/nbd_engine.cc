@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 namespace dvm::srt {
 namespace {
@@ -15,6 +16,7 @@ namespace {
 // NBD's own limit for a payload every server takes (32 MiB), and for what has none.
 constexpr u64 kMaxPayload = 32 * kMiB;
 constexpr u64 kMaxRange = 1 * kGiB;
+constexpr std::chrono::milliseconds kRetry{10};
 
 }  // namespace
 
@@ -27,21 +29,28 @@ struct NbdEngine::Command {
 
 Result<std::unique_ptr<NbdEngine>> NbdEngine::connect(const std::string& socket_path,
                                                       const DiskSpec& spec,
-                                                      const DiskGeometry& geometry) {
-  nbd_handle* nbd = ::nbd_create();
-  if (nbd == nullptr) return error("nbd_create: {}", ::nbd_get_error());
-  std::unique_ptr<NbdEngine> engine(new NbdEngine(nbd, spec, geometry));
+                                                      const DiskGeometry& geometry,
+                                                      Clock::duration patience) {
+  std::unique_ptr<NbdEngine> engine(new NbdEngine(socket_path, spec, geometry, patience));
+  DVM_TRY(engine->open());
+  return engine;
+}
+
+Status NbdEngine::open() {
+  nbd_handle* fresh = ::nbd_create();
+  if (fresh == nullptr) return error("nbd_create: {}", ::nbd_get_error());
+  ::nbd_close(std::exchange(nbd_, fresh));
   // With structured replies qemu-nbd (7.2) answers a read error of the medium by hanging up.
-  if (::nbd_set_request_structured_replies(nbd, false) < 0) {
+  if (::nbd_set_request_structured_replies(nbd_, false) < 0) {
     return error("libnbd: {}", ::nbd_get_error());
   }
-  if (::nbd_connect_unix(nbd, socket_path.c_str()) < 0) {
-    return error("disk {}: qemu-nbd at {}: {}", spec.path, socket_path, ::nbd_get_error());
+  if (::nbd_connect_unix(nbd_, socket_path_.c_str()) < 0) {
+    return error("disk {}: qemu-nbd at {}: {}", spec_.path, socket_path_, ::nbd_get_error());
   }
-  if (!spec.read_only && ::nbd_can_multi_conn(nbd) != 1) {
-    return error("disk {}: this qemu-nbd lets several nodes not write at once", spec.path);
+  if (!spec_.read_only && ::nbd_can_multi_conn(nbd_) != 1) {
+    return error("disk {}: this qemu-nbd lets several nodes not write at once", spec_.path);
   }
-  return engine;
+  return {};
 }
 
 NbdEngine::~NbdEngine() { ::nbd_close(nbd_); }
@@ -85,6 +94,36 @@ void NbdEngine::issue(DiskTask& task) {
   const int why = ::nbd_get_errno();
   delete command;
   ended_.push_back({&task, why != 0 ? why : EIO});
+}
+
+// No command is under way then: libnbd has called back for all of them.
+bool NbdEngine::is_lost() const {
+  return ::nbd_aio_is_dead(nbd_) != 0 || ::nbd_aio_is_closed(nbd_) != 0 ||
+         ::nbd_aio_is_created(nbd_) != 0;
+}
+
+// The server is ended and started anew when a node has died. What fails to the end of our patience
+// has failed.
+void NbdEngine::reconnect() {
+  const auto now = Clock::now();
+  if (lost_since_ == Clock::time_point{}) lost_since_ = next_try_ = now;
+  if (!given_up_ && now >= next_try_) {
+    next_try_ = now + kRetry;
+    if (open().ok()) {
+      lost_since_ = {};
+      std::vector<DiskTask*> tasks;
+      tasks.swap(again_);
+      for (DiskTask* task : tasks) issue(*task);
+      return;
+    }
+  }
+  given_up_ = given_up_ || now - lost_since_ > patience_;
+  if (!given_up_) return;
+  for (DiskTask* task : again_) {
+    task->stage = 0;
+    ended_.push_back({task, EIO});
+  }
+  again_.clear();
 }
 
 i64 NbdEngine::send(DiskTask& task, Command* command) {
@@ -131,7 +170,8 @@ bool NbdEngine::wait(bool block) {
   fds[1] = {::nbd_aio_get_fd(nbd_), 0, 0};
   if ((direction & LIBNBD_AIO_DIRECTION_READ) != 0) fds[1].events |= POLLIN;
   if ((direction & LIBNBD_AIO_DIRECTION_WRITE) != 0) fds[1].events |= POLLOUT;
-  if (::poll(fds.data(), fds.size(), block ? -1 : 0) <= 0) return false;
+  const int limit_ms = again_.empty() ? -1 : static_cast<int>(kRetry.count());
+  if (::poll(fds.data(), fds.size(), block ? limit_ms : 0) <= 0) return false;
   u64 times = 0;
   const bool rung = fds[0].revents != 0 && ::read(bell_.get(), &times, sizeof(times)) > 0;
   // A connection that dies fails all its commands in these, and has no descriptor from then on.
@@ -146,16 +186,22 @@ bool NbdEngine::wait(bool block) {
 
 bool NbdEngine::run(bool block, std::vector<EndedTask>& ended) {
   const bool rung = wait(block && ended_.empty());
+  const bool lost = is_lost();
   std::vector<EndedTask> now;
   now.swap(ended_);
   for (const EndedTask& e : now) {
-    if (e.task->stage == 0) {
+    // A server that is about to end answers ESHUTDOWN, then hangs up.
+    const bool unanswered = e.error != 0 && (lost || e.error == ESHUTDOWN) && !given_up_;
+    if (unanswered) {
+      again_.push_back(e.task);
+    } else if (e.task->stage == 0) {
       ended.push_back(e);
     } else {
       e.task->stage = 0;
       issue(*e.task);
     }
   }
+  if (!again_.empty() && is_lost()) reconnect();
   return rung;
 }
 

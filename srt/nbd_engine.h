@@ -4,9 +4,12 @@
 // on one covers what was completed on another (NBD_FLAG_CAN_MULTI_CONN): checked.
 //
 // There is no fence for a killed process here: what it sent may still be in the server's socket.
-// What is certain is the end of the server (~NbdServer), to be started anew.
+// What is certain is the end of the server (~NbdServer), which is started anew then. So a
+// connection that ends is made again, and what was not answered is sent again: it may be done
+// twice, which does no harm as nobody has been told of its end.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -20,10 +23,15 @@ namespace dvm::srt {
 
 class NbdEngine final : public DiskEngine {
  public:
+  using Clock = std::chrono::steady_clock;
+  // How long a server that has gone is waited for; then all requests fail.
+  static constexpr Clock::duration kPatience = std::chrono::seconds(30);
+
   // Connects. `geometry` is the server's (NbdServer::geometry).
   static Result<std::unique_ptr<NbdEngine>> connect(const std::string& socket_path,
                                                     const DiskSpec& spec,
-                                                    const DiskGeometry& geometry);
+                                                    const DiskGeometry& geometry,
+                                                    Clock::duration patience = kPatience);
   ~NbdEngine() override;
 
   Status prepare(u32 depth) override;
@@ -33,8 +41,12 @@ class NbdEngine final : public DiskEngine {
   const Fd& bell() const override { return bell_; }
 
  private:
-  NbdEngine(nbd_handle* nbd, const DiskSpec& spec, const DiskGeometry& geometry)
-      : nbd_(nbd), spec_(spec), geometry_(geometry) {}
+  NbdEngine(std::string socket_path, const DiskSpec& spec, const DiskGeometry& geometry,
+            Clock::duration patience)
+      : socket_path_(std::move(socket_path)),
+        spec_(spec),
+        geometry_(geometry),
+        patience_(patience) {}
 
   struct Command;
   static int on_complete(void* data, int* error);
@@ -43,10 +55,18 @@ class NbdEngine final : public DiskEngine {
   i64 send(DiskTask& task, Command* command);
   void completed(DiskTask& task, u64 moved, int error);
   bool wait(bool block);
+  Status open();
+  bool is_lost() const;
+  void reconnect();
 
-  nbd_handle* nbd_;
+  const std::string socket_path_;
+  nbd_handle* nbd_ = nullptr;
   DiskSpec spec_;
   DiskGeometry geometry_;
+  const Clock::duration patience_;
+  Clock::time_point lost_since_{}, next_try_{};  // of a connection that has ended
+  bool given_up_ = false;
+  std::vector<DiskTask*> again_;  // to be sent by the next connection
   Fd bell_;
   std::vector<EndedTask> ended_;
 };

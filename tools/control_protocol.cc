@@ -14,6 +14,7 @@
 #include "tools/metrics.h"
 #include "tools/node_requests.h"
 #include "tools/page_status.h"
+#include "tools/policy_request.h"
 #include "tools/status.h"
 #include "tools/trace_recording.h"
 #include "tools/why_request.h"
@@ -169,7 +170,7 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 22> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 23> kCommands = {{{"status", do_status},
                                                 {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
@@ -183,6 +184,7 @@ constexpr std::array<Command, 22> kCommands = {{{"status", do_status},
                                                 {"dump", do_dump},
                                                 {"trace", do_trace},
                                                 {"why", do_why},
+                                                {"policy", policy_request},
                                                 {"fault", handle_fault_request},
                                                 {"console-size", do_console_size},
                                                 {"balloon", balloon_request},
@@ -207,6 +209,7 @@ std::vector<std::string_view> members_of(std::string_view command) {
   if (command == "trace") return {"command", "file", "seconds"};
   if (command == "console") return {"command", "history", "port"};
   if (command == "console-size") return {"command", "columns", "rows"};
+  if (command == "policy") return {"command", "policy"};
   if (command == "balloon") return {"command", "bytes"};
   if (command == "migrate-vcpu") return {"command", "vcpu", "to"};
   if (command == "evacuate" || command == "remove-node") return {"command", "node"};

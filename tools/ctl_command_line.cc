@@ -5,6 +5,7 @@
 #include <charconv>
 #include <string_view>
 
+#include "hyperkernel/locality/policy.h"
 #include "tools/command_words.h"
 #include "tools/console_feed.h"
 #include "tools/run_settings.h"
@@ -14,10 +15,11 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 21> kCommandNames = {
-    "status",      "console", "events",       "pause",       "resume", "reset",    "shutdown",
-    "stop",        "metrics", "check",        "dump",        "list",   "evacuate", "add-node",
-    "remove-node", "balloon", "migrate-vcpu", "resize-disk", "why",    "trace",    "pages"};
+constexpr std::array<std::string_view, 22> kCommandNames = {
+    "status",   "console",  "events",      "pause",   "resume",       "reset",
+    "shutdown", "stop",     "metrics",     "check",   "dump",         "list",
+    "evacuate", "add-node", "remove-node", "balloon", "migrate-vcpu", "resize-disk",
+    "why",      "trace",    "pages",       "policy"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
@@ -84,6 +86,14 @@ Status read_balloon(const CommandWords& found, CtlCommandLine& line) {
   return {};
 }
 
+Status read_policy(const CommandWords& found, CtlCommandLine& line) {
+  if (line.command != "policy" || found.rest.size() < 2) return {};
+  const auto policy = locality::parse_policy(found.rest[1]);
+  if (!policy) return usage_error("policy: {}", policy.error().message);
+  line.policy = found.rest[1];
+  return {};
+}
+
 Result<u32> read_number(std::string_view text, std::string_view what) {
   u32 number = 0;
   const auto [rest, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -120,7 +130,8 @@ Status read_port(const CommandWords& found, CtlCommandLine& line) {
 }
 
 std::size_t words_of(std::string_view command) {
-  for (const auto one : {"dump", "trace", "balloon", "migrate-vcpu", "evacuate", "remove-node"}) {
+  for (const auto one :
+       {"dump", "trace", "policy", "balloon", "migrate-vcpu", "evacuate", "remove-node"}) {
     if (command == one) return 2;
   }
   return command == "resize-disk" ? 3 : 1;
@@ -166,6 +177,7 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
   DVM_TRY(read_seconds(found, line));
   DVM_TRY(read_resize(found, line));
   DVM_TRY(read_balloon(found, line));
+  DVM_TRY(read_policy(found, line));
   DVM_TRY(read_port(found, line));
   DVM_TRY(read_nodes(found, line));
   return line;
@@ -184,6 +196,7 @@ SYNOPSIS
   dvm-ctl [--name NAME] migrate-vcpu VCPU --to NODE
   dvm-ctl [--name NAME] evacuate|remove-node NODE
   dvm-ctl [--name NAME] add-node
+  dvm-ctl [--name NAME] policy [static|affinity|learned]
   dvm-ctl [--name NAME] trace FILE [--for SECONDS]
 
 COMMANDS
@@ -227,6 +240,9 @@ COMMANDS
   why              The last 128 decisions on where vCPUs run, oldest first, each with what spoke for
                    it and what came of it; who decides, by which policy (dvm-run --policy), and
                    what things cost here.
+  policy [NAME]    Let another policy place the vCPUs from now on: static, affinity or learned, as with
+                   dvm-run --policy. Those stay where they are until it moves them. Without NAME:
+                   which one does.
   trace FILE       Record which pages came to which node for which vCPU, for 10 seconds or as long
                    as --for says, into FILE, for dvm-bench locality --trace. The guest runs on. At
                    most 4 million faults. FILE is replaced once it is whole; until then it is

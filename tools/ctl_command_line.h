@@ -20,6 +20,7 @@ struct CtlCommandLine {
   std::string disk;                 // resize-disk's
   std::optional<u64> size;          // resize-disk's and balloon's; none: the file's, or no change
   std::optional<std::string> port;  // console's
+  std::string policy;               // policy's; empty: no change
   std::optional<u32> number;        // migrate-vcpu's vCPU; evacuate's and remove-node's node
   std::optional<u32> to;            // migrate-vcpu's node
   std::optional<u64> history;       // bytes of earlier output that console shows first

@@ -1,6 +1,7 @@
 #include "tools/disk_launch.h"
 #include "tools/json_text.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace dvm::tools {
@@ -28,6 +29,26 @@ Status GuestDisks::start_servers(const std::string& folder) {
     if (!server.ok()) return server.error();
     disk.server.emplace(server.take());
     disk.geometry = disk.server->geometry();
+  }
+  return {};
+}
+
+bool GuestDisks::any_server() const {
+  return std::ranges::any_of(disks_, [](const Entry& disk) { return disk.server.has_value(); });
+}
+
+Status GuestDisks::restart_servers() {
+  for (Entry& disk : disks_) {
+    if (!disk.server) continue;
+    const std::string socket = disk.server->socket_path();
+    disk.server.reset();
+    auto again = srt::NbdServer::start(disk.option.spec, socket);
+    if (!again.ok()) return again.error();
+    disk.server.emplace(again.take());
+    const srt::DiskGeometry& now = disk.server->geometry();
+    if (now.bytes != disk.geometry.bytes)
+      return error("disk {}: {} bytes became {}", disk.option.spec.path, disk.geometry.bytes,
+                   now.bytes);
   }
   return {};
 }

@@ -21,6 +21,9 @@ class GuestDisks {
   // For those that a server serves; its sockets are made in `folder`.
   Status start_servers(const std::string& folder);
 
+  bool any_server() const;
+  // Ends them, when all that they have in hand is done, and starts them anew.
+  Status restart_servers();
   u32 count() const { return static_cast<u32>(disks_.size()); }
   // What the n-th disk is to the machine, with `queues` request queues, and its size in bytes.
   vmm::FunctionConfig function(u32 n, u32 queues) const;

@@ -93,6 +93,8 @@ std::string reply_text(const CtlCommandLine& line, const std::string& guest, con
   }
   if (is_node_request(line.command)) return guest + ": " + node_reply_text(line.command, reply);
   if (line.command == "balloon") return guest + ": balloon: " + balloon_text(reply);
+  if (line.command == "policy")
+    return guest + ": policy " + reply.at("policy").get<std::string>() + "\n";
   if (line.command == "shutdown") return guest + ": asked to shut down\n";
   return guest + ": " + reply.at("state").get<std::string>() + "\n";
 }
@@ -113,6 +115,7 @@ Status carry_out(const CtlCommandLine& line) {
   if (line.to) request["to"] = *line.to;
   if (line.command == "evacuate" || line.command == "remove-node") request["node"] = *line.number;
   if (line.command == "balloon" && line.size) request["bytes"] = *line.size;
+  if (!line.policy.empty()) request["policy"] = line.policy;
   if (line.command == "resize-disk") {
     request["disk"] = line.disk;
     if (line.size) request["bytes"] = *line.size;

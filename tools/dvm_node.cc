@@ -49,7 +49,6 @@ Result<Network> start_network(vmm::Machine& machine, const ChildOptions& o) {
   for (std::size_t i = 0; i < taps.size(); ++i) taps[i] = Fd(tap_fds[i]);
   network.tap =
       std::make_unique<vmm::TapServer>(machine, *function, std::move(taps), Fd(tap_fds.back()));
-  DVM_TRY(network.tap->start());
   machine.set_server(*function, network.tap.get());
   return network;
 }
@@ -84,7 +83,11 @@ Status run_node(const ChildOptions& o) {
   }
   vmm::Machine& shared = *machine;
   DVM_ASSIGN(auto network, start_network(shared, o));
+  if (shared.config().protection != vmm::Protection::none)
+    ::signal(SIGPWR, [](int) { vmm::Node::power_fails(); });
   vmm::Node node(std::move(machine), index, std::move(boot), std::move(disks));
+  node.on_join(
+      [&network](fabric::Peer& peer) { return network.tap ? network.tap->start(peer) : Status{}; });
   node.on_leave([&network] { network.tap.reset(); });
   // The launcher holds the other end and never writes: any return is its death.
   std::thread([fd = o.number("--lifeline-fd"), &node] {

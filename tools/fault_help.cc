@@ -11,13 +11,15 @@ SYNOPSIS
 
 COMMANDS
   kill N                  SIGKILL for the process of node N.
-  kill-host N             The same for all processes of node N's host: the node's, and with it
-                          the fabric manager's role if that node holds it.
+  kill-host N             The same for all processes of node N's host: the node's and its keeper's
+                          (dvm-run --protect), and with it the fabric manager's role if that node
+                          holds it.
   hang N [--for MS]       All threads of node N stop; after MS they go on, if the manager has not
                           powered the node off by then (its heartbeat has a deadline).
   slow N [--for MS] [--share PERCENT] [--period MS]
                           Node N runs PERCENT (default 10) of each period (default 100 ms).
-  power-fail N            Node N and what it had in private memory are gone at once.
+  power-fail N            SIGPWR for node N: with dvm-run --protect flush it leaves its vCPUs to the
+                          others and goes; else it and what it had in private memory are gone.
   partition N [--for MS]  No doorbell or kick goes to or from node N; after MS they all arrive.
   lost-lines N            Node N dies with content that it has written and not written back: at its
                           next such write, or after half a second.

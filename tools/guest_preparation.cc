@@ -119,6 +119,7 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
                       settings.software_coherence->local_bytes};
   }
   spec.policy = settings.policy;
+  spec.config.protection = settings.protection;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
   for (u32 n = 0; n < disks.count(); ++n) {

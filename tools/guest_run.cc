@@ -122,8 +122,12 @@ Status GuestRun::start(const RunSettings& settings) {
 }
 
 NodeLaunch GuestRun::node_launch() {
-  return {guest_->node_program, machine().pool().fd(),   machine().pool().name(),  guest_->boot,
-          lifeline_end_,        more_arguments(*guest_), more_descriptors(*guest_)};
+  NodeLaunch launch{
+      guest_->node_program, machine().pool().fd(),   machine().pool().name(),   guest_->boot,
+      lifeline_end_,        more_arguments(*guest_), more_descriptors(*guest_), {}};
+  if (guest_->disks.any_server())
+    launch.restart_servers = [this] { return guest_->disks.restart_servers(); };
+  return launch;
 }
 
 // Asked on the control socket's thread; processes are started and collected on this one's.

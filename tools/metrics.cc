@@ -2,6 +2,7 @@
 
 #include "tools/device_figures.h"
 #include "tools/exit_reason.h"
+#include "tools/locality_figures.h"
 #include "tools/page_counters.h"
 #include "tools/status.h"
 #include "vmm/coherent_memory.h"
@@ -121,6 +122,30 @@ void page_metrics(Exposition& out, vmm::Machine& machine) {
   out.sample(coherence->shared_frames() * kPageBytes);
   out.metric("dvm_coherent_region_used_bytes", "gauge", "Of it, what pages are in.");
   out.sample(coherence->frames_in_use() * kPageBytes);
+}
+
+void locality_metrics(Exposition& out, vmm::Machine& machine) {
+  const LocalityFigures f = locality_figures(machine);
+  out.metric("dvm_locality_policy", "gauge", "1 for the policy that places vCPUs.");
+  for (u32 p = 0; p < locality::kPolicies; ++p) {
+    const auto policy = static_cast<locality::PolicyKind>(p);
+    out.sample(policy == f.policy ? 1 : 0,
+               fmt::format("policy=\"{}\"", locality::policy_name(policy)));
+  }
+  out.metric("dvm_locality_decides", "gauge", "1 for the node that has the role to decide.");
+  for (const u32 n : nodes_of(machine))
+    out.sample(f.decider == n ? 1 : 0, fmt::format("node=\"{}\"", n));
+  out.metric("dvm_locality_observations_total", "counter", "Faults, and looks, that a node told.");
+  for (const u32 n : nodes_of(machine)) out.sample(f.seen[n], fmt::format("node=\"{}\"", n));
+  const auto counter = [&](std::string_view name, std::string_view help, u64 value) {
+    out.metric(name, "counter", help);
+    out.sample(value);
+  };
+  counter("dvm_locality_lost_observations_total", "Of these, what the policy did not get.", f.lost);
+  counter("dvm_locality_steps_total", "Times that the policy was asked.", f.steps);
+  counter("dvm_locality_decisions_total", "What it wanted done.", f.decisions);
+  counter("dvm_locality_decisions_done_total", "Of these, what was done.", f.done);
+  counter("dvm_locality_decisions_refused_total", "Of these, what came to nothing.", f.refused);
 }
 
 struct DeviceMetric {
@@ -262,6 +287,7 @@ std::string metrics_text(vmm::Machine& machine) {
   health_metrics(out, machine);
   net_metrics(out, machine.state());
   page_metrics(out, machine);
+  locality_metrics(out, machine);
   device_metrics(out, machine);
   balloon_metrics(out, machine);
   vcpu_placement_metrics(out, machine.state());

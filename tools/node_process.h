@@ -1,6 +1,7 @@
 // A dvm-node process as its launcher sees it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ struct NodeLaunch {
   const Fd& lifeline;  // read end of a pipe whose write end only the launcher has
   std::vector<std::string> more_arguments;
   std::vector<int> more_descriptors;
+  // Ends the servers of disks, which may have in hand what a dead node sent, and starts them anew.
+  // Empty: there are none.
+  std::function<Status()> restart_servers;
 };
 
 class NodeProcess {

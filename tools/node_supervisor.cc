@@ -21,6 +21,10 @@ namespace {
 // A node needs far less to leave. After a death the guest is lost and the caller waits.
 constexpr std::chrono::milliseconds kPatience{2000}, kPatienceAfterDeath{500};
 
+bool has_keepers(const vmm::Machine& machine) {
+  return machine.config().protection != vmm::Protection::none;
+}
+
 }  // namespace
 
 NodeSupervisor::NodeSupervisor(asio::io_context& io, vmm::Machine& machine, NodeLaunch launch,
@@ -60,15 +64,17 @@ Status NodeSupervisor::spawn(u32 index, bool added) {
   return {};
 }
 
-// One whose last holder has left the fabric, and whom nobody is recovering.
-Result<u32> NodeSupervisor::free_number() const {
+// One whose last holder has left the fabric, whom nobody is recovering, and from whom there is
+// nothing to be taken over any more.
+Result<u32> NodeSupervisor::free_number() {
   const bool net = machine_.has_software_coherence() && vmm::find_net_function(machine_.config());
   for (u32 n = 0; n < vmm::layout::kMaxNodes; ++n) {
     const u32 id = vmm::kFirstNodeInstance + n;
-    const bool taken =
-        machine_.state().nodes[n].stage.load() != NodeStage::none ||
-        !machine_.instances().has_ended(id) || fabric_->peers.records[id].instance.load() != 0 ||
-        fabric::look(fabric_->failures[id]).unfinished() || (net && n == vmm::net_member());
+    const bool taken = machine_.state().nodes[n].stage.load() != NodeStage::none ||
+                       !machine_.instances().has_ended(id) ||
+                       fabric_->peers.records[id].instance.load() != 0 ||
+                       fabric::look(fabric_->failures[id]).unfinished() ||
+                       (net && n == vmm::net_member()) || machine_.holds_chains(id);
     if (!taken) return n;
   }
   return error("no node number is free; allowed: {} nodes", vmm::layout::kMaxNodes);
@@ -89,13 +95,37 @@ Result<u32> NodeSupervisor::add() {
   return node;
 }
 
+// That goes with it: of one without a vCPU the others take all over.
 bool NodeSupervisor::holds_nothing(u32 node) const {
-  const NodeStage stage = machine_.state().nodes[node].stage.load();
-  return stage == NodeStage::empty || stage == NodeStage::leaving;
+  const vmm::MachineState& s = machine_.state();
+  const NodeStage stage = s.nodes[node].stage.load();
+  if (stage == NodeStage::empty || stage == NodeStage::leaving) return true;
+  if (stage != NodeStage::active && stage != NodeStage::emptying) return false;
+  for (u32 i = 0; i < machine_.config().vcpus; ++i) {
+    if (s.vcpus[i].node() == node) return false;
+  }
+  return s.control.boots.load() != 0;
+}
+
+// What a dead node sent to the servers of disks is done, or never will be: as long as a chain is in
+// hand there may be something.
+void NodeSupervisor::fence_servers(u32 node) {
+  const bool runs = machine_.state().control.phase.load() != Phase::stopped;
+  if (launch_.restart_servers && runs && machine_.any_in_flight()) {
+    if (const Status again = launch_.restart_servers(); !again.ok()) {
+      say("{} - the guest ends (a dead node's requests cannot be taken over)",
+          again.error().message);
+      return machine_.request_stop(StopReason::error);
+    }
+  }
+  const u32 id = vmm::kFirstNodeInstance + node;
+  machine_.state().nodes[node].servers_fenced.store(
+      machine_.instances().slots[id].generation.load());
 }
 
 // Not in the machine any more; a reset need not wait for it.
 void NodeSupervisor::take_off(u32 node) {
+  fence_servers(node);
   machine_.state().nodes[node].stage.store(NodeStage::none);
   machine_.ring_nodes();
 }
@@ -147,7 +177,7 @@ void NodeSupervisor::node_announced(u32 index, fabric::FailureCause cause) {
     node.announced = true;
     if (cause != fabric::FailureCause::died)
       say("node {} (pid {}) hung: it was powered off", index, node.process.pid());
-    machine_.request_stop(StopReason::node_died);
+    if (!has_keepers(machine_)) machine_.request_stop(StopReason::node_died);
   }
 }
 
@@ -162,7 +192,41 @@ void NodeSupervisor::node_ended(Watched& node) {
   const auto status = node.process.reap();
   if (!status) return watch(node);
   node.ended = true;
+  node.status = *status;
   retire(node.process);
+  await_keeper(node);
+}
+
+// The guest goes on if the keeper has done its work, and when that is over is known by its end.
+void NodeSupervisor::await_keeper(Watched& node) {
+  const pid_t pid = machine_.state().keepers[node.process.index()].pid.exchange(0);
+  if (!has_keepers(machine_) || pid <= 0) return tell_end(node);
+  auto keeper = KeeperProcess::watch(io_, pid, [this, &node] { keeper_ended(node); });
+  if (!keeper.ok()) return tell_end(node);
+  node.keeper.emplace(keeper.take());
+}
+
+void NodeSupervisor::keeper_ended(Watched& node) {
+  const u32 index = node.process.index();
+  const vmm::KeeperRecord& record = machine_.state().keepers[index];
+  node.keeper.reset();
+  if (record.state.load() != vmm::KeeperState::done ||
+      machine_.state().control.phase.load() == Phase::stopped) {
+    return tell_end(node);
+  }
+  const u32 vcpus = record.given_up.load();
+  const u64 ns = record.done_ns.load() - record.woken_ns.load();
+  say("node {} (pid {}) died: {} - {} of its vCPUs go on elsewhere", index, node.process.pid(),
+      describe_wait_status(node.status), vcpus);
+  machine_.log_event(EventKind::node_died,
+                     {index, static_cast<u64>(node.process.pid()), static_cast<u64>(node.status)});
+  machine_.log_event(EventKind::node_recovered, {index, vcpus, ns});
+  take_off(index);
+  all_may_have_ended();
+}
+
+void NodeSupervisor::tell_end(Watched& node) {
+  const int* const status = &node.status;
   const bool in_order = WIFEXITED(*status) && WEXITSTATUS(*status) == 0;
   const u32 index = node.process.index();
   const NodeStage stage = machine_.state().nodes[index].stage.load();
@@ -170,9 +234,12 @@ void NodeSupervisor::node_ended(Watched& node) {
   if (never_joined)
     say("node {} (pid {}) could not start: {}", index, node.process.pid(),
         describe_wait_status(*status));
-  if (holds_nothing(index) && !in_order)
-    say("node {} (pid {}) died: {} - it was empty, the guest goes on", index, node.process.pid(),
-        describe_wait_status(*status));
+  if (holds_nothing(index) && !in_order && !killing_) {
+    const bool empty = stage == NodeStage::empty || stage == NodeStage::leaving;
+    say("node {} (pid {}) died: {} - it {}, the guest goes on", index, node.process.pid(),
+        describe_wait_status(*status), empty ? "was empty" : "had no vCPU");
+    if (!empty) log_death(node.process, *status);
+  }
   if (never_joined || holds_nothing(index)) {
     take_off(index);
   } else if (machine_.state().control.phase.load() != Phase::stopped || node.announced) {
@@ -181,10 +248,13 @@ void NodeSupervisor::node_ended(Watched& node) {
     say("node {} (pid {}) did not leave in order: {}", node.process.index(), node.process.pid(),
         describe_wait_status(*status));
   }
-  if (stopped_ && all_ended()) {
-    patience_.cancel();
-    on_all_ended_();
-  }
+  all_may_have_ended();
+}
+
+void NodeSupervisor::all_may_have_ended() {
+  if (!stopped_ || !all_ended()) return;
+  patience_.cancel();
+  on_all_ended_();
 }
 
 void NodeSupervisor::report_death(const NodeProcess& process, int status) {
@@ -195,9 +265,13 @@ void NodeSupervisor::report_death(const NodeProcess& process, int status) {
     say("node {} (pid {}) died: {} - the guest ends (its vCPUs' state went with it)",
         process.index(), process.pid(), describe_wait_status(status));
   }
+  log_death(process, status);
+  machine_.request_stop(StopReason::node_died);
+}
+
+void NodeSupervisor::log_death(const NodeProcess& process, int status) {
   machine_.log_event(EventKind::node_died,
                      {process.index(), static_cast<u64>(process.pid()), static_cast<u64>(status)});
-  machine_.request_stop(StopReason::node_died);
 }
 
 // Before anything else is done with the pool: its locks may be held by the dead one. The fabric
@@ -227,11 +301,13 @@ void NodeSupervisor::kill_rest() {
   killing_ = true;
   for (const Watched& node : nodes_) {
     if (!node.ended) node.process.kill();
+    if (node.keeper) node.keeper->kill();
   }
 }
 
 bool NodeSupervisor::all_ended() const {
-  return std::all_of(nodes_.begin(), nodes_.end(), [](const Watched& n) { return n.ended; });
+  return std::all_of(nodes_.begin(), nodes_.end(),
+                     [](const Watched& n) { return n.ended && !n.keeper; });
 }
 
 }  // namespace dvm::tools

@@ -10,6 +10,7 @@
 #include "fabric/fabric_state.h"
 #include "tools/bell_watcher.h"
 #include "tools/fabric_process.h"
+#include "tools/keeper_process.h"
 #include "tools/node_process.h"
 #include "vmm/machine.h"
 
@@ -43,19 +44,27 @@ class NodeSupervisor {
     asio::posix::stream_descriptor readable;  // a duplicate of the pidfd
     bool added = false;                       // to the running machine, which goes on without it
     bool ended = false;
-    bool announced = false;  // as dead, by the fabric manager
+    bool announced = false;               // as dead, by the fabric manager
+    int status = 0;                       // ended: what it ended with
+    std::optional<KeeperProcess> keeper;  // that has not been collected
   };
   Status spawn(u32 index, bool added);
+  void fence_servers(u32 node);
   void take_off(u32 node);
   bool holds_nothing(u32 node) const;
-  Result<u32> free_number() const;
+  Result<u32> free_number();
   Status start_manager();
   void watch_manager();
   std::optional<u64> look_at_failures();  // on the watcher's thread
   void node_announced(u32 index, fabric::FailureCause cause);
   void watch(Watched& node);
   void node_ended(Watched& node);
+  void tell_end(Watched& node);
+  void await_keeper(Watched& node);
+  void keeper_ended(Watched& node);
+  void all_may_have_ended();
   void report_death(const NodeProcess& process, int status);
+  void log_death(const NodeProcess& process, int status);
   void retire(const NodeProcess& process);
   void kill_rest();
   bool all_ended() const;

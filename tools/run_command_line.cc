@@ -16,7 +16,7 @@ const OptionNames kNames = {
                    "--firmware",   "--firmware-log", "--serial",       "--console",
                    "--gdb",        "--cpu",          "--net",          "--mac",
                    "--hang-after", "--coherence",    "--local-memory", "--coherent-memory",
-                   "--policy"},
+                   "--policy",     "--protect"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -72,6 +72,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--local-memory", r.local_memory, parse_memory<check_local_memory>));
   DVM_TRY(take(words, "--coherent-memory", r.coherent_memory, parse_memory<check_coherent_memory>));
   DVM_TRY(take(words, "--policy", r.policy, locality::parse_policy));
+  DVM_TRY(take(words, "--protect", r.protection, parse_protection));
   if (words.has("--detach")) r.detach = true;
   if (words.has("--low-latency")) r.low_latency = true;
   return r;

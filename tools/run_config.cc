@@ -113,6 +113,11 @@ Result<locality::PolicyKind> policy_of(const json& value) {
   return locality::parse_policy(text);
 }
 
+Result<vmm::Protection> protection_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"none\" or \"flush\""));
+  return parse_protection(text);
+}
+
 Result<bool> flag_of(const json& value) {
   if (!value.is_boolean()) return wrong_type(value, "true or false");
   return value.get<bool>();
@@ -150,7 +155,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 28> kKeys = {{
+constexpr std::array<Key, 29> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -180,6 +185,7 @@ constexpr std::array<Key, 28> kKeys = {{
     {"coherent_memory",
      [](J v, R r) { return store(r.coherent_memory, memory_of<check_coherent_memory>(v)); }},
     {"policy", [](J v, R r) { return store(r.policy, policy_of(v)); }},
+    {"protect", [](J v, R r) { return store(r.protection, protection_of(v)); }},
     {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},
 }};
 

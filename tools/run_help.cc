@@ -69,6 +69,11 @@ OPTIONS
                       static: no. affinity: a vCPU goes to the node that most of the pages it
                       fetches come from. learned: when what it pays for being elsewhere exceeds
                       what moving costs here. dvm-ctl why tells the reasons. Default: static.
+  --protect none|flush
+                      What the guest does when a node's process is killed or hangs, or its power
+                      fails (SIGPWR). none: it ends. flush: it goes on; the node's vCPUs are read
+                      out by a second process that shares its memory, and run on elsewhere, from
+                      the very instruction. Default: none.
   --placement LIST    The node of each vCPU, separated by commas: 0,0,1,1. Default: contiguous
                       blocks of equal size.
   --name NAME         Name of the guest, for dvm-ctl: 1 to 48 of A-Z a-z 0-9 . _ -. No two running
@@ -121,7 +126,7 @@ OPTIONS
                       events, disks (an array of objects with path, readonly, format, cache,
                       discard, serial), firmware, firmware_log, serial, console, gdb, cpu, balloon,
                       detach and low_latency (true or false), hang_after, net, mac, coherence,
-                      local_memory, coherent_memory, policy. The command line wins over the file. Paths
+                      local_memory, coherent_memory, policy, protect. The command line wins over the file. Paths
                       are relative to the
                       current folder.
   --version           Print the version.

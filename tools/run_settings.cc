@@ -83,6 +83,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.local_memory, over.local_memory);
   take_over(base.coherent_memory, over.coherent_memory);
   take_over(base.policy, over.policy);
+  take_over(base.protection, over.protection);
   return base;
 }
 
@@ -119,6 +120,7 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
                               settings.memory));
   DVM_TRY(check_members(settings));
   settings.policy = request.policy.value_or(settings.policy);
+  settings.protection = request.protection.value_or(settings.protection);
   settings.detach = request.detach.value_or(false);
   settings.low_latency = request.low_latency.value_or(false);
   settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);
@@ -212,6 +214,12 @@ Result<PanicPolicy> parse_panic_policy(std::string_view text) {
   if (text == "reboot") return PanicPolicy::reboot;
   if (text == "exit") return PanicPolicy::exit;
   return usage_error("found '{}'; allowed: reboot or exit", text);
+}
+
+Result<vmm::Protection> parse_protection(std::string_view text) {
+  if (text == "none") return vmm::Protection::none;
+  if (text == "flush") return vmm::Protection::flush;
+  return usage_error("found '{}'; allowed: none or flush", text);
 }
 
 }  // namespace dvm::tools

@@ -17,6 +17,7 @@
 #include "tools/net_option.h"
 #include "tools/serial_target.h"
 #include "vmm/cpu_level.h"
+#include "vmm/protection.h"
 
 namespace dvm::tools {
 
@@ -43,6 +44,7 @@ struct RunRequest {
   std::optional<CoherenceMode> coherence;
   std::optional<u64> local_memory, coherent_memory;
   std::optional<locality::PolicyKind> policy;
+  std::optional<vmm::Protection> protection;
 };
 
 // SeaBIOS, as Debian's package `seabios` installs it.
@@ -75,6 +77,7 @@ struct RunSettings {
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
   std::optional<CoherenceSettings> software_coherence;
   locality::PolicyKind policy = locality::PolicyKind::fixed;
+  vmm::Protection protection = vmm::Protection::none;
 };
 
 // `over` wins wherever it says something.
@@ -95,5 +98,6 @@ Result<std::string> check_path(std::string path);
 Result<std::string> check_text(std::string text);
 Result<vmm::CpuLevel> parse_cpu(std::string_view name);
 Result<PanicPolicy> parse_panic_policy(std::string_view text);
+Result<vmm::Protection> parse_protection(std::string_view text);
 
 }  // namespace dvm::tools

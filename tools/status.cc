@@ -7,6 +7,7 @@
 #include "tools/balloon_request.h"
 #include "tools/device_figures.h"
 #include "tools/exit_reason.h"
+#include "tools/locality_figures.h"
 #include "tools/net_option.h"
 #include "tools/page_status.h"
 #include "vmm/net/net_device.h"
@@ -199,13 +200,14 @@ json status_json(Machine& machine) {
   return {{"name", config.name.data()},
           {"state", phase_name(state.control.phase.load())},
           {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
-          {"protect", "none"},
+          {"protect", vmm::protection_name(config.protection)},
           {"boots", state.control.boots.load()},
           {"memory", config.memory_bytes},
           {"nodes", std::move(nodes)},
           {"vcpus", std::move(vcpus)},
           {"net", net_json(machine)},
           {"coherence", coherence_json(machine, pages)},
+          {"locality", locality_json(machine)},
           {"devices", devices_json(machine)},
           {"balloon", balloon_json(machine)},
           {"bad_pages", {{"reported", bad.reported}, {"not_taken", bad.waiting_count}}},

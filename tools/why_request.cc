@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/locality_figures.h"
+
 namespace dvm::tools {
 namespace {
 
@@ -35,13 +37,6 @@ json decision_json(const locality::LoggedDecision& logged) {
   return object;
 }
 
-json decider_json(vmm::Machine& machine) {
-  const auto who = fabric::InstanceId::unpack(machine.locality().decider.load());
-  const u32 node = who.id - vmm::kFirstNodeInstance;
-  if (machine.instances().is_stale(who) || node >= vmm::layout::kMaxNodes) return {};
-  return node;
-}
-
 std::string outcome_text(const json& d) {
   const auto outcome = d.at("outcome").get<std::string>();
   if (outcome == "done" && d.contains("pause_us"))
@@ -56,13 +51,12 @@ json why_json(vmm::Machine& machine) {
   const auto costs = locality::costs_of(record);
   json decisions = json::array();
   record.decisions.read(0, [&](const auto& logged) { decisions.push_back(decision_json(logged)); });
-  u64 seen = 0;
-  for (const auto& node : record.nodes) seen += node.seen.tail.load();
-  return {{"policy", locality::policy_name(record.policy.load())},
-          {"decider", decider_json(machine)},
-          {"steps", record.steps.load()},
-          {"seen", seen},
-          {"lost", record.lost.load()},
+  const json figures = locality_json(machine);
+  return {{"policy", figures.at("policy")},
+          {"decider", figures.at("decider")},
+          {"steps", figures.at("steps")},
+          {"seen", figures.at("seen")},
+          {"lost", figures.at("lost")},
           {"costs",
            {{"dram_ns", costs.dram_ns},
             {"region_ns", costs.region_ns},

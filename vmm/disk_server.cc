@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <chrono>
+#include <thread>
+
+#include "fabric/failpoint.h"
 
 namespace dvm::vmm {
 namespace {
@@ -32,6 +36,9 @@ srt::DiskOp disk_op(BlkOp op) {
   return srt::DiskOp::read;
 }
 
+// What the disk's thread writes to the pool it writes while registered (fabric/peer.h).
+thread_local std::unique_ptr<fabric::LifeRegistration> registration;
+
 }  // namespace
 
 BlkGeometry block_geometry(const FunctionConfig& config, u64 capacity) {
@@ -47,11 +54,18 @@ BlkGeometry block_geometry(const FunctionConfig& config, u64 capacity) {
   return geometry;
 }
 
-DiskServer::DiskServer(Machine& machine, u32 function) : machine_(machine), function_(function) {}
+DiskServer::DiskServer(Machine& machine, u32 function, DiskTakeover::Drained drained,
+                       fabric::Peer* peer)
+    : machine_(machine),
+      function_(function),
+      peer_(peer),
+      takeover_(std::move(drained), [this] { disk_->poke(); }) {}
 
 Result<std::unique_ptr<DiskServer>> DiskServer::open(Machine& machine, u32 function,
-                                                     const OpenQueue& open_queue) {
-  std::unique_ptr<DiskServer> server(new DiskServer(machine, function));
+                                                     const OpenQueue& open_queue,
+                                                     DiskTakeover::Drained drained,
+                                                     fabric::Peer* peer) {
+  std::unique_ptr<DiskServer> server(new DiskServer(machine, function, std::move(drained), peer));
   DiskServer* s = server.get();
   DVM_ASSIGN(s->disk_, open_queue([s](auto completions) { s->completed(completions); },
                                   [s](auto why) { s->look(why); }));
@@ -62,11 +76,19 @@ Result<std::unique_ptr<DiskServer>> DiskServer::open(Machine& machine, u32 funct
 DiskServer::~DiskServer() {
   machine_.set_server(function_, nullptr);
   if (disk_) drain();
+  takeover_.stop();
 }
 
 void DiskServer::drain() {
-  notified_.fetch_or(known_.load());  // the bell may have been rung, and not been heard yet
-  disk_->drain();
+  constexpr auto kNap = std::chrono::milliseconds(1);
+  for (;;) {
+    const u64 before = takeover_.total();
+    const bool waited = takeover_.waits();
+    notified_.fetch_or(known_.load());  // the bell may have been rung, and not been heard yet
+    disk_->drain();
+    if (!waited && takeover_.total() == before) return;  // else some may be in flight by now
+    std::this_thread::sleep_for(kNap);
+  }
 }
 
 DiskServer::Operation* DiskServer::new_operation() {
@@ -81,14 +103,22 @@ DiskServer::Operation* DiskServer::new_operation() {
 
 void DiskServer::serve(u16 queue, bool again) {
   if (queue >= kMaxVirtioQueues) return;  // a doorbell that the driver made up
-  if (again) machine_.serve_queue(function_, queue, true, [](auto&, auto&) { return Status{}; });
   const u64 bit = u64{1} << queue;
-  if ((known_.load(std::memory_order_relaxed) & bit) == 0) known_.fetch_or(bit);
-  notified_.fetch_or(bit);
+  if (again) {
+    const auto nothing = [](auto&, auto&) { return Status{}; };
+    if (machine_.serve_queue(function_, queue, true, nothing)) notified_.fetch_or(bit);
+    orphaned_.fetch_or(bit);
+  } else {
+    if ((known_.load(std::memory_order_relaxed) & bit) == 0) known_.fetch_or(bit);
+    notified_.fetch_or(bit);
+  }
   disk_->poke();
 }
 
 void DiskServer::look(srt::DiskQueue::Look why) {
+  if (peer_ != nullptr && !registration) {
+    if (auto life = peer_->register_thread(); life.ok()) registration = life.take();
+  }
   const bool last = why == srt::DiskQueue::Look::last;
   const u64 told = notified_.exchange(0);
   u64 queues = watched_ | told;
@@ -106,37 +136,92 @@ void DiskServer::look(srt::DiskQueue::Look why) {
     });
   }
   watched_ = last ? 0 : queues;
+  take_over();
   submit_waiting();
+}
+
+// What the dead had in hand, when their I/O is over.
+void DiskServer::take_over() {
+  for (u64 left = orphaned_.exchange(0); left != 0; left &= left - 1) {
+    const u16 queue = static_cast<u16>(std::countr_zero(left));
+    takeover_.take_over(queue, machine_.take_over_chains(function_, queue));
+  }
+  if (!takeover_.waits()) return;
+  if (machine_.state().control.phase.load() == Phase::stopped) return takeover_.drop();
+  const auto released = takeover_.release();
+  const auto& chains = released.chains;
+  if (!chains.empty()) {
+    machine_.log_event(fabric::EventKind::disk_taken_over,
+                       {function_, chains.size(), released.waited_ns});
+  }
+  for (auto first = chains.begin(); first != chains.end();) {
+    const auto other = [&](const DiskTakeover::Held& h) {
+      return h.queue != first->queue || h.generation != first->generation;
+    };
+    const auto end = std::find_if(first, chains.end(), other);
+    resume(first->queue, first->generation, {first, end});
+    first = end;
+  }
+}
+
+// Each request is made again of its chain; it is held already.
+void DiskServer::resume(u16 queue, u32 generation, std::span<const DiskTakeover::Held> held) {
+  const auto again = [&](QueueState& state, const LiveQueue& live) -> Status {
+    if (state.generation != generation) return {};  // of before a machine's reset
+    Status all;
+    for (const DiskTakeover::Held& h : held) {
+      Chain chain;
+      queue_unhold(state, h.head);
+      Status good = queue_chain(state, machine_.memory(), h.head, chain);
+      if (good.ok()) good = begin(state, live, queue, chain, geometry());
+      if (!good.ok()) all = good;
+    }
+    return all;
+  };
+  if (machine_.serve_queue(function_, queue, false, again)) return;
+  // The driver wants them no more.
+  std::vector<FinishedChain> chains;
+  for (const DiskTakeover::Held& h : held) chains.push_back({h.head, 0});
+  machine_.finish_chains(function_, queue, generation, chains);
+}
+
+BlkGeometry DiskServer::geometry() const {
+  return block_geometry(machine_.config().functions[function_],
+                        machine_.state().functions[function_].capacity.load());
 }
 
 // Bounded by the queue's size: no more chains can be taken before some are given back.
 Status DiskServer::take_all(QueueState& state, const LiveQueue& live, u16 queue,
                             WhenEmpty when_empty) {
-  const BlkGeometry geometry =
-      block_geometry(machine_.config().functions[function_],
-                     machine_.state().functions[function_].capacity.load());
+  const BlkGeometry present = geometry();
   Chain chain;
   for (;;) {
     DVM_ASSIGN(const bool any, queue_pop(state, machine_.memory(), chain, when_empty));
     if (!any) return {};
-    Operation* operation = new_operation();
-    operation->queue = queue;
-    operation->generation = live.generation;
-    // A driver that cannot ask for a flush counts on every write (virtio 1.2 §5.2.6.2).
-    operation->durable = (live.features & virtio::kBlkFeatureFlush) == 0;
-    const BlkNext next = blk_parse(chain, machine_.memory(), geometry, operation->request);
-    if (next == BlkNext::submit && map_buffers(*operation).ok()) {
-      queue_hold(state, chain.head, machine_.self().id);
-      waiting_.push_back(operation);
-      continue;
-    }
-    const Status answered =
-        next == BlkNext::finish
-            ? answer(state, operation->request, geometry)
-            : Status(error("virtio-blk: a chain without a header or without a status"));
-    free_.push_back(operation);
-    DVM_TRY(answered);
+    DVM_TRY(begin(state, live, queue, chain, present));
   }
+}
+
+// What a chain asks for, which nobody has in hand: held and put on the list, or answered.
+Status DiskServer::begin(QueueState& state, const LiveQueue& live, u16 queue, const Chain& chain,
+                         const BlkGeometry& present) {
+  Operation* operation = new_operation();
+  operation->queue = queue;
+  operation->generation = live.generation;
+  // A driver that cannot ask for a flush counts on every write (virtio 1.2 §5.2.6.2).
+  operation->durable = (live.features & virtio::kBlkFeatureFlush) == 0;
+  const BlkNext next = blk_parse(chain, machine_.memory(), present, operation->request);
+  if (next == BlkNext::submit && map_buffers(*operation).ok()) {
+    queue_hold(state, chain.head, machine_.self().id);
+    waiting_.push_back(operation);
+    return {};
+  }
+  const Status answered =
+      next == BlkNext::finish
+          ? answer(state, operation->request, present)
+          : Status(error("virtio-blk: a chain without a header or without a status"));
+  free_.push_back(operation);
+  return answered;
 }
 
 // Of a request that needs no disk.
@@ -159,6 +244,8 @@ Status DiskServer::map_buffers(Operation& operation) const {
 }
 
 void DiskServer::submit_waiting() {
+  if (waiting_.empty()) return;
+  fabric::failpoint("disk.taken");
   while (!waiting_.empty()) {
     const Operation& operation = *waiting_.front();
     const BlkRequest& request = operation.request;
@@ -172,12 +259,14 @@ void DiskServer::submit_waiting() {
                                  .cookie = reinterpret_cast<u64>(&operation)};
     if (disk_->submit({&asked, 1}) == 0) return;
     waiting_.pop_front();
+    fabric::failpoint("disk.submitted");
   }
 }
 
 void DiskServer::completed(std::span<const srt::DiskCompletion> done) {
   const BlkGeometry geometry = block_geometry(machine_.config().functions[function_], 0);
   std::vector<Batch> batches;
+  fabric::failpoint("disk.completed");
   for (const srt::DiskCompletion& completion : done) {
     auto* operation = reinterpret_cast<Operation*>(completion.cookie);
     count(operation->request, completion.error != 0);
@@ -188,8 +277,11 @@ void DiskServer::completed(std::span<const srt::DiskCompletion> done) {
            {operation->request.head, written.ok() ? *written : 0});
     free_.push_back(operation);
   }
+  fabric::failpoint("disk.answered");
   for (const Batch& batch : batches)
     machine_.finish_chains(function_, batch.queue, batch.generation, batch.chains);
+  // A reset waits for what was taken over.
+  if (machine_.state().control.phase.load() == Phase::resetting) machine_.ring_nodes();
   submit_waiting();
 }
 

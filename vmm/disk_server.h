@@ -4,7 +4,9 @@
 // A chain is held in the pool (queue_hold) from the step that takes it to the one that gives it
 // back, so that after a death a survivor knows which requests were on their way and finds each
 // again from its chain. Doing a request twice does no harm: the driver has not been told that it is
-// done, so it has neither reused the memory nor asked for anything that relies on the write.
+// done, so it has neither reused the memory nor asked for anything that relies on the write. It is
+// issued again when the dead one's I/O is over (disk_takeover.h). docs/takeover.md has what a death
+// at each point leaves.
 //
 // All of it is done on the DiskQueue's thread: a vCPU that notifies does no more than tell it which
 // queue to look at, and need not while that thread works.
@@ -16,7 +18,9 @@
 #include <deque>
 #include <vector>
 
+#include "fabric/peer.h"
 #include "srt/disk_queue.h"
+#include "vmm/disk_takeover.h"
 #include "vmm/machine.h"
 #include "vmm/virtio/blk.h"
 
@@ -30,17 +34,20 @@ class DiskServer final : public QueueServer {
   // How this process reaches the disk: makes the queue that is to call back.
   using OpenQueue = std::function<Result<std::unique_ptr<srt::DiskQueue>>(
       srt::DiskQueue::OnComplete, srt::DiskQueue::OnLook)>;
-  // Until it is destroyed, which waits for all that is in flight, it serves the function.
+  // Until it is destroyed, which waits for all that is in flight, it serves the function. The
+  // disk's thread is registered with `peer`, if there is one.
   static Result<std::unique_ptr<DiskServer>> open(Machine& machine, u32 function,
-                                                  const OpenQueue& open_queue);
+                                                  const OpenQueue& open_queue,
+                                                  DiskTakeover::Drained drained,
+                                                  fabric::Peer* peer);
   ~DiskServer();
 
   void serve(u16 queue, bool again) override;
   // A write to this eventfd is a notification of each queue that has been notified here before.
   const Fd& bell() const { return disk_->bell(); }
   u64 notified_before() const { return known_.load(std::memory_order_relaxed); }
-  // Waits until nothing of this process's is in flight, or waits to be looked at. No vCPU of its
-  // runs.
+  // Waits until nothing of this process's is in flight, or waits to be looked at or, taken over
+  // from the dead, to be issued again. No vCPU of its runs.
   void drain();
 
  private:
@@ -53,9 +60,14 @@ class DiskServer final : public QueueServer {
     std::vector<iovec> buffers;
   };
 
-  DiskServer(Machine& machine, u32 function);
+  DiskServer(Machine& machine, u32 function, DiskTakeover::Drained drained, fabric::Peer* peer);
   void look(srt::DiskQueue::Look why);
+  void take_over();
+  void resume(u16 queue, u32 generation, std::span<const DiskTakeover::Held> held);
   Status take_all(QueueState& state, const LiveQueue& live, u16 queue, WhenEmpty when_empty);
+  BlkGeometry geometry() const;
+  Status begin(QueueState& state, const LiveQueue& live, u16 queue, const Chain& chain,
+               const BlkGeometry& present);
   Status answer(QueueState& state, const BlkRequest& request, const BlkGeometry& geometry);
   Status map_buffers(Operation& operation) const;
   Operation* new_operation();
@@ -65,8 +77,10 @@ class DiskServer final : public QueueServer {
 
   Machine& machine_;
   const u32 function_;
+  fabric::Peer* const peer_;
   std::atomic<u64> notified_ = 0;  // queues, by their bits
   std::atomic<u64> known_ = 0;     // that ever were
+  std::atomic<u64> orphaned_ = 0;  // that somebody may have served who died
   static_assert(kMaxVirtioQueues <= 64);
 
   // The thread's own.
@@ -75,6 +89,7 @@ class DiskServer final : public QueueServer {
   std::vector<Operation*> free_;
   std::deque<Operation*> waiting_;  // taken, and no room for them in disk_ yet
 
+  DiskTakeover takeover_;
   std::unique_ptr<srt::DiskQueue> disk_;  // first to end
 };
 

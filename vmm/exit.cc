@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fabric/failpoint.h"
 #include "vmm/irq/lapic_registers.h"
 
 namespace dvm::vmm {
 namespace {
 
-ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes) {
+// A string's items that were done before whoever handled them died are in the record already.
+ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes, OperationScope& operations) {
   const auto io = run.io;  // a copy: the data may lie anywhere in the record, even over this
   const u64 total = static_cast<u64>(io.size) * io.count;
   if ((io.size != 1 && io.size != 2 && io.size != 4) || io.data_offset > run_bytes ||
@@ -17,7 +19,9 @@ ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes) {
                                              io.size, static_cast<u64>(io.data_offset))};
   }
   auto* data = reinterpret_cast<u8*>(&run) + io.data_offset;
-  for (u32 i = 0; i < io.count; ++i, data += io.size) {
+  const u32 done = std::min<u32>(operations.elements_done(), io.count);
+  data += u64{done} * io.size;
+  for (u32 i = done; i < io.count; ++i, data += io.size) {
     u32 value = 0;
     if (io.direction == KVM_EXIT_IO_OUT) {
       std::memcpy(&value, data, io.size);
@@ -26,6 +30,7 @@ ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes) {
       value = m.port_read(io.port, io.size);
       std::memcpy(data, &value, io.size);
     }
+    operations.element_done();
   }
   return {};
 }
@@ -135,20 +140,26 @@ ExitResult internal_error(const kvm_run& run) {
                           : "see KVM's documentation")};
 }
 
-}  // namespace
+ExitResult handle_halt(Machine& m, u32 vcpu, const kvm_run& run) {
+  VcpuRecord& v = m.state().vcpus[vcpu];
+  v.interruptible_halt.store(run.if_flag, std::memory_order_relaxed);
+  v.journal.halted.store(1, std::memory_order_relaxed);
+  return {ExitOutcome::halted, {}};
+}
 
-ExitResult handle_exit(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
+ExitResult dispatch(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
+  OperationScope operations(m.state().vcpus[vcpu].journal.operations, vcpu);
   switch (run.exit_reason) {
-    case KVM_EXIT_IO: return handle_io(m, run, run_bytes);
+    case KVM_EXIT_IO: return handle_io(m, run, run_bytes, operations);
     case KVM_EXIT_MMIO: return handle_mmio(m, vcpu, run);
     case KVM_EXIT_X86_RDMSR: return handle_rdmsr(m, vcpu, run);
     case KVM_EXIT_X86_WRMSR: return handle_wrmsr(m, vcpu, run);
-    case KVM_EXIT_HLT: return {ExitOutcome::halted, {}};
+    case KVM_EXIT_HLT: return handle_halt(m, vcpu, run);
     case KVM_EXIT_IRQ_WINDOW_OPEN:
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_INTR: return {};
     case KVM_EXIT_DEBUG: return {ExitOutcome::debug, {}};
-    case KVM_EXIT_SHUTDOWN: return {ExitOutcome::triple_fault, {}};
+    case KVM_EXIT_SHUTDOWN: m.guest_panicked(1); return {ExitOutcome::triple_fault, {}};
     case KVM_EXIT_INTERNAL_ERROR: return internal_error(run);
     case KVM_EXIT_FAIL_ENTRY:
       return {ExitOutcome::failed,
@@ -156,6 +167,28 @@ ExitResult handle_exit(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
                           static_cast<u64>(run.fail_entry.hardware_entry_failure_reason))};
     default: return {ExitOutcome::failed, fmt::format("KVM exit reason {}", run.exit_reason)};
   }
+}
+
+}  // namespace
+
+ExitResult handle_exit(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
+  VcpuRecord& v = m.state().vcpus[vcpu];
+  copy_lapic(v.lapic, v.journal.lapic);
+  v.journal.operations.begin();
+  v.journal.phase.store(VcpuPhase::handling, std::memory_order_release);
+  fabric::failpoint("exit.begun");
+  ExitResult result = dispatch(m, vcpu, run, run_bytes);
+  fabric::failpoint("exit.done");
+  v.journal.phase.store(VcpuPhase::handled, std::memory_order_release);
+  return result;
+}
+
+ExitResult finish_handling(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
+  VcpuRecord& v = m.state().vcpus[vcpu];
+  copy_lapic(v.journal.lapic, v.lapic);
+  ExitResult result = dispatch(m, vcpu, run, run_bytes);
+  v.journal.phase.store(VcpuPhase::handled, std::memory_order_release);
+  return result;
 }
 
 }  // namespace dvm::vmm

@@ -53,6 +53,12 @@ struct FinishedChain {
   u32 bytes_written;
 };
 
+// Chains of one queue that a process had in hand which died, and its successor has now.
+struct TakenOver {
+  u32 generation = 0;  // of the set-up they belong to
+  std::vector<u16> heads;
+};
+
 // Who sends an interrupt: a vCPU index, or none for devices.
 using Sender = std::optional<u32>;
 
@@ -132,6 +138,13 @@ class Machine {
   Driver driver_of(u32 function);
   // Gives back chains that were taken and held (queue_hold) under that generation of the set-up.
   void finish_chains(u32 function, u16 queue, u32 generation, std::span<const FinishedChain> done);
+  // What the dead had in hand of that queue is this process's from now on (queue_hold), to be done
+  // again; also when the driver wants the queue no more.
+  TakenOver take_over_chains(u32 function, u16 queue);
+  // Is a chain of any queue in hand, of the living or the dead? As long as one is, I/O on guest
+  // memory may go on.
+  bool any_in_flight();
+  bool holds_chains(u32 instance_id);  // that process, or one that had its stable id
   // The driver broke a rule, which shows only now: its device asks to be reset.
   void fail_device(u32 function) { kick_all(fail_function(function), std::nullopt); }
   FunctionCounters& counters(u32 function) { return state_->functions[function].counters; }
@@ -231,6 +244,8 @@ class Machine {
   static Status lay_out_pages(const fabric::Pool& pool, const MachineSpec& spec,
                               hyperkernel::PageDirectory& directory);
 
+  template <typename T>
+  class CellGuard;
   template <typename T, typename Step>
   auto step(DeviceCell<T>& cell, Step&& fn);
   template <typename T, typename Look>
@@ -245,7 +260,13 @@ class Machine {
   auto step_pit(Step&& fn);
   template <typename Read>
   auto read_function(u32 function, Read&& fn);
-  VcpuSet step_pic(const std::function<void(PicState&)>& fn);
+  // Returns who is to be kicked, and what `fn` answers.
+  struct PicAnswer {
+    VcpuSet kicked;
+    u8 value;
+  };
+  PicAnswer step_pic(const std::function<u8(PicState&)>& fn);
+  void change_pic(const std::function<void(PicState&)>& fn);
   VcpuSet drive_pic(u8 pin, bool high);
   bool pic_hears_timer();
   std::optional<u32> firmware_port_read(u16 port, u8 size);
@@ -278,7 +299,7 @@ class Machine {
   void mend_function(u32 function);
   std::optional<u32> function_in_slot(u8 device) const;
   std::optional<u32> function_at(u64 address) const;
-  void apply(const Effects& effects);
+  void apply(PowerRequest request);
   VcpuSet drive_line(u8 pin, u8 source, bool high);
   VcpuSet pulse_pit();
   VcpuSet post_message(const InterruptMessage& message, Sender sender);

@@ -28,9 +28,9 @@ VcpuSet Machine::post_msis(const Effects& effects) {
   return changed;
 }
 
-// After the step: a vCPU that dies before it has not done the access that asked for it.
-void Machine::apply(const Effects& effects) {
-  switch (effects.power) {
+// After the step, whose answer it is: done again when the vCPU died before it.
+void Machine::apply(PowerRequest request) {
+  switch (request) {
     case PowerRequest::none: break;
     case PowerRequest::reset: request_reset(); break;
     case PowerRequest::panic: guest_panicked(0); break;
@@ -44,6 +44,7 @@ void Machine::apply(const Effects& effects) {
 // --- ports -------------------------------------------------------------------------------------
 
 u32 Machine::port_read(u16 port, u8 size) {
+  next_operation();
   const auto pci_address = [&] {
     return look(state_->pci_address, [](const PciConfigAddress& s) { return s.value; });
   };
@@ -65,6 +66,7 @@ u32 Machine::port_read(u16 port, u8 size) {
 }
 
 void Machine::port_write(u16 port, u8 size, u32 value) {
+  next_operation();
   if (in(port, layout::kPciDataPort, 4)) {
     const u32 address =
         look(state_->pci_address, [](const PciConfigAddress& s) { return s.value; });
@@ -78,11 +80,12 @@ void Machine::port_write(u16 port, u8 size, u32 value) {
     return;
   }
   if (in(port, layout::kPmEventPort, acpi_pm::kBytes)) {
-    Effects effects;
     const u16 offset = static_cast<u16>(port - layout::kPmEventPort);
-    step(state_->pm, kSciLine, acpi_irq,
-         [&](AcpiPmState& s) { acpi_pm_write(s, offset, size, value, effects); });
-    return apply(effects);
+    return apply(step(state_->pm, kSciLine, acpi_irq, [&](AcpiPmState& s) {
+      Effects effects;
+      acpi_pm_write(s, offset, size, value, effects);
+      return effects.power;
+    }));
   }
   if (firmware_port_write(port, size, value)) return;
   for (u8 i = 0; i < size; ++i)
@@ -90,6 +93,7 @@ void Machine::port_write(u16 port, u8 size, u32 value) {
 }
 
 u32 Machine::port_read_byte(u16 port) {
+  next_operation();
   if (in(port, layout::kSerialPort, 8))
     return serial_port_read(static_cast<u16>(port - layout::kSerialPort));
   if (in(port, layout::kPitPort, 4)) {
@@ -115,6 +119,7 @@ u32 Machine::port_read_byte(u16 port) {
 }
 
 void Machine::port_write_byte(u16 port, u8 value) {
+  next_operation();
   if (in(port, layout::kSerialPort, 8))
     return serial_port_write(static_cast<u16>(port - layout::kSerialPort), value);
   if (in(port, layout::kPitPort, 4)) {
@@ -129,22 +134,28 @@ void Machine::port_write_byte(u16 port, u8 value) {
     });
     return port == layout::kRtcPort ? void() : wake_timer_node();
   }
-  Effects effects;
   switch (port) {
-    case layout::kPortB: step_pit([&](PitState& s) { portb_write(s, value, env()); }); break;
+    case layout::kPortB: return step_pit([&](PitState& s) { portb_write(s, value, env()); });
     case layout::kI8042Data:
     case layout::kI8042Command:
-      step(state_->i8042, [&](I8042State& s) {
+      return apply(step(state_->i8042, [&](I8042State& s) {
+        Effects effects;
         i8042_write(s, static_cast<u16>(port - layout::kI8042Data), value, effects);
-      });
-      break;
-    case layout::kPvpanicPort: pvpanic_write(value, effects); break;
+        return effects.power;
+      }));
+    case layout::kPvpanicPort: {
+      Effects effects;
+      pvpanic_write(value, effects);
+      return apply(effects.power);
+    }
     case layout::kResetPort:
-      step(state_->reset_port, [&](ResetPortState& s) { reset_port_write(s, value, effects); });
-      break;
+      return apply(step(state_->reset_port, [&](ResetPortState& s) {
+        Effects effects;
+        reset_port_write(s, value, effects);
+        return effects.power;
+      }));
     default: return firmware_port_write_byte(port, value);
   }
-  apply(effects);
 }
 
 // --- PCI configuration -------------------------------------------------------------------------
@@ -178,6 +189,7 @@ void Machine::pci_config_write(const ConfigAddress& at, u8 size, u32 value) {
 // --- memory-mapped registers ---------------------------------------------------------------------
 
 u64 Machine::mmio_read(u32 vcpu, u64 address, u8 size) {
+  next_operation();
   if (in(address, layout::kLocalApicBase, kPageBytes))
     return lapic_mmio_read(vcpu, address - layout::kLocalApicBase, size);
   if (in(address, layout::kIoApicBase, kPageBytes)) {
@@ -202,6 +214,7 @@ u64 Machine::mmio_read(u32 vcpu, u64 address, u8 size) {
 }
 
 void Machine::mmio_write(u32 vcpu, u64 address, u8 size, u64 value) {
+  next_operation();
   if (in(address, layout::kLocalApicBase, kPageBytes)) {
     return lapic_mmio_write(vcpu, address - layout::kLocalApicBase, size, value);
   }

@@ -32,35 +32,39 @@ DeviceEnv Machine::serial_env(const SerialState& s) const {
 }
 
 u8 Machine::serial_port_read(u16 offset) {
-  bool waits = false;  // a line status that says "not ready" is a promise to tell when it is
-  const u8 value = step(state_->serial, kSerialLine, serial_irq, [&](SerialState& s) {
-    const u8 read = serial_read(s, offset, serial_env(s));
-    waits = serial_tx_waiting(s);
-    return read;
+  struct Answer {
+    u8 value;
+    bool waits;  // a line status that says "not ready" is a promise to tell when it is
+  };
+  const Answer answer = step(state_->serial, kSerialLine, serial_irq, [&](SerialState& s) {
+    const u8 value = serial_read(s, offset, serial_env(s));
+    return Answer{value, serial_tx_waiting(s)};
   });
-  if (waits) wait_for_console();
+  if (answer.waits) wait_for_console();
   // The launcher holds input back while the FIFO is full.
   if (offset == serial::kData && state_->console.reader_waits.exchange(0) != 0)
     fabric::ring(state_->console.produced);
-  return value;
+  return answer.value;
 }
 
 void Machine::serial_port_write(u16 offset, u8 value) {
   ConsoleOut& out = state_->console;
-  bool sent = false;
-  const bool waits = step(state_->serial, kSerialLine, serial_irq, [&](SerialState& s) {
+  struct Answer {
+    bool sent;
+    bool waits;
+  };
+  const Answer answer = step(state_->serial, kSerialLine, serial_irq, [&](SerialState& s) {
     Effects effects;
     serial_write(s, offset, value, serial_env(s), effects);
     // Byte n goes to its slot before the state that counts it is published: a step done again after
     // a death writes the same byte to the same slot.
     if (effects.tx) {
       out.data[(s.tx_count - 1) % ConsoleOut::kBytes] = static_cast<char>(*effects.tx);
-      sent = true;
     }
-    return serial_tx_waiting(s);
+    return Answer{effects.tx.has_value(), serial_tx_waiting(s)};
   });
-  if (waits) wait_for_console();
-  if (sent) fabric::ring(out.produced);
+  if (answer.waits) wait_for_console();
+  if (answer.sent) fabric::ring(out.produced);
 }
 
 // Either the console's reader sees that the guest waits, or we see what it has read.
@@ -117,7 +121,7 @@ void Machine::run_device_timers() {
   step(state_->rtc, kRtcLine, rtc_irq, [&](RtcState& s) { rtc_on_timer(s, env()); });
   VcpuSet changed = 0;
   {
-    const fabric::LockGuard guard(state_->pit.lock, self_, *instances_);
+    const CellGuard guard(state_->pit, *this);
     const bool due = publish_step(state_->pit, [&](PitState& s) { return pit_take_irq(s, env()); });
     fabric::failpoint("device.pit_taken");
     if (due || guard.result().from_dead()) changed = pulse_pit();
@@ -144,7 +148,7 @@ void Machine::mend_devices() {
   step(state_->host_bridge, nothing);
   step(state_->fw_cfg, nothing);
   step(state_->debug_port, nothing);
-  kick_all(step_pic(nothing), std::nullopt);
+  change_pic(nothing);
   kick_all(step_ioapic([](auto&) { return IoApicMessages{}; }), std::nullopt);
   ring_everyone();
   fabric::ring(state_->console.produced);

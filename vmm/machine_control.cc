@@ -1,5 +1,7 @@
 // The machine's life: start, pause, reset, stop. Whoever asks writes the wish into the pool and
 // rings; the nodes carry it out.
+#include <csignal>
+
 #include "vmm/boot/e820.h"
 #include "vmm/machine_steps.h"
 
@@ -98,6 +100,13 @@ fabric::FaultHooks Machine::fault_hooks() {
                 ring_everyone();
                 fabric::ring(state_->console.produced);
                 fabric::ring(state_->virtio_console.produced);
+              },
+          .kill_survivors =
+              [this](u32 id) {
+                const u32 node = id - kFirstNodeInstance;
+                if (node >= layout::kMaxNodes) return;
+                const i32 keeper = state_->keepers[node].pid.load();
+                if (keeper > 0) ::kill(keeper, SIGKILL);
               }};
 }
 
@@ -142,6 +151,8 @@ void Machine::reset_devices() {
     // itself starts with what a processor has after reset.
     lapic_reset(s.vcpus[i].lapic, s.vcpus[i].inbox, i, i == 0, !has_firmware());
     s.vcpus[i].clock = {};
+    s.vcpus[i].journal.phase.store(VcpuPhase::outside);
+    s.vcpus[i].journal.halted.store(0);
     s.vcpus[i].started.store(i == 0 ? 1 : 0);
     s.vcpus[i].run_state.store(VcpuRunState::absent);
   }

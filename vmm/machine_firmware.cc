@@ -19,12 +19,22 @@ constexpr bool in(u16 port, u16 first, u16 count) { return port >= first && port
 
 // A step of the 8259s, and its output on the bootstrap vCPU's LINT0. Returns who is to be kicked.
 // Comes after a device's lock, like the IOAPIC's, and never together with that.
-VcpuSet Machine::step_pic(const std::function<void(PicState&)>& fn) {
-  const fabric::LockGuard guard(state_->pic.lock, self_, *instances_);
-  publish_step(state_->pic, fn);
+Machine::PicAnswer Machine::step_pic(const std::function<u8(PicState&)>& fn) {
+  const CellGuard guard(state_->pic, *this);
+  bool done = false;
+  const u8 value = publish_operation(state_->pic, fn, done);
   const u32 high = pic_output(state_->pic.published()) ? 1 : 0;
   const u32 before = state_->vcpus[kBootstrap].inbox.ext_int.exchange(high);
-  return high != 0 && (before == 0 || guard.result().from_dead()) ? 1u << kBootstrap : 0;
+  const bool kick = high != 0 && (before == 0 || done || guard.result().from_dead());
+  return {kick ? 1u << kBootstrap : 0, value};
+}
+
+void Machine::change_pic(const std::function<void(PicState&)>& fn) {
+  const auto change = [&](PicState& s) {
+    fn(s);
+    return u8{0};
+  };
+  kick_all(step_pic(change).kicked, std::nullopt);
 }
 
 VcpuSet Machine::drive_pic(u8 pin, bool high) {
@@ -32,7 +42,11 @@ VcpuSet Machine::drive_pic(u8 pin, bool high) {
   // only: firmware polls its devices, and without an ISA bridge nothing routes them to an 8259.
   const u8 line = pin == layout::kPitGsi ? 0 : pin;
   if (line >= kPicLines) return 0;
-  return step_pic([&](PicState& s) { pic_set_line(s, line, high); });
+  const auto set = [&](PicState& s) {
+    pic_set_line(s, line, high);
+    return u8{0};
+  };
+  return step_pic(set).kicked;
 }
 
 // Injected before the acknowledge is published: a node that dies in between leaves an interrupt
@@ -41,6 +55,7 @@ Status Machine::acknowledge_pic(const std::function<Status(u8)>& inject) {
   Status injected;
   step_pic([&](PicState& s) {
     if (pic_output(s)) injected = inject(pic_acknowledge(s));
+    return u8{0};
   });
   return injected;
 }
@@ -75,11 +90,8 @@ u8 Machine::firmware_port_read_byte(u16 port) {
     case layout::kPicPort:
     case layout::kPicPort + 1:
     case layout::kPic2Port:
-    case layout::kPic2Port + 1: {
-      u8 value = 0;
-      step_pic([&](PicState& s) { value = pic_read(s, chip, port & 1); });
-      return value;
-    }
+    case layout::kPic2Port + 1:
+      return step_pic([&](PicState& s) { return pic_read(s, chip, port & 1); }).value;
     case layout::kElcrPort:
     case layout::kElcrPort + 1:
       return look(state_->pic, [&](const PicState& s) { return pic_elcr_read(s, port & 1); });
@@ -97,12 +109,11 @@ void Machine::firmware_port_write_byte(u16 port, u8 value) {
     case layout::kPicPort + 1:
     case layout::kPic2Port:
     case layout::kPic2Port + 1:
-      kick_all(step_pic([&](PicState& s) { pic_write(s, chip, port & 1, value); }), std::nullopt);
+      change_pic([&](PicState& s) { pic_write(s, chip, port & 1, value); });
       return wake_timer_node();  // its input may be unmasked now
     case layout::kElcrPort:
     case layout::kElcrPort + 1:
-      return kick_all(step_pic([&](PicState& s) { pic_elcr_write(s, port & 1, value); }),
-                      std::nullopt);
+      return change_pic([&](PicState& s) { pic_elcr_write(s, port & 1, value); });
     case layout::kPortA:
       if ((value & kPortAReset) != 0) request_reset();
       return;
@@ -142,7 +153,7 @@ std::size_t Machine::firmware_log_output(std::span<char> to) {
 // -----------------------------------------------------------------------------------------
 
 void Machine::reset_firmware_devices() {
-  step_pic([](PicState& s) { s = {}; });
+  change_pic([](PicState& s) { s = {}; });
   step(state_->fw_cfg, [](FwCfgState& s) { s = {}; });
   if (!has_firmware()) return;
   step(state_->rtc, kRtcLine, rtc_irq, [&](RtcState& s) { rtc_set_boot(s, state_->config.vcpus); });

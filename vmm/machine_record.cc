@@ -89,11 +89,18 @@ Status check_control(const MachineState& m, const RecordPlace& place) {
     if (node.stage.load() > NodeStage::leaving)
       return place.wrong(&node.stage, "node stage {}", static_cast<u32>(node.stage.load()));
   }
+  for (const KeeperRecord& keeper : m.keepers) {
+    if (keeper.state.load() > KeeperState::failed)
+      return place.wrong(&keeper.state, "keeper state {}", static_cast<u32>(keeper.state.load()));
+  }
   for (u32 i = 0; i < m.config.vcpus; ++i) {
     const VcpuRecord& v = m.vcpus[i];
+    if (v.journal.phase.load() > VcpuPhase::injecting)
+      return place.wrong(&v.journal, "vCPU {} in phase {}", i,
+                         static_cast<u32>(v.journal.phase.load()));
     const VcpuPlace at = v.where();
     if (at.node >= layout::kMaxNodes || at.target >= layout::kMaxNodes ||
-        at.stage > PlaceStage::arriving || at.refusal > MoveRefusal::reset) {
+        at.stage > PlaceStage::arriving || at.refusal > kLastMoveRefusal) {
       return place.wrong(&v.place, "vCPU {} is on node {}, stage {} of its way to {}", i, at.node,
                          static_cast<u32>(at.stage), at.target);
     }
@@ -129,6 +136,8 @@ Status check_config(const MachineConfig& c, std::string_view name) {
   }
   if (static_cast<u32>(c.cpu_level) >= kCpuLevels)
     return error("pool {}: CPU model {}", name, static_cast<u32>(c.cpu_level));
+  if (c.protection > kLastProtection)
+    return error("pool {}: protection {}", name, static_cast<u32>(c.protection));
   return {};
 }
 

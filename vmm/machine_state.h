@@ -26,19 +26,22 @@
 #include "vmm/irq/ioapic.h"
 #include "vmm/irq/lapic.h"
 #include "vmm/irq/pic.h"
+#include "vmm/keeper_record.h"
 #include "vmm/kvm/kvm_api.h"
 #include "vmm/kvm_clock.h"
 #include "vmm/layout.h"
 #include "vmm/net/net_record.h"
 #include "vmm/pci/host_bridge.h"
+#include "vmm/protection.h"
 #include "vmm/vcpu_image.h"
+#include "vmm/vcpu_journal.h"
 #include "vmm/vcpu_place.h"
 #include "vmm/vcpu_state.h"
 #include "vmm/virtio/function.h"
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 9;
+inline constexpr u32 kMachineVersion = 10;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -59,9 +62,11 @@ struct MachineConfig {
   u32 firmware_bytes = 0;  // of its image; 0: a kernel is booted directly
   u32 firmware_log = 0;    // somebody listens to the debug port
   CpuLevel cpu_level = CpuLevel::host;
+  Protection protection = Protection::none;
+  u32 reserved = 0;
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
-static_assert(sizeof(MachineConfig) == 120 + 64 * kMaxFunctions);
+static_assert(sizeof(MachineConfig) == 128 + 64 * kMaxFunctions);
 
 u32 config_checksum(const MachineConfig& config);
 // The one door for a machine's limits; `name` is the pool's.
@@ -141,6 +146,7 @@ struct alignas(64) VcpuRecord {
   VcpuCounters counters;
   VcpuImage image;
   VcpuMove move;
+  VcpuJournal journal;
 
   VcpuPlace where() const { return VcpuPlace::unpack(place.load(std::memory_order_seq_cst)); }
   u32 node() const { return where().node; }
@@ -169,7 +175,10 @@ struct alignas(64) NodeRecord {
   fabric::Doorbell bell;            // wakes the node's service thread
   std::atomic<u32> ready_for_boot;  // n: torn down, and waiting for boot n
   std::atomic<NodeStage> stage;
-  u32 reserved;
+  std::atomic<u32> power_fails;  // SIGPWR: its vCPUs go to others at once, and it leaves
+  // Processes of this number and a generation below this one have nothing in flight at servers of
+  // disks, which were ended and started anew since. By the launcher.
+  std::atomic<u32> servers_fenced;
 };
 
 // Console bytes on their way out: byte n is in data[n % kBytes] and is there once the serial port's
@@ -229,6 +238,7 @@ struct MachineState {
   std::array<VcpuDebug, layout::kMaxVcpus> debug_vcpus;
   DeviceCell<ErrorSourceState> error_source;
   std::array<VcpuState, layout::kMaxVcpus> vcpu_states;  // of those on their way
+  std::array<KeeperRecord, layout::kMaxNodes> keepers;
 };
 
 // What never changes again by its checksum, what does by its range.

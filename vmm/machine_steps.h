@@ -40,18 +40,38 @@ auto then(Body&& body, After&& after) {
   }
 }
 
+// A device's lock. Taken over from the dead: an operation that was published is counted, for who
+// finishes the exit that it is part of.
+template <typename T>
+class Machine::CellGuard {
+ public:
+  CellGuard(DeviceCell<T>& cell, Machine& m) : guard_(cell.lock, m.self_, *m.instances_) {
+    if (!guard_.result().from_dead()) return;
+    const u64 slot = cell.version.load(std::memory_order_acquire) % 2;
+    const u64 last = cell.operation[slot];
+    const OperationId id = OperationId::unpack(last);
+    if (last != 0 && id.vcpu < layout::kMaxVcpus)
+      m.state_->vcpus[id.vcpu].journal.operations.count(id, cell.answer[slot]);
+  }
+  const fabric::LockResult& result() const { return guard_.result(); }
+
+ private:
+  const fabric::LockGuard guard_;
+};
+
 // A step of a device without a line.
 template <typename T, typename Step>
 auto Machine::step(DeviceCell<T>& cell, Step&& fn) {
-  const fabric::LockGuard guard(cell.lock, self_, *instances_);
-  return publish_step(cell, fn);
+  const CellGuard guard(cell, *this);
+  bool done = false;
+  return publish_operation(cell, fn, done);
 }
 
 // What a device without a line holds: a reader without the lock could see a step half made. Devices
 // with a line are read by a step, which mends the line after a death.
 template <typename T, typename Look>
 auto Machine::look(DeviceCell<T>& cell, Look&& fn) {
-  const fabric::LockGuard guard(cell.lock, self_, *instances_);
+  const CellGuard guard(cell, *this);
   return fn(cell.published());
 }
 
@@ -73,12 +93,13 @@ template <typename T, typename Level, typename Step>
 auto Machine::step(DeviceCell<T>& cell, Line line, Level&& level, Step&& fn) {
   VcpuSet changed = 0;
   const auto locked = [&] {
-    const fabric::LockGuard guard(cell.lock, self_, *instances_);
+    const CellGuard guard(cell, *this);
     const bool before = level(cell.published());
-    return then([&] { return publish_step(cell, fn); },
+    bool done = false;
+    return then([&] { return publish_operation(cell, fn, done); },
                 [&] {
                   const bool after = level(cell.published());
-                  if (before != after || guard.result().from_dead())
+                  if (before != after || done || guard.result().from_dead())
                     changed = drive_line(line.pin, line.source, after);
                   fabric::failpoint("device.line_driven");
                 });
@@ -92,9 +113,10 @@ template <typename Step>
 auto Machine::step_pit(Step&& fn) {
   VcpuSet changed = 0;
   const auto locked = [&] {
-    const fabric::LockGuard guard(state_->pit.lock, self_, *instances_);
+    const CellGuard guard(state_->pit, *this);
     if (guard.result().from_dead()) changed = pulse_pit();
-    return publish_step(state_->pit, fn);
+    bool done = false;
+    return publish_operation(state_->pit, fn, done);
   };
   return then(locked, [&] { kick_all(changed, std::nullopt); });
 }

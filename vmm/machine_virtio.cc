@@ -77,7 +77,7 @@ VcpuSet Machine::step_function(u32 function,
                                const std::function<void(VirtioPciState&, Effects&)>& change) {
   VirtioFunction& f = state_->functions[function];
   const Line line = function_line(function);
-  const fabric::LockGuard guard(f.device.lock, self_, *instances_);
+  const CellGuard guard(f.device, *this);
   const bool before = virtio_irq(f.device.published());
   Effects effects;
   publish_step(f.device, [&](VirtioPciState& s) { change(s, effects); });
@@ -203,7 +203,7 @@ Machine::Driver Machine::driver_of(u32 function) {
 VcpuSet Machine::raise_queue_interrupt(u32 function, u16 queue) {
   VirtioFunction& f = state_->functions[function];
   {
-    const fabric::LockGuard guard(f.device.lock, self_, *instances_);
+    const CellGuard guard(f.device, *this);
     const VirtioPciState& s = f.device.published();
     const auto message = msix_message(s.msix, s.queues[queue].vector);
     if (message && !guard.result().from_dead()) {

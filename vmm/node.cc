@@ -14,6 +14,9 @@ namespace {
 // To load a guest or to make a KVM VM, on a machine that does either slowly.
 constexpr u32 kBootAllowanceMs = 60'000;
 
+std::atomic<bool> power_failed{false};
+std::atomic<fabric::Doorbell*> own_bell{nullptr};
+
 }  // namespace
 
 Node::Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot,
@@ -24,7 +27,28 @@ Node::Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot,
       boot_(std::move(boot)),
       disk_sources_(std::move(disks)) {}
 
+void Node::power_fails() {
+  power_failed.store(true);
+  if (fabric::Doorbell* bell = own_bell.load()) fabric::ring(*bell);
+}
+
+// The vCPUs' threads see it before they next enter the guest.
+void Node::look_at_power() {
+  if (!power_failed.load() || !keeper_ || record_.power_fails.load() != 0) return;
+  u32 vcpus = 0;
+  for (u32 i = 0; i < machine_->config().vcpus; ++i)
+    vcpus += machine_->state().vcpus[i].node() == index_ ? 1u : 0u;
+  NodeStage active = NodeStage::active;
+  record_.stage.compare_exchange_strong(active, NodeStage::emptying);
+  record_.power_fails.store(1);
+  for (u32 i = 0; i < machine_->config().vcpus; ++i)
+    if (machine_->state().vcpus[i].node() == index_) machine_->kick(i, std::nullopt);
+  machine_->log_event(EventKind::power_failing, {index_, vcpus});
+}
+
 Status Node::run() {
+  record_.power_fails.store(0);
+  own_bell.store(&record_.bell);
   DVM_TRY(join());
   DVM_TRY(work());
   leave();
@@ -33,10 +57,6 @@ Status Node::run() {
 
 Status Node::join() {
   using fabric::RegionKind;
-  for (DiskSource& source : disk_sources_) {
-    DVM_ASSIGN(auto disk, NodeDisk::open(*machine_, std::move(source)));
-    disks_.push_back(std::move(disk));
-  }
   DVM_ASSIGN(auto* state, machine_->pool().record<fabric::FabricState>(RegionKind::membership,
                                                                        fabric::kMembershipVersion));
   fabric::ServiceOptions options;
@@ -50,10 +70,18 @@ Status Node::join() {
     fabric_->allow_ms(kBootAllowanceMs);
     DVM_ASSIGN(memory_, CoherentMemory::join(*machine_, index_, fabric_->peer()));
   }
+  for (DiskSource& source : disk_sources_) {
+    DVM_ASSIGN(auto disk, NodeDisk::open(*machine_, std::move(source), &fabric_->peer()));
+    disks_.push_back(std::move(disk));
+  }
+  if (start_servers_) DVM_TRY(start_servers_(fabric_->peer()));
   // Where a guest runs already, who cannot run it is no part of it.
   if (machine_->state().cpu.count.load() != 0) {
     DVM_ASSIGN(const Vm vm, Vm::create());
     DVM_TRY(check_host(vm));
+  }
+  if (machine_->config().protection != Protection::none) {
+    DVM_ASSIGN(keeper_, Keeper::start(*machine_, index_));
   }
   NodeStage starting = NodeStage::starting;
   record_.stage.compare_exchange_strong(starting, NodeStage::active);
@@ -67,7 +95,12 @@ Status Node::join() {
 void Node::heard(const fabric::Notification& what) {
   if (what.kind != fabric::MemberState::died) return;
   if (memory_) memory_->recover(what.who);
-  if (!leaving_ && stage() != NodeStage::empty) machine_->mend_devices();
+  if (leaving_ || stage() == NodeStage::empty) return;
+  machine_->mend_devices();
+  if (keeper_ && what.who.id >= kFirstNodeInstance) {
+    pass_on_vcpus(*machine_, what.who.id - kFirstNodeInstance);
+    fabric::ring(record_.bell);
+  }
 }
 
 Status Node::work() {
@@ -111,7 +144,7 @@ void Node::stand_down() {
   if (vcpus_) vcpus_->dismiss();
   stop_vcpus();
   close_devices();
-  record_.stage.store(NodeStage::empty);
+  record_.stage.store(record_.power_fails.load() != 0 ? NodeStage::leaving : NodeStage::empty);
   fabric_->allow_ms(0);
   // A reset may wait for this node; somebody else may have to read the network.
   machine_->ring_nodes();
@@ -174,8 +207,10 @@ Status Node::carry_out_reset() {
   MachineState& s = machine_->state();
   // From a node that died in it, too: all of it is done again, from the devices on.
   if (!fabric::claim(s.control.reset_owner, machine_->self(), machine_->instances())) return {};
-  // Another may have won and finished since we looked.
-  if (s.control.phase.load() != Phase::resetting || !everyone_ready()) {
+  // Another may have won and finished since we looked. What the dead had in hand is done by who
+  // takes it over, in the memory of the boot before.
+  if (s.control.phase.load() != Phase::resetting || !everyone_ready() ||
+      machine_->any_in_flight()) {
     fabric::disclaim(s.control.reset_owner);
     return {};
   }
@@ -231,7 +266,7 @@ Status Node::start_vcpus() {
     DVM_TRY(vm.map_rom(machine_->rom(), machine_->config().firmware_bytes));
   vm_ = std::make_unique<Vm>(std::move(vm));
   io_event_fds_.emplace(*machine_, *vm_, index_);
-  vcpus_.emplace(*machine_, *vm_, fabric_->peer());
+  vcpus_.emplace(*machine_, *vm_, fabric_->peer(), keeper_.get());
   DVM_TRY(vcpus_->make());
   if (memory_) DVM_TRY(start_pre_fault());
   vcpus_->start();
@@ -261,6 +296,8 @@ void Node::serve(u32 seen) {
   fabric::failpoint("node.serves");
   fabric_->beat();
   if (look_) look_();
+  if (keeper_) help_keepers(*machine_);
+  look_at_power();
   if (memory_) memory_->take_wishes();
   if (vcpus_) {
     vcpus_->look_at_moves();

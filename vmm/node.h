@@ -20,6 +20,8 @@ class Node {
  public:
   // `boot` is what any node may load at a reset: the one that carries it out does.
   Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot, std::vector<DiskSource> disks);
+  // `start`: begins what else serves devices in this process; its threads register with the peer.
+  void on_join(std::function<Status(fabric::Peer&)> start) { start_servers_ = std::move(start); }
   // `stop`: ends what else serves devices in this process, before it gives up guest memory.
   void on_leave(std::function<void()> stop) { stop_servers_ = std::move(stop); }
   // `look`: now and then, and when something has changed in the machine.
@@ -27,6 +29,9 @@ class Node {
   // Returns when the machine has stopped, or the node was asked to leave; an error if this node
   // cannot do its part. The calling thread beats for the node (fabric/fabric_service.h).
   Status run();
+  // From a handler of SIGPWR, or any thread: the power fails. Where the machine is protected, the
+  // node's vCPUs go to others at once, and it leaves.
+  static void power_fails();
   // Thread: any. Ends the machine, for a launcher that is gone.
   void launcher_gone();
 
@@ -40,6 +45,7 @@ class Node {
   void close_devices();
   void bring_pages_home();
   void leave();
+  void look_at_power();
   void prepare_boot();  // stands still, and says so
   bool everyone_ready() const;
   bool may_load() const;
@@ -54,11 +60,13 @@ class Node {
   std::unique_ptr<Machine> machine_;
   const u32 index_;
   bool leaving_ = false;
+  std::function<Status(fabric::Peer&)> start_servers_;
   std::function<void()> stop_servers_, look_;
   NodeRecord& record_;
   BootSource boot_;
   std::vector<DiskSource> disk_sources_;
   std::unique_ptr<fabric::FabricService> fabric_;
+  std::unique_ptr<Keeper> keeper_;          // where nodes may die
   std::unique_ptr<CoherentMemory> memory_;  // with software coherence
   std::unique_ptr<Vm> vm_;
   std::optional<IoEventFds> io_event_fds_;

@@ -20,15 +20,21 @@ struct DiskSource {
 
 class NodeDisk {
  public:
-  static Result<std::unique_ptr<NodeDisk>> open(Machine& machine, DiskSource source);
+  // The disk's thread is registered with `peer`, if there is one.
+  static Result<std::unique_ptr<NodeDisk>> open(Machine& machine, DiskSource source,
+                                                fabric::Peer* peer = nullptr);
   // Nothing of this process's is in flight after it. No vCPU of its runs.
   void drain() { server_->drain(); }
   u32 function() const { return function_; }
   const DiskServer& server() const { return *server_; }
 
  private:
-  explicit NodeDisk(u32 function) : function_(function) {}
+  NodeDisk(Machine& machine, u32 function) : machine_(machine), function_(function) {}
+  bool drained() const;
+  bool kernel_drained(u32 node) const;
+  bool server_drained(u32 node) const;
 
+  Machine& machine_;
   const u32 function_;
   std::optional<srt::Disk> file_;  // outlives the server
   std::unique_ptr<DiskServer> server_;

@@ -4,8 +4,12 @@ namespace dvm::vmm {
 
 using Kind = PlaceStep::Kind;
 
-NodeVcpus::NodeVcpus(Machine& machine, Vm& vm, fabric::Peer& peer)
-    : machine_(machine), vm_(vm), peer_(peer), node_(machine.self().id - kFirstNodeInstance) {}
+NodeVcpus::NodeVcpus(Machine& machine, Vm& vm, fabric::Peer& peer, Keeper* keeper)
+    : machine_(machine),
+      vm_(vm),
+      peer_(peer),
+      keeper_(keeper),
+      node_(machine.self().id - kFirstNodeInstance) {}
 
 Status NodeVcpus::make() {
   for (u32 i = 0; i < machine_.config().vcpus; ++i) {
@@ -16,6 +20,7 @@ Status NodeVcpus::make() {
 
 Status NodeVcpus::add(u32 vcpu) {
   DVM_ASSIGN(auto thread, VcpuThread::create(machine_, vm_, vcpu, peer_));
+  if (keeper_ != nullptr) keeper_->keep(vcpu, thread.get());
   threads_.push_back(std::move(thread));
   return {};
 }
@@ -38,6 +43,8 @@ void NodeVcpus::look_at_moves() {
     const bool moves = place.stage == PlaceStage::asked || place.stage == PlaceStage::ready;
     if (moves && place.node == node_ && !machine_.is_alive(place.target))
       take_step(v.place, {.kind = Kind::call_off, .refusal = MoveRefusal::target_died});
+    const bool comes = place.stage == PlaceStage::arriving || place.stage == PlaceStage::settled;
+    if (comes && place.node == node_ && find(i) == nullptr) adopt(i);
     if (place.stage != PlaceStage::asked || place.target != node_) continue;
     if (!machine_.takes_vcpus(node_)) {
       take_step(v.place, {.kind = Kind::call_off, .refusal = MoveRefusal::target_empty});
@@ -52,12 +59,25 @@ void NodeVcpus::look_at_moves() {
   }
 }
 
+// One that a dying node has left to this one. Without it there is no guest.
+void NodeVcpus::adopt(u32 vcpu) {
+  if (const Status added = add(vcpu); added.ok()) {
+    threads_.back()->start();
+  } else {
+    fmt::print(stderr, "dvm-node {}: no vCPU {}: {}\n", node_, vcpu, added.error().message);
+    machine_.request_stop(StopReason::error);
+  }
+}
+
 void NodeVcpus::publish_stats() {
   for (const auto& thread : threads_) thread->publish_stats();
 }
 
 void NodeVcpus::join() {
   for (auto& thread : threads_) thread->join();
+  if (keeper_ != nullptr) {
+    for (const auto& thread : threads_) keeper_->forget(thread->index());
+  }
   threads_.clear();
 }
 

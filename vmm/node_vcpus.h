@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "vmm/keeper.h"
 #include "vmm/vcpu_thread.h"
 
 namespace dvm::vmm {
@@ -14,7 +15,8 @@ namespace dvm::vmm {
 class NodeVcpus {
  public:
   // `vm` has the guest's memory, and outlives it.
-  NodeVcpus(Machine& machine, Vm& vm, fabric::Peer& peer);
+  // `keeper`: of this process, or nullptr.
+  NodeVcpus(Machine& machine, Vm& vm, fabric::Peer& peer, Keeper* keeper = nullptr);
   ~NodeVcpus() { join(); }
   NodeVcpus(const NodeVcpus&) = delete;
   NodeVcpus& operator=(const NodeVcpus&) = delete;
@@ -34,10 +36,12 @@ class NodeVcpus {
  private:
   VcpuThread* find(u32 vcpu) const;
   Status add(u32 vcpu);
+  void adopt(u32 vcpu);
 
   Machine& machine_;
   Vm& vm_;
   fabric::Peer& peer_;
+  Keeper* const keeper_;
   const u32 node_;
   std::vector<std::unique_ptr<VcpuThread>> threads_;
 };

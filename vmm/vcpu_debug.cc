@@ -26,7 +26,7 @@ bool VcpuThread::finish_exit() {
   for (int i = 0; i < kMostParts; ++i) {
     run.immediate_exit = 1;
     run.cr8 = v_.lapic.tpr >> 4;
-    const auto entered = vcpu_.enter();
+    const auto entered = run_kvm();
     if (!entered || *entered != 0) return true;
     handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
   }
@@ -105,8 +105,8 @@ void VcpuThread::load_image() {
 // A vCPU that is halted, or waits to be started, stays where it is.
 void VcpuThread::step_one() {
   load_image();
-  const auto halted = vcpu_.halted();
-  if (halted_ || !halted || *halted || v_.started.load() == 0) return;
+  const auto waits = vcpu_.halted();
+  if (halted() || !waits || *waits || v_.started.load() == 0) return;
   if (const auto told = watch(true); !told.ok()) return fail(told.error().message);
   constexpr int kMostEntries = 64;  // exits that an instruction takes to its end, and signals
   bool met = false;
@@ -122,7 +122,7 @@ bool VcpuThread::step_once(bool& met) {
   run.immediate_exit = 0;
   run.request_interrupt_window = 0;
   run.cr8 = v_.lapic.tpr >> 4;
-  const auto entered = vcpu_.enter();
+  const auto entered = run_kvm();
   if (!entered.ok()) {
     fail(entered.error().message);
     return false;
@@ -133,7 +133,7 @@ bool VcpuThread::step_once(bool& met) {
   met = run.exit_reason == KVM_EXIT_DEBUG && (run.debug.arch.exception != kBreakpointVector ||
                                               machine_.is_debug_breakpoint(run.debug.arch.pc));
   if (!met) handle(handle_exit(machine_, index_, run, vcpu_.run_bytes()));
-  return !halted_ && machine_.state().debug.stopped_by.load() == 0;
+  return !halted() && machine_.state().debug.stopped_by.load() == 0;
 }
 
 // An OUT that a debugger put there is as if it had not been executed. Where RIP is at its exit is a

@@ -2,6 +2,8 @@
 #include <time.h>
 
 #include "fabric/failpoint.h"
+#include "vmm/heir.h"
+#include "vmm/pv_eoi.h"
 #include "vmm/vcpu_passage.h"
 #include "vmm/vcpu_thread.h"
 
@@ -44,6 +46,7 @@ bool VcpuThread::prepare() {
     call_off(MoveRefusal::target_failed);
     return false;
   }
+  prepared_ = true;
   fabric::failpoint("move.prepared");
   if (!take_step(v_.place, {Kind::prepared, node_})) return false;
   fabric::failpoint("move.ready");
@@ -53,7 +56,8 @@ bool VcpuThread::prepare() {
 
 bool VcpuThread::move_waits() const {
   const VcpuPlace place = v_.where();
-  return place.stage == PlaceStage::ready && place.node == node_;
+  return place.node == node_ &&
+         (place.stage == PlaceStage::ready || (power_fails() && heir_of(machine_, index_, node_)));
 }
 
 // The vCPU is out of the guest. Until the commit everything is as if it stayed.
@@ -64,7 +68,7 @@ bool VcpuThread::hand_over() {
   note_instant(move_.completed);
   Status saved = transfer_->save(state);
   note_instant(move_.saved);
-  state.halted = halted_ ? 1 : 0;
+  state.halted = halted() ? 1 : 0;
   state.ready = vcpu_.run().ready_for_interrupt_injection;
   seal_vcpu_state(state, index_);
   fabric::failpoint("move.saved");
@@ -73,18 +77,28 @@ bool VcpuThread::hand_over() {
     call_off(MoveRefusal::source_failed);
   } else {
     leave_behind();
-    if (const auto from = commit_move(v_, node_)) {
-      const itimerspec never{};
-      ::timer_settime(timer_, 0, &never, nullptr);
-      // Device timers are served where vCPU 0 is.
-      if (index_ == 0) fabric::ring(machine_.state().nodes[from->target].bell);
-      return true;
-    }
+    if (commit(state)) return true;
     here_.store(true);
     saved = transfer_->restore(state);
   }
   if (!saved.ok()) fail(saved.error().message);
   return false;
+}
+
+// To whom it was to go; with the power failing, to anybody.
+bool VcpuThread::commit(VcpuState& state) {
+  v_.journal.phase.store(VcpuPhase::outside, std::memory_order_relaxed);
+  if (power_fails()) {
+    if (!give_up(state)) return false;
+  } else {
+    const auto from = commit_move(v_, node_);
+    if (!from) return false;
+    // Device timers are served where vCPU 0 is.
+    if (index_ == 0) fabric::ring(machine_.state().nodes[from->target].bell);
+  }
+  const itimerspec never{};
+  ::timer_settime(timer_, 0, &never, nullptr);
+  return true;
 }
 
 // What of it is this thread's: the record is the target's from the commit on.
@@ -101,13 +115,17 @@ bool VcpuThread::take_over() {
   VcpuState state;
   Status good = copy_vcpu_state(v_, machine_.state().vcpu_states[index_], index_,
                                 static_cast<u32>(vcpu_.injection()), state);
+  state.sregs.apic_base = v_.lapic.apic_base;  // KVM's is behind that of one that was killed
+  if (good.ok() && !std::exchange(prepared_, false)) good = transfer_->prepare();
   if (good.ok()) good = transfer_->load(state);
   note_instant(move_.loaded);
   if (!good.ok()) {
     fail(good.error().message);
     return false;
   }
-  halted_ = state.halted != 0;
+  set_halted(state.halted != 0);
+  v_.journal.phase.store(VcpuPhase::outside, std::memory_order_relaxed);
+  pv_eoi_after_exit(machine_, index_);
   halts_before_.store(v_.counters.halts - halts_counted_);
   armed_tsc_ = 0;
   pausing_ = true;

@@ -6,11 +6,19 @@
 //       ^               |                  |
 //       +---------------+--- call_off -----+
 //
+//   any of settled(n), asked(n,t), ready(n,t) -- give_up(n,h) --> arriving(h)
+//   arriving(t) -- pass_on(t,h) --> arriving(h)        settled(n) -- reassign(n,h) --> settled(h)
+//
 // Asked by anyone; `prepared` and `arrived` are steps of the target's thread for the vCPU, and
 // `hand_over` of the source's, after it has left the vCPU's whole state in the pool
 // (vcpu_state.h). That step is the commit: before it the vCPU is the source's, after it the
 // target's, and there is no instant at which it is both's or neither's. Each step is one
 // compare-and-swap.
+//
+// `give_up` leaves the vCPU to an heir that knows nothing of it yet: a step of its node when the
+// power fails, or of the node's keeper (keeper.h), again after the state is whole in the pool.
+// `pass_on`: the heir died before it took it. `reassign`: the vCPU has no state, as it has not run
+// since the machine's reset.
 //
 // Death: of the asker: the move goes on. Of the target before the commit: any survivor, and the
 // source itself, calls the move off. Of the source before it: the vCPU went with it. Of the target
@@ -35,7 +43,9 @@ enum class MoveRefusal : u8 {
   target_empty,   // it takes no vCPUs any more
   timed_out,
   reset,
+  source_died,  // or lost its power: the vCPU went to another
 };
+inline constexpr MoveRefusal kLastMoveRefusal = MoveRefusal::source_died;
 
 struct VcpuPlace {
   u8 node = 0;
@@ -57,10 +67,12 @@ struct VcpuPlace {
 };
 
 struct PlaceStep {
-  enum class Kind : u8 { ask, prepared, call_off, hand_over, arrived };
+  enum class Kind : u8 { ask, prepared, call_off, hand_over, arrived, give_up, pass_on, reassign };
   Kind kind;
-  u8 node = 0;                              // ask: where to; the others but call_off: who does it
+  u8 node =
+      0;  // ask: where to; pass_on, reassign: who is dead; the others but call_off: who does it
   MoveRefusal refusal = MoveRefusal::none;  // call_off
+  u8 heir = 0;                              // give_up, pass_on, reassign
 };
 
 // The place after that step; nothing: the step is not (or no longer) possible.
@@ -81,7 +93,16 @@ constexpr std::optional<VcpuPlace> place_after(VcpuPlace p, PlaceStep step) {
       return VcpuPlace{p.target, 0, PlaceStage::arriving, MoveRefusal::none, p.moves + 1};
     case Kind::arrived:
       if (p.stage != PlaceStage::arriving || p.node != step.node) return std::nullopt;
-      return VcpuPlace{p.node, 0, PlaceStage::settled, MoveRefusal::none, p.moves};
+      return VcpuPlace{p.node, 0, PlaceStage::settled, p.refusal, p.moves};
+    case Kind::give_up:
+      if (p.stage == PlaceStage::arriving || p.node != step.node) return std::nullopt;
+      return VcpuPlace{step.heir, 0, PlaceStage::arriving, MoveRefusal::source_died, p.moves + 1};
+    case Kind::pass_on:
+      if (p.stage != PlaceStage::arriving || p.node != step.node) return std::nullopt;
+      return VcpuPlace{step.heir, 0, PlaceStage::arriving, p.refusal, p.moves};
+    case Kind::reassign:
+      if (p.stage == PlaceStage::arriving || p.node != step.node) return std::nullopt;
+      return VcpuPlace{step.heir, 0, PlaceStage::settled, MoveRefusal::none, p.moves};
   }
   return std::nullopt;
 }

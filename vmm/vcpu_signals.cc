@@ -1,8 +1,11 @@
 // What a vCPU's thread takes from its inbox: INIT, SIPI, NMI, and interrupts with their ends.
+#include "fabric/failpoint.h"
 #include "vmm/vcpu_thread.h"
 
 namespace dvm::vmm {
 
+// A signal is taken out of the inbox after it has been carried out: killed in between, the vCPU
+// does it again elsewhere. An NMI may come twice then.
 bool VcpuThread::take_signals() {
   const u32 signals = v_.inbox.signals.load(std::memory_order_acquire);
   if (signals == 0) return v_.started.load() != 0;
@@ -13,31 +16,33 @@ bool VcpuThread::take_signals() {
       return true;
     }
     v_.started.store(0);  // before INIT is taken: a SIPI that follows it must find one or the other
-    v_.inbox.signals.fetch_and(~kSignalInit);
-    halted_ = false;
+    set_halted(false);
     if (auto s = reset_registers(); !s.ok()) fail(s.error().message);
+    v_.inbox.signals.fetch_and(~kSignalInit);
   }
   if (v_.started.load() == 0) {
     const u32 now = v_.inbox.signals.load();
     // An NMI means nothing to a processor that waits for SIPI; left there it would look like work.
     v_.inbox.signals.fetch_and(~(kSignalNmi | kSignalPanic));
     if ((now & kSignalSipi) == 0) return false;
-    v_.inbox.signals.fetch_and(~(kSignalSipi | 0xff00u));
     const u8 vector = static_cast<u8>(now >> 8);
     if (auto s = start_at(vector); !s.ok()) fail(s.error().message);
     v_.started.store(1);
+    v_.inbox.signals.fetch_and(~(kSignalSipi | 0xff00u));
     machine_.log_event(fabric::EventKind::vcpu_started, {index_, v_.node(), vector});
   }
   lapic_drop_stray_sipi(v_.inbox);
-  if ((v_.inbox.signals.fetch_and(~kSignalNmi) & kSignalNmi) != 0) {
-    halted_ = false;
+  if ((v_.inbox.signals.load() & kSignalNmi) != 0) {
+    set_halted(false);
     if (auto s = vcpu_.inject_nmi(); !s.ok()) fail(s.error().message);
+    v_.inbox.signals.fetch_and(~kSignalNmi);
   }
-  if ((v_.inbox.signals.fetch_and(~kSignalPanic) & kSignalPanic) != 0) {
-    halted_ = false;
+  if ((v_.inbox.signals.load() & kSignalPanic) != 0) {
+    set_halted(false);
     auto s = vcpu_.end_halt();
     if (s.ok()) s = vcpu_.inject_double_fault();
     if (!s.ok()) fail(s.error().message);
+    v_.inbox.signals.fetch_and(~kSignalPanic);
   }
   return true;
 }
@@ -74,8 +79,8 @@ void VcpuThread::deliver_interrupt() {
   kvm_run& run = vcpu_.run();
   run.request_interrupt_window = 0;
   if (!interrupt_waits()) return;
-  if (halted_ && v_.interruptible_halt.load(std::memory_order_relaxed) == 0) return;
-  halted_ = false;
+  if (halted() && v_.interruptible_halt.load(std::memory_order_relaxed) == 0) return;
+  set_halted(false);
   if (run.ready_for_interrupt_injection == 0) {
     run.request_interrupt_window = 1;
     return;
@@ -84,35 +89,19 @@ void VcpuThread::deliver_interrupt() {
     const auto s = machine_.acknowledge_pic([&](u8 v) { return vcpu_.inject_interrupt(v); });
     if (!s.ok()) return fail(s.error().message);
   } else if (const auto vector = lapic_pending(v_.lapic, v_.inbox)) {
+    VcpuJournal& journal = v_.journal;
+    journal.vector = *vector;
+    journal.after = journal.phase.load(std::memory_order_relaxed);
+    journal.phase.store(VcpuPhase::injecting, std::memory_order_release);
+    fabric::failpoint("vcpu.injecting");
     if (auto s = vcpu_.inject_interrupt(*vector); !s.ok()) return fail(s.error().message);
+    fabric::failpoint("vcpu.injected");
     lapic_accept(v_.lapic, v_.inbox, *vector);
+    journal.phase.store(journal.after, std::memory_order_release);
   }
   ++v_.counters.injected;
   run.ready_for_interrupt_injection = 0;  // KVM's answer is older than this injection
   run.request_interrupt_window = interrupt_waits() ? 1 : 0;
-}
-
-// PV EOI (Linux Documentation/virt/kvm/x86/msr.rst, MSR_KVM_PV_EOI_EN), run by us because the
-// in-kernel one belongs to one KVM VM: while the bit in guest memory is set, the guest clears it
-// instead of writing the EOI register. Only when no other interrupt waits for that EOI.
-void VcpuThread::pv_eoi_before_entry() {
-  if ((v_.lapic.pv_eoi & 1) == 0 || lapic_any_requested(v_.inbox)) return;
-  const auto vector = lapic_highest_in_service(v_.lapic);
-  if (!vector || (v_.inbox.tmr[*vector / 32].load() & (1u << (*vector % 32))) != 0) return;
-  const auto word = machine_.memory().span(v_.lapic.pv_eoi & ~3ull, 1);
-  if (!word) return;
-  __atomic_store_n(reinterpret_cast<u8*>(word->data()), 1, __ATOMIC_RELEASE);
-  v_.lapic.pv_eoi_armed = 1;
-}
-
-void VcpuThread::pv_eoi_after_exit() {
-  if (v_.lapic.pv_eoi_armed == 0) return;
-  v_.lapic.pv_eoi_armed = 0;
-  const auto word = machine_.memory().span(v_.lapic.pv_eoi & ~3ull, 1);
-  if (!word) return;
-  const u8 before =
-      __atomic_exchange_n(reinterpret_cast<u8*>(word->data()), u8{0}, __ATOMIC_ACQ_REL);
-  if ((before & 1) == 0) machine_.carry_out(lapic_eoi(v_.lapic, v_.inbox), index_);
 }
 
 }  // namespace dvm::vmm

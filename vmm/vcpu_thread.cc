@@ -11,6 +11,7 @@
 
 #include "fabric/failpoint.h"
 #include "vmm/cpuid.h"
+#include "vmm/pv_eoi.h"
 
 namespace dvm::vmm {
 namespace {
@@ -129,7 +130,7 @@ void VcpuThread::loop() {
     }
     lapic_check_timer(v_.lapic, v_.inbox, machine_.lapic_clock());
     deliver_interrupt();
-    if (halted_) {
+    if (halted()) {
       sleep(VcpuRunState::halted);
     } else {
       enter();
@@ -183,23 +184,31 @@ void VcpuThread::sleep(VcpuRunState as) {
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
 }
 
+// From here on whoever finds this thread dead sees by kvm_run::exit_reason whether an exit waits.
+Result<int> VcpuThread::run_kvm() {
+  vcpu_.run().exit_reason = kNoExit;
+  v_.journal.phase.store(VcpuPhase::entering, std::memory_order_release);
+  return vcpu_.enter();
+}
+
 void VcpuThread::enter() {
   kvm_run& run = vcpu_.run();
   run.immediate_exit = 0;  // first: a signal from here on takes us out again
   arm_timer();
   if (machine_.state().debug.generation.load(std::memory_order_relaxed) != debug_seen_)
     follow_debugger();
-  pv_eoi_before_entry();
+  pv_eoi_before_entry(machine_, index_);
   run.cr8 = v_.lapic.tpr >> 4;
   // A kick from here on finds in_guest and sends the signal; one from before is seen by the look
   // that follows.
   v_.run_state.store(VcpuRunState::in_guest, std::memory_order_seq_cst);
   const bool overtaken = has_work() || (run.request_interrupt_window == 0 && interrupt_waits());
   if (pausing_ && !overtaken) end_pause();
-  Result<int> entered = overtaken ? Result<int>(EINTR) : vcpu_.enter();
+  Result<int> entered = overtaken ? Result<int>(EINTR) : run_kvm();
   v_.run_state.store(VcpuRunState::outside, std::memory_order_seq_cst);
-  pv_eoi_after_exit();
-  if (overtaken) return;
+  if (overtaken) return pv_eoi_after_exit(machine_, index_);
+  fabric::failpoint("vcpu.left");
+  pv_eoi_after_exit(machine_, index_);
   if (move_.untold.load(std::memory_order_relaxed) != 0) tell_of_move();
   if (!entered) return fail(entered.error().message);
   if ((v_.lapic.tpr >> 4) != run.cr8) v_.lapic.tpr = static_cast<u32>(run.cr8 << 4);
@@ -216,11 +225,7 @@ void VcpuThread::enter() {
 void VcpuThread::handle(const ExitResult& result) {
   switch (result.outcome) {
     case ExitOutcome::go_on: return;
-    case ExitOutcome::halted:
-      halted_ = true;
-      v_.interruptible_halt.store(vcpu_.run().if_flag, std::memory_order_relaxed);
-      machine_.settle_transmits();
-      return;
+    case ExitOutcome::halted: machine_.settle_transmits(); return;
     case ExitOutcome::apic_base: {
       auto sregs = vcpu_.sregs();
       if (!sregs) return fail(sregs.error().message);
@@ -229,7 +234,7 @@ void VcpuThread::handle(const ExitResult& result) {
       return;
     }
     case ExitOutcome::debug: return on_debug_exit();
-    case ExitOutcome::triple_fault: machine_.guest_panicked(1); return;
+    case ExitOutcome::triple_fault: return;
     case ExitOutcome::failed: return fail(result.why);
   }
 }

@@ -31,6 +31,9 @@ class VcpuThread {
   // Thread: any. What KVM alone knows of it, into its record.
   void publish_stats();
   u32 index() const { return index_; }
+  // By the node's keeper, once every thread of the node has ended: the vCPU, if it is here, goes to
+  // an heir. False: it does not, and the guest ends.
+  bool salvage(KeeperRecord& record);
 
  private:
   VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& peer);
@@ -42,9 +45,9 @@ class VcpuThread {
   Status reset_registers();  // as after INIT
   Status start_at(u8 sipi_vector);
   void deliver_interrupt();
-  void pv_eoi_before_entry();
-  void pv_eoi_after_exit();
   void arm_timer();
+  bool halted() const { return v_.journal.halted.load(std::memory_order_relaxed) != 0; }
+  void set_halted(bool is) { v_.journal.halted.store(is ? 1 : 0, std::memory_order_relaxed); }
   bool interrupt_waits() const;  // one that would be taken now, were interrupts on
   bool has_work() const;         // something to look at before sleeping or entering the guest
   void sleep(VcpuRunState as);
@@ -63,12 +66,20 @@ class VcpuThread {
   bool prepare();
   bool move_waits() const;
   bool hand_over();  // false: it stays
+  bool power_fails() const { return machine_.state().nodes[node_].power_fails.load() != 0; }
+  // To an heir (vcpu_salvage.cc). `state` is what KVM has; false: it stays.
+  bool give_up(VcpuState& state);
+  bool ask(KeeperRecord& record);
+  bool finish_injection();
+  bool finish_for_dead(KeeperRecord& record);
   void leave_behind();
+  bool commit(VcpuState& state);
   bool take_over();
   void end_pause();
   void tell_of_move();
   bool call_off(MoveRefusal why);
 
+  Result<int> run_kvm();
   void enter();
   void handle(const ExitResult& result);
   void fail(const std::string& why);
@@ -82,11 +93,11 @@ class VcpuThread {
   std::optional<VcpuTransfer> transfer_;
   fabric::Peer& peer_;
   kvm_sregs reset_sregs_{};
-  bool halted_ = false;                // in a HLT that KVM told us of (queued injection)
   std::atomic<u64> halts_before_ = 0;  // counted by other KVM vCPUs, less what this one had then
   u64 halts_counted_ = 0;              // by this one's KVM, when it last got ready for the vCPU
   std::atomic<bool> here_ = false;     // for the node's main thread
   std::atomic<bool> dismissed_ = false;
+  bool prepared_ = false;  // its KVM vCPU, for the vCPU to come
   bool pausing_ = false;   // has come, and not run yet
   u32 debug_seen_ = 0;     // generation of the debug record that KVM was told of
   void* timer_ = nullptr;  // timer_t

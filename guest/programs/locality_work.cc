@@ -1,8 +1,9 @@
 // Five ways in which two CPUs use memory, for comparing policies of where vCPUs run. Self-checking.
-//   locality_work --workload NAME [--pages N] [--accesses N]
+//   locality_work --workload NAME [--pages N] [--accesses N] [--begin told]
 // NAME: two-sharing, private-elsewhere, read-mostly, moving-phases, producer-consumer; what each
-// does is in docs/locality.md. Memory is set up first; then each CPU makes its accesses, and the
-// time that both took together is printed.
+// does is in docs/locality.md. Memory is set up first; with `--begin told` it says that it is ready
+// and waits for a line. Then each CPU makes its accesses, and the time that both took together is
+// printed.
 #include <sys/mman.h>
 
 #include "common.h"
@@ -52,6 +53,8 @@ class Area {
 
 struct Job {
   size_t pages, accesses;
+  bool to_be_told = false;
+  std::atomic<bool> told{false};
   std::atomic<uint64_t> written{0};
   std::atomic<int64_t> time{0};
   guest::Verdict verdict{"locality_work"};
@@ -74,6 +77,7 @@ struct Job {
     guest::RunThreads(guest::Cpus(), kWorkers, [&](size_t me) {
       prepare(me);
       barrier.Wait();
+      if (to_be_told) WaitUntilTold(me);
       guest::Rng rng(me + 1);
       uint64_t count = 0;
       const int64_t begin = guest::Nanoseconds();
@@ -81,6 +85,14 @@ struct Job {
       time += guest::Nanoseconds() - begin;
       written += count;
     });
+  }
+  // Asleep, so that nothing is seen of them meanwhile.
+  void WaitUntilTold(size_t me) {
+    if (me != 0) return told.wait(false);
+    puts("locality_work: ready");
+    for (int c = getchar(); c != '\n' && c != EOF;) c = getchar();
+    told = true;
+    told.notify_all();
   }
   void Check(uint64_t sum) {
     if (sum != written.load())
@@ -172,22 +184,26 @@ struct Workload {
 };
 constexpr Workload kWorkloads[] = {
     {"two-sharing", TwoSharing, 768, 4000},
-    {"private-elsewhere", PrivateElsewhere, 1024, 8000},
-    {"read-mostly", ReadMostly, 768, 8000},
-    {"moving-phases", MovingPhases, 768, 16000},
+    {"private-elsewhere", PrivateElsewhere, 1024, 4000},
+    {"read-mostly", ReadMostly, 768, 4000},
+    {"moving-phases", MovingPhases, 768, 8000},
     {"producer-consumer", ProducerConsumer, 768, 4000},
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const guest::Options options(argc, argv, {"workload", "pages", "accesses"});
+  const guest::Options options(argc, argv, {"workload", "pages", "accesses", "begin"});
   const std::string name = options.Text("workload", "");
   for (const Workload& workload : kWorkloads) {
     if (name != workload.name) continue;
-    Job job{
-        static_cast<size_t>(options.Number("pages", static_cast<double>(workload.pages))),
-        static_cast<size_t>(options.Number("accesses", static_cast<double>(workload.accesses)))};
+    Job job{static_cast<size_t>(options.Number("pages", static_cast<double>(workload.pages))),
+            static_cast<size_t>(options.Number("accesses", static_cast<double>(workload.accesses))),
+            options.Text("begin", "at-once") == "told"};
+    if (const auto begin = options.Text("begin", "told"); begin != "told") {
+      fprintf(stderr, "%s: --begin: found '%s'; allowed: told\n", argv[0], begin.c_str());
+      return guest::kUsage;
+    }
     if (job.pages == 0 || guest::Cpus().size() < kWorkers) {
       fprintf(stderr, "%s: needs 2 CPUs and a page\n", argv[0]);
       return guest::kUsage;

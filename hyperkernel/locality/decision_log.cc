@@ -29,11 +29,18 @@ u64 DecisionLog::append(const Decision& decision, Outcome outcome) {
   slot.outcome.store(pack(outcome, 0), std::memory_order_relaxed);
   slot.number.store(n + 1, std::memory_order_release);
   tail.store(n + 1, std::memory_order_release);
+  count(outcome);
   return n + 1;
+}
+
+void DecisionLog::count(Outcome outcome) {
+  if (outcome == Outcome::done) done.fetch_add(1, std::memory_order_relaxed);
+  if (outcome == Outcome::refused) refused.fetch_add(1, std::memory_order_relaxed);
 }
 
 void DecisionLog::settle(u64 number, Outcome outcome, u64 took_us) {
   if (number == 0) return;
+  count(outcome);
   DecisionSlot& slot = slots[(number - 1) % kSlots];
   if (slot.number.load(std::memory_order_relaxed) != number) return;
   slot.outcome.store(pack(outcome, took_us), std::memory_order_release);

@@ -39,6 +39,8 @@ struct LoggedDecision {
 struct DecisionLog {
   static constexpr u64 kSlots = 128;
   std::atomic<u64> tail;  // decisions ever made
+  // Of these, by what they came to. Of one whose writer died first that is not known.
+  std::atomic<u64> done, refused;
   std::array<DecisionSlot, kSlots> slots;
 
   // Its number.
@@ -47,7 +49,10 @@ struct DecisionLog {
   void settle(u64 number, Outcome outcome, u64 took_us = 0);
   // Those after `after`, oldest first; damaged ones are left out.
   void read(u64 after, const std::function<void(const LoggedDecision&)>& each) const;
+
+ private:
+  void count(Outcome outcome);
 };
-static_assert(sizeof(DecisionLog) == 8 + 72 * DecisionLog::kSlots);
+static_assert(sizeof(DecisionLog) == 24 + 72 * DecisionLog::kSlots);
 
 }  // namespace dvm::locality

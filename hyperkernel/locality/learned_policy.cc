@@ -46,9 +46,10 @@ bool LearnedPolicy::lives_on(u16 v, u8 node) const {
   return v < placement_.node_of.size() && placement_.node_of[v] == node;
 }
 
-// Of a page that comes back sooner than that both ends are using it.
+// Of a page that comes back sooner than that both ends are using it: a working set of some hundred
+// pages comes back one after another.
 bool LearnedPolicy::is_lately(u64 then_ns, u64 now_ns) const {
-  constexpr double kLeastNs = 100e6, kMoves = 20;
+  constexpr double kLeastNs = 100e6, kMoves = 300;
   return static_cast<double>(now_ns - std::min(now_ns, then_ns)) <
          kLeastNs + kMoves * costs_.page_move_ns;
 }

@@ -14,7 +14,7 @@
 
 namespace dvm::locality {
 
-inline constexpr u32 kLocalityVersion = 2;
+inline constexpr u32 kLocalityVersion = 3;
 
 // Pages whose mapping is to be taken away on a node (SampleWish). Put by who decides, taken by the
 // node; what does not fit is not looked at.

@@ -35,6 +35,9 @@ ctl local why | tail -n 3 | sed 's/^/      | /'
 check "its event" grep -q '"event":"vcpu_moved"' "$dir/events"
 check "the trace is replayed" build/bin/dvm-bench locality --trace "$dir/trace" > "$dir/replay"
 sed 's/^/      | /' "$dir/replay"
+# Fewer say nothing: both vCPUs have 1,024 pages with the other node to fetch, until one of them goes there.
+recorded=$(sed -n 's/.* \([0-9]*\) faults recorded.*/\1/p' "$dir/replay")
+check "of at least 200 faults: $recorded" test "${recorded:-0}" -ge 200
 check "a trace that is cut off is refused" \
   grep -q 'bytes, its header says' <(head -c -1 "$dir/trace" > "$dir/cut"; build/bin/dvm-bench locality --trace "$dir/cut" 2>&1)
 

@@ -20,7 +20,15 @@ dies_at() { # POINT NODE
 dies_at prepared 1
 dies_at ready 1
 dies_at saved 0
-dies_at committed 0
+
+# From the commit on the source has nothing that others need.
+check "committed: boots" begin committed
+inject committed kill 0 --at-point move.committed
+check "committed: the vCPU arrives all the same" ctl committed migrate-vcpu 0 --to 1
+check "committed: node 0 died" wait_for committed 'node 0 .* died: .* it had no vCPU, the guest goes on' 10
+check "committed: the guest goes on" lives committed
+check "committed: stop" ctl committed stop
+check "committed: ends with 0" ends "$run_pid" 30 0
 
 start waits "$busy" --nodes 3 --cpus 2 --memory 256M --hang-after 20000 --events "$dir/waits.events"
 check "boots" wait_for waits alive 60

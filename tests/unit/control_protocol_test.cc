@@ -74,6 +74,48 @@ TEST_F(ControlProtocol, WhyTellsThePolicyAndThatNothingWasDecided) {
   EXPECT_EQ(handle_request({{"command", "why"}, {"last", 3}}, *machine_)["ok"], false);
 }
 
+TEST_F(ControlProtocol, ThePolicyIsToldAndChanged) {
+  EXPECT_EQ(ask("policy")["policy"], "static");
+  const json changed = handle_request({{"command", "policy"}, {"policy", "learned"}}, *machine_);
+  EXPECT_EQ(changed["policy"], "learned") << changed;
+  EXPECT_EQ(ask("status")["locality"]["policy"], "learned");
+  for (const json& bad : {json("best"), json(1), json()}) {
+    const json reply = handle_request({{"command", "policy"}, {"policy", bad}}, *machine_);
+    EXPECT_EQ(reply["ok"], false) << bad;
+    EXPECT_NE(reply["error"].get<std::string>().find("static, affinity or learned"),
+              std::string::npos)
+        << reply;
+  }
+  EXPECT_EQ(ask("policy")["policy"], "learned");
+}
+
+TEST_F(ControlProtocol, StatusAndMetricsTellTheFiguresOfLocality) {
+  auto& record = machine_->locality();
+  const locality::Decision decision{.vcpu = 1, .from = 0, .to = 1};
+  const u64 first = record.decisions.append(decision, locality::Outcome::asked);
+  record.decisions.append(decision, locality::Outcome::refused);
+  record.decisions.append(decision, locality::Outcome::asked);
+  record.decisions.settle(first, locality::Outcome::done, 500);
+  record.nodes[1].seen.push({.page = 7, .vcpu = 1, .node = 1, .from = 0});
+  record.lost.store(4);
+  const json figures = ask("status")["locality"];
+  EXPECT_EQ(figures["policy"], "static");
+  EXPECT_TRUE(figures["decider"].is_null());
+  EXPECT_EQ(figures["decisions"], 3);
+  EXPECT_EQ(figures["done"], 1);
+  EXPECT_EQ(figures["refused"], 1);
+  EXPECT_EQ(figures["seen"], 1);
+  EXPECT_EQ(figures["lost"], 4);
+  const std::string metrics = metrics_text(*machine_);
+  for (const char* line : {R"(dvm_locality_policy{guest="test",policy="static"} 1)",
+                           R"(dvm_locality_observations_total{guest="test",node="1"} 1)",
+                           R"(dvm_locality_lost_observations_total{guest="test"} 4)",
+                           R"(dvm_locality_decisions_total{guest="test"} 3)",
+                           R"(dvm_locality_decisions_done_total{guest="test"} 1)",
+                           R"(dvm_locality_decisions_refused_total{guest="test"} 1)"})
+    EXPECT_NE(metrics.find(line), std::string::npos) << line;
+}
+
 TEST_F(ControlProtocol, TraceRefusesWhatCannotBe) {
   for (const json& request :
        {json{{"command", "trace"}}, json{{"command", "trace"}, {"file", "relative"}},

@@ -46,6 +46,8 @@ TEST(ConsoleTargetOption, TwoOnStdioAreRefusedAndTheSerialPortGivesWay) {
 TEST(CtlDevices, CommandLines) {
   EXPECT_EQ(parse_ctl_command_line({"balloon", "64M"})->size, 64 * kMiB);
   EXPECT_FALSE(parse_ctl_command_line({"balloon"})->size);
+  EXPECT_EQ(parse_ctl_command_line({"policy", "learned"})->policy, "learned");
+  EXPECT_EQ(parse_ctl_command_line({"policy"})->policy, "");
   const auto line = parse_ctl_command_line({"resize-disk", "a.img", "2G"});
   EXPECT_EQ(line->disk, "a.img");
   EXPECT_EQ(line->size, 2 * kGiB);
@@ -54,6 +56,8 @@ TEST(CtlDevices, CommandLines) {
   for (const std::vector<std::string>& bad :
        std::vector<std::vector<std::string>>{{"balloon", "x"},
                                              {"balloon", "1M", "2M"},
+                                             {"policy", "best"},
+                                             {"policy", "static", "learned"},
                                              {"resize-disk"},
                                              {"resize-disk", "0"},
                                              {"resize-disk", "0", "-1"},

@@ -20,7 +20,7 @@ using namespace testing;  // NOLINT: disks to test with
 
 constexpr u64 kBytes = 64 * kMiB;
 constexpr u64 kPiece = kMiB;
-constexpr u64 kFence = 42;
+constexpr Fence kFence{5, 42, 3};
 
 // As a node: keeps the disk and `memory` (of kBytes) busy for ever. Says on `ready` when it has
 // begun.

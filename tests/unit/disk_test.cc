@@ -101,6 +101,24 @@ TEST(Disk, QemuRefusesAndIsRefused) {
   EXPECT_TRUE(says(refusal({.path = image.path(), .read_only = true}), "in use"));
 }
 
+TEST(Disk, AnEarlierGenerationsFenceIsSeenAndNoOthers) {
+  const ImageFile image(4096);
+  const auto launcher = Disk::open({.path = image.path()});
+  ASSERT_TRUE(launcher.ok());
+  const auto node = Disk::adopt(launcher->fd().duplicate().take(), launcher->spec(),
+                                launcher->geometry(), {0xff'ffff, 63, 5});
+  ASSERT_TRUE(node.ok()) << node.error().message;
+  const auto held = [&](const Fence& than) {
+    return earlier_fence_held(launcher->fd(), than).value();
+  };
+  EXPECT_TRUE(held({0xff'ffff, 63, 6}));
+  EXPECT_TRUE(held({0xff'ffff, 63, 0xffff'ffff}));
+  EXPECT_FALSE(held({0xff'ffff, 63, 5}));
+  EXPECT_FALSE(held({0xff'ffff, 63, 0}));
+  EXPECT_FALSE(held({0xff'ffff, 62, 6})) << "another process of the guest's";
+  EXPECT_FALSE(held({0xff'fffe, 63, 6})) << "another guest";
+}
+
 // The lock lives with the inherited description: the launcher's death does not give the disk free.
 TEST(Disk, NodesKeepTheLock) {
   const ImageFile image(4096);
@@ -108,11 +126,12 @@ TEST(Disk, NodesKeepTheLock) {
   ASSERT_TRUE(launcher.ok());
   auto inherited = launcher->fd().duplicate();
   ASSERT_TRUE(inherited.ok());
-  const auto node = Disk::adopt(inherited.take(), launcher->spec(), launcher->geometry(), 7);
+  const auto node =
+      Disk::adopt(inherited.take(), launcher->spec(), launcher->geometry(), {1, 7, 3});
   ASSERT_TRUE(node.ok()) << node.error().message;
-  EXPECT_TRUE(fence_held(launcher->fd(), 7).value());
-  EXPECT_FALSE(fence_held(launcher->fd(), 8).value());
-  EXPECT_FALSE(fence_held(node->fd(), 7).value()) << "its own";
+  EXPECT_TRUE(fence_held(launcher->fd(), {1, 7, 3}).value());
+  EXPECT_FALSE(fence_held(launcher->fd(), {1, 8, 3}).value());
+  EXPECT_FALSE(fence_held(node->fd(), {1, 7, 3}).value()) << "its own";
   launcher = error("gone");
   EXPECT_TRUE(says(refusal({.path = image.path()}), "in use"));
 }
@@ -159,7 +178,8 @@ TEST(Disk, BlockDevices) {
     EXPECT_EQ(q.disk->geometry().block_bytes, 512u);
     EXPECT_TRUE(q.disk->geometry().direct);
     EXPECT_TRUE(q.disk->geometry().discard);
-    auto node = Disk::adopt(q.disk->fd().duplicate().take(), q.disk->spec(), q.disk->geometry(), 1);
+    auto node =
+        Disk::adopt(q.disk->fd().duplicate().take(), q.disk->spec(), q.disk->geometry(), {1, 1, 1});
     EXPECT_TRUE(node.ok()) << node.error().message;
     const Pages pages(kMiB);
     std::fill_n(pages.data(), kMiB, std::byte{9});

@@ -1,5 +1,7 @@
 #include "fabric/fault_injector.h"
 
+#include <sched.h>
+
 #include "fabric/fabric_service.h"
 #include "fabric/partition.h"
 #include "tests/unit/fabric_fixture.h"
@@ -88,6 +90,47 @@ TEST_F(FaultInjectorTest, AHangWithinTheDeadlineHarmsNobody) {
   EXPECT_EQ(told(EventKind::fault_ended, fault), 1u);
   sleep_ms(600 * kTestSlowness);
   EXPECT_EQ(member(kVictim).state, MemberState::joined);
+}
+
+// On one processor, who carries it out most often stops and wakes the victim before that has come
+// to stop itself.
+TEST_F(FaultInjectorTest, OneThatHangsAtAPointGoesOnAfterwards) {
+  cpu_set_t before, one;
+  ASSERT_EQ(::sched_getaffinity(0, sizeof(before), &before), 0);
+  CPU_ZERO(&one);
+  for (std::size_t cpu = 0; CPU_COUNT(&one) == 0; ++cpu)
+    if (CPU_ISSET(cpu, &before)) CPU_SET(cpu, &one);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof(one), &one), 0);
+  start_both();
+  std::atomic<u32>& passed = faults_->bell.rings;
+  fork_as(kVictim, [&](InstanceId self) {
+    ServiceOptions options;
+    options.faults = place();
+    auto service = FabricService::start(fabric(), instances(), self, std::move(options));
+    if (!service.ok()) ::_exit(2);
+    for (;;) {
+      (*service)->beat();
+      failpoint("p");
+      passed.fetch_add(1);
+      sleep_ms(1);
+    }
+  });
+  ASSERT_TRUE(eventually([&] { return passed.load() > 0; }));
+  for (u32 round = 0; round < 10; ++round) {
+    FaultRequest request{.kind = FaultKind::hang,
+                         .trigger = TriggerKind::point,
+                         .target = kVictim,
+                         .duration_ms = round % 2 == 0 ? 1u : 20u};
+    request.point = {'p'};
+    const u32 fault = post(request);
+    ASSERT_TRUE(eventually([&] { return is_over(fault); }));
+    EXPECT_EQ(told(EventKind::fault_injected, fault), 1u);
+    const u32 then = passed.load();
+    ASSERT_TRUE(eventually([&] { return passed.load() > then; })) << "round " << round;
+    EXPECT_EQ(board().points.armed.load(), 0u);
+  }
+  EXPECT_EQ(member(kVictim).state, MemberState::joined);
+  ASSERT_EQ(::sched_setaffinity(0, sizeof(before), &before), 0);
 }
 
 TEST_F(FaultInjectorTest, AHangBeyondTheDeadlineIsADeathAnnouncedOnce) {

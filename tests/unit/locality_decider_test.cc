@@ -89,6 +89,21 @@ TEST_F(Decider, AsksForWhatThePolicyWantsAndTellsWhatCameOfIt) {
   EXPECT_NE(text.find("done, it stood still for 500 us"), std::string::npos) << text;
 }
 
+TEST_F(Decider, AnotherPolicyDecidesFromWhenItIsSet) {
+  record().policy.store(PolicyKind::fixed);
+  LocalityDecider decider(*machine_);
+  decide(decider);
+  EXPECT_TRUE(log().empty());
+  record().policy.store(PolicyKind::affinity);
+  u64 now = now_ns_ + 100'000'000;
+  decider.work(now);
+  EXPECT_TRUE(log().empty()) << "of what was seen before it knows nothing";
+  fetch(100, now);
+  for (int i = 0; i < 4; ++i) decider.work(now += 100'000'000);
+  ASSERT_EQ(log().size(), 1u);
+  EXPECT_EQ(state().vcpus[0].where().target, 1);
+}
+
 TEST_F(Decider, AMoveThatWasCalledOffIsRefused) {
   LocalityDecider decider(*machine_);
   decide(decider);

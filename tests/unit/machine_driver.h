@@ -67,12 +67,9 @@ class MachineDriver {
   u16 used(u16 queue) const {
     return machine_.memory().load_acquire<u16>(ring::used_idx(area(queue) + 0x800)).value();
   }
-  u32 used_bytes(u16 queue, u16 n) const {
-    return machine_.memory()
-        .load<ring::UsedElement>(ring::used_element(area(queue) + 0x800, n % kSize))
-        .value()
-        .bytes_written;
-  }
+  u32 used_bytes(u16 queue, u16 n) const { return used_element(queue, n).bytes_written; }
+  u32 used_head(u16 queue, u16 n) const { return used_element(queue, n).head; }
+  void reset() { bar(offsetof(virtio::CommonConfig, device_status), 1, 0); }
   u64 config(u32 offset, u32 size) { return cpu_.mmio_read(base() + 0x2000 + offset, size); }
   void write_config(u32 offset, u32 size, u64 value) { bar(0x2000 + offset, size, value); }
   u8 status() {
@@ -86,6 +83,11 @@ class MachineDriver {
   }
 
  private:
+  ring::UsedElement used_element(u16 queue, u16 n) const {
+    return machine_.memory()
+        .load<ring::UsedElement>(ring::used_element(area(queue) + 0x800, n % kSize))
+        .value();
+  }
   static u64 area(u16 queue) { return 0x10'0000 + u64{queue} * 0x1000; }
   u64 base() const { return layout::kPciMmioBase + function_ * kVirtioBarBytes; }
   void bar(u64 offset, u32 size, u64 value) { cpu_.mmio_write(base() + offset, size, value); }

@@ -4,7 +4,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <fstream>
+#include <optional>
+#include <thread>
 
 #include "srt/nbd_engine.h"
 #include "srt/nbd_server.h"
@@ -26,8 +29,9 @@ class NbdTest : public ::testing::Test {
 
 // A node's queue to a server.
 struct NbdNode {
-  NbdNode(const NbdServer& server, const DiskSpec& spec) {
-    auto engine = NbdEngine::connect(server.socket_path(), spec, server.geometry());
+  NbdNode(const NbdServer& server, const DiskSpec& spec,
+          NbdEngine::Clock::duration patience = NbdEngine::kPatience) {
+    auto engine = NbdEngine::connect(server.socket_path(), spec, server.geometry(), patience);
     EXPECT_TRUE(engine.ok()) << engine.error().message;
     queue = DiskQueue::open(engine.take(), completions.callback(), 16).take();
   }
@@ -85,12 +89,57 @@ TEST_F(NbdTest, TwoNodesOnOneQcow2) {
   EXPECT_EQ(shell("qemu-img check " + path()), 0);
 }
 
-TEST_F(NbdTest, AServerThatDiesFailsItsRequests) {
+// Requests go on over the end of the server and the start of its successor: each is answered once,
+// and what was written before is there.
+TEST_F(NbdTest, AServerIsStartedAnewUnderItsClients) {
   const DiskSpec spec{.path = path(), .format = "qcow2"};
   auto started = NbdServer::start(spec, socket());
   ASSERT_TRUE(started.ok()) << started.error().message;
   std::optional<NbdServer> server = started.take();
-  NbdNode node(*server, spec);
+  NbdNode a(*server, spec), idle(*server, spec);
+  constexpr u64 kPiece = 64 * kKiB, kPieces = 240;
+  std::vector<std::byte> memory(kPieces * kPiece);
+  for (u64 n = 0; n < kPieces; ++n)
+    std::fill_n(memory.begin() + static_cast<i64>(n * kPiece), kPiece, static_cast<std::byte>(n));
+  u64 sent = 0;
+  const auto write_some = [&](u64 until, bool wait) {
+    for (; sent < until; ++sent) {
+      const iovec one{memory.data() + sent * kPiece, kPiece};
+      const DiskRequest r{.op = DiskOp::write,
+                          .offset = sent * kPiece,
+                          .bytes = kPiece,
+                          .buffers = {&one, 1},
+                          .cookie = (1u << 20) + sent};
+      while (a.queue->submit({&r, 1}) == 0) {
+        if (!wait) return;
+        std::this_thread::yield();
+      }
+    }
+  };
+  for (u64 round = 1; round <= 3; ++round) {
+    write_some(round * 60, true);
+    server.reset();
+    write_some(round * 60 + 10, false);  // to nobody, as many as there is room for
+    auto again = NbdServer::start(spec, socket());
+    ASSERT_TRUE(again.ok()) << again.error().message;
+    server.emplace(again.take());
+  }
+  write_some(kPieces, true);
+  for (u64 n = 0; n < kPieces; ++n) EXPECT_EQ(a.completions.of((1u << 20) + n), 0) << n;
+  EXPECT_EQ(a.completions.count(), kPieces);
+  EXPECT_EQ(a.run({.op = DiskOp::flush}), 0);
+  std::vector<std::byte> back(memory.size());
+  const iovec all{back.data(), back.size()};
+  EXPECT_EQ(idle.run({.op = DiskOp::read, .bytes = back.size(), .buffers = {&all, 1}}), 0);
+  EXPECT_TRUE(back == memory);
+}
+
+TEST_F(NbdTest, AServerThatStaysAwayFailsItsRequests) {
+  const DiskSpec spec{.path = path(), .format = "qcow2"};
+  auto started = NbdServer::start(spec, socket());
+  ASSERT_TRUE(started.ok()) << started.error().message;
+  std::optional<NbdServer> server = started.take();
+  NbdNode node(*server, spec, std::chrono::milliseconds(100));
   server.reset();
   std::vector<std::byte> memory(4096);
   const iovec one{memory.data(), 4096};

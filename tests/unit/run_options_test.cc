@@ -222,7 +222,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadInput{{"--kernel", "k", "--net=bridge"}, {"--net", "bridge"}},
         BadInput{{"--kernel", "k", "--mac=52:54:00:00:00:01"}, {"mac", "network"}},
         BadInput{{"--kernel", "k", "--share", "d"}, {"unknown option --share"}},
-        BadInput{{"--kernel", "k", "--protect", "epoch"}, {"unknown option --protect"}},
+        BadInput{{"--kernel", "k", "--protect", "epoch"}, {"--protect: found 'epoch'", "none or flush"}},
         BadInput{{"--kernel", "k", "--detach", "--serial", "stdio"},
                  {"serial", "stdio", "--detach"}},
         BadInput{{"--kernel", "k", "--serial", "pty"}, {"--serial", "'pty'", "stdio", "unix:PATH"}},

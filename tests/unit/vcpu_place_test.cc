@@ -17,10 +17,11 @@ constexpr u8 kNodes = 3;
 struct World {
   VcpuPlace place;
   int holder = 0;      // whose KVM has the vCPU as it is; -1: nobody's
+  int kept = -1;       // the dead node whose keeper lives, and whose KVM has it
   bool saved = false;  // the pool has it as it is
   u8 alive = 0b111;
 
-  auto key() const { return std::tuple(place.packed(), holder, saved, alive); }
+  auto key() const { return std::tuple(place.packed(), holder, kept, saved, alive); }
   bool lives(int node) const { return (alive >> node & 1) != 0; }
 };
 
@@ -54,6 +55,9 @@ class Exploration {
       EXPECT_EQ(w.holder, -1) << "and nobody runs it";
     } else if (w.lives(p.node)) {
       EXPECT_EQ(w.holder, p.node) << "it is where its place says";
+    } else {
+      EXPECT_EQ(w.holder, -1);
+      EXPECT_TRUE(w.kept == -1 || w.kept == p.node) << "a keeper has it only where its place says";
     }
     arrived_ = std::max(arrived_, p.stage == PlaceStage::settled ? p.moves : 0);
   }
@@ -61,7 +65,7 @@ class Exploration {
   void step(World w, PlaceStep s) {
     if (const auto next = place_after(w.place, s)) {
       w.place = *next;
-      if (s.kind == Kind::hand_over) w.holder = -1;
+      if (s.kind == Kind::hand_over || s.kind == Kind::give_up) w.holder = w.kept = -1;
       if (s.kind == Kind::arrived) {
         w.holder = s.node;
         w.saved = false;  // it runs on from there
@@ -74,6 +78,7 @@ class Exploration {
     for (u8 node = 0; node < kNodes; ++node) {
       if (w.place.moves < most_moves_) step(w, {Kind::ask, node});
       if (!w.lives(node)) {
+        dead_acts(w, node);
         if (w.place.target == node)
           step(w, {.kind = Kind::call_off, .refusal = MoveRefusal::target_died});
         continue;
@@ -84,15 +89,48 @@ class Exploration {
       if (w.holder == node) holder_acts(w, node);
       World dead = w;
       dead.alive = static_cast<u8>(dead.alive & ~(1u << node));
-      if (dead.holder == node) dead.holder = -1;
+      if (dead.holder == node) {
+        dead.holder = -1;
+        dead.kept = node;
+      }
+      visit(dead);
+      dead.kept = w.kept;  // its keeper as well
       visit(dead);
     }
   }
 
+  // The keeper reads the state out, leaves the vCPU to a living node, and may die before either.
+  // What a dead node had not taken yet, anybody passes on.
+  void dead_acts(const World& w, u8 node) {
+    for (u8 heir = 0; heir < kNodes; ++heir) {
+      if (!w.lives(heir)) continue;
+      if (w.place.stage == PlaceStage::arriving && w.place.node == node)
+        step(w, {.kind = Kind::pass_on, .node = node, .heir = heir});
+      if (w.kept != node) continue;
+      World next = w;
+      next.saved = true;
+      visit(next);
+      if (w.saved && w.place.moves < most_moves_)
+        step(w, {.kind = Kind::give_up, .node = node, .heir = heir});
+    }
+    if (w.kept == node) {
+      World next = w;
+      next.kept = -1;
+      visit(next);
+    }
+  }
+
   // Its thread looks at the top of its loop, saves, and then tries to commit; if it could not, it
-  // runs the vCPU on, and what it saved is old.
+  // runs the vCPU on, and what it saved is old. When its power fails nobody need be ready for it.
   void holder_acts(const World& w, u8 node) {
     World next = w;
+    for (u8 heir = 0; heir < kNodes; ++heir) {
+      if (heir == node || !w.lives(heir) || w.place.moves >= most_moves_) continue;
+      World failing = w;
+      failing.saved = true;
+      visit(failing);
+      if (w.saved) step(w, {.kind = Kind::give_up, .node = node, .heir = heir});
+    }
     if (w.saved) {
       if (place_after(w.place, {Kind::hand_over, node})) return step(w, {Kind::hand_over, node});
       next.saved = false;
@@ -103,7 +141,7 @@ class Exploration {
   }
 
   const u32 most_moves_;
-  std::map<std::tuple<u64, int, bool, u8>, bool> seen_;
+  std::map<std::tuple<u64, int, int, bool, u8>, bool> seen_;
   std::deque<World> waiting_;
   u32 arrived_ = 0;
 };

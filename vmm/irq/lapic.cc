@@ -215,7 +215,9 @@ LapicAction lapic_eoi(LapicState& s, const LapicInbox& inbox) {
 
 void lapic_check_timer(LapicState& s, LapicInbox& inbox, const LapicClock& clock) {
   if (s.deadline_tsc == 0 || s.deadline_tsc > clock.tsc) return;
+  // First: a thread killed in between leaves a tick that comes twice, not one that never comes.
   const u32 lvt = s.lvt[kLvtTimer];
+  if ((lvt & kLvtMasked) == 0) lapic_request(inbox, static_cast<u8>(lvt), false);
   if (timer_mode(s) == kTimerPeriodic && s.timer_initial != 0) {
     // Periods missed while the vCPU did not run are one interrupt, as a busy IRR bit makes them.
     const u64 period = timer_ticks(s, clock, s.timer_initial);
@@ -223,7 +225,6 @@ void lapic_check_timer(LapicState& s, LapicInbox& inbox, const LapicClock& clock
   } else {
     s.deadline_tsc = 0;
   }
-  if ((lvt & kLvtMasked) == 0) lapic_request(inbox, static_cast<u8>(lvt), false);
 }
 
 std::optional<u8> lapic_highest_in_service(const LapicState& s) { return highest(s.isr); }

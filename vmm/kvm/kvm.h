@@ -62,6 +62,8 @@ class Vcpu {
   // tell; to find out one more may have been given, so the vCPU may only go on when
   // VcpuTransfer::prepare has driven that out.
   Result<std::optional<u8>> take_waiting_vector();
+  // Gives a vector that may have been given already: then it is left at that. False: KVM refuses.
+  bool give_again(u8 vector);
   bool vector_may_wait() const { return given_.has_value(); }
   void no_vector_waits() { given_.reset(); }
   Status inject_nmi();

@@ -107,6 +107,13 @@ Result<std::optional<u8>> Vcpu::take_waiting_vector() {
   return given_;
 }
 
+bool Vcpu::give_again(u8 vector) {
+  kvm_interrupt irq{vector};
+  if (::ioctl(fd_.get(), KVM_INTERRUPT, &irq) < 0 && errno != EEXIST) return false;
+  if (injection_ == Injection::external) given_ = vector;
+  return true;
+}
+
 Result<std::vector<u32>> Vm::listed_msrs() const {
   struct {
     u32 count;

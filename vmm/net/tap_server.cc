@@ -36,11 +36,11 @@ TapServer::~TapServer() {
   thread_.join();
 }
 
-Status TapServer::start() {
+Status TapServer::start(fabric::Peer& peer) {
   own_wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!own_wake_.valid()) return sys_error("eventfd");
   frame_.resize(kMaxFrameBytes);
-  thread_ = std::thread([this] { run(); });
+  thread_ = std::thread([this, &peer] { run(peer); });
   return {};
 }
 
@@ -76,7 +76,9 @@ void TapServer::wake_reader(u16 queue) {
   ring_event(wake_);
 }
 
-void TapServer::run() {
+void TapServer::run(fabric::Peer& peer) {
+  const auto life = peer.register_thread();
+  if (!life.ok()) fmt::print(stderr, "tap: {}\n", life.error().message);
   Machine& machine = device_.machine();
   auto& reader = device_.record().receiver;
   while (!stop_.load()) {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <thread>
 
+#include "fabric/peer.h"
 #include "vmm/net/net_device.h"
 #include "vmm/net/tap.h"
 
@@ -19,13 +20,14 @@ class TapServer final : public QueueServer {
   TapServer(const TapServer&) = delete;
   TapServer& operator=(const TapServer&) = delete;
 
-  Status start();
+  // Its thread is registered with `peer`.
+  Status start(fabric::Peer& peer);
   void serve(u16 queue, bool again) override;
   // Sees whether the one who reads has given that up. Threads: any.
   void look();
 
  private:
-  void run();
+  void run(fabric::Peer& peer);
   void receive();  // while this process is the one that reads
   void read_all();
   void transmit(u16 pair, bool again);

@@ -1,0 +1,38 @@
+// A node's keeper in the pool (keeper.h): how far it is, and what it asks the living for.
+//
+//   none ─> stands_by ─> reads <─> asks ─> answered … ─> done | failed
+//
+// `asks`: the exit of `vcpu`, whose thread was killed before it was done with it, is in `run`; one
+// of the living handles it, leaves the answers there, and says `answered`. Who dies in that leaves
+// `helper` stale, and the journal of the vCPU (vcpu_journal.h) tells the next one how far it is.
+// Death of the keeper in any state but `done`: what it has not given up is lost with it.
+#pragma once
+
+#include <array>
+#include <atomic>
+
+#include "fabric/doorbell.h"
+#include "fabric/types.h"
+
+namespace dvm::vmm {
+
+enum class KeeperState : u32 { none, stands_by, reads, asks, answered, done, failed };
+
+struct alignas(64) KeeperRecord {
+  // Of kvm_run's pages, those that an exit has something in: the record itself, and port data.
+  static constexpr u64 kRunBytes = 8192;
+
+  std::atomic<KeeperState> state;
+  std::atomic<i32> pid;
+  fabric::Doorbell bell;       // rung when it is answered
+  std::atomic<u32> vcpu;       // asks
+  std::atomic<u64> helper;     // who answers (fabric/claim.h)
+  std::atomic<u64> woken_ns;   // CLOCK_MONOTONIC: its node had ended
+  std::atomic<u64> done_ns;    // and all was given up
+  std::atomic<u32> given_up;   // vCPUs
+  std::atomic<u32> corrupted;  // the node's process broke down by itself: it is not to be trusted
+  alignas(64) std::array<std::byte, kRunBytes> run;
+};
+static_assert(sizeof(KeeperRecord) == 64 + KeeperRecord::kRunBytes);
+
+}  // namespace dvm::vmm
