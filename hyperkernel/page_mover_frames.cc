@@ -95,13 +95,16 @@ Status PageMover::guard(PageRun run) {
       DVM_TRY(places_.memory->local().guard(run));
       continue;
     }
-    const bool there = places_.coherence->node(node).instance.load(std::memory_order_acquire) != 0;
-    if (!there || places_.peers->stopped(node)) continue;
-    if (const auto peer = places_.peers->memory(node)) {
-      DVM_TRY(peer->guard(run));
-    } else if (!places_.peers->stopped(node)) {
-      return error("the memory of node {} cannot be reached, and the node lives", node);
-    }
+    const auto& instance = places_.coherence->node(node).instance;
+    const u64 who = instance.load(std::memory_order_acquire);
+    if (who == 0 || places_.peers->stopped(node)) continue;
+    const auto peer = places_.peers->memory(node);
+    const Status done =
+        peer ? peer->guard(run) : error("the memory of node {} cannot be reached", node);
+    // Of a node that has left meanwhile, the view is gone: it is nobody before that.
+    if (!done.ok() && instance.load(std::memory_order_acquire) == who &&
+        !places_.peers->stopped(node))
+      return done;
   }
   return {};
 }
