@@ -13,7 +13,8 @@ NodeVcpus::NodeVcpus(Machine& machine, Vm& vm, fabric::Peer& peer, Keeper* keepe
 
 Status NodeVcpus::make() {
   for (u32 i = 0; i < machine_.config().vcpus; ++i) {
-    if (machine_.state().vcpus[i].node() == node_) DVM_TRY(add(i));
+    // Where nodes may die, those of the others too: making a KVM vCPU is most of taking one over.
+    if (keeper_ != nullptr || machine_.state().vcpus[i].node() == node_) DVM_TRY(add(i));
   }
   return {};
 }

@@ -21,7 +21,8 @@ class NodeVcpus {
   NodeVcpus(const NodeVcpus&) = delete;
   NodeVcpus& operator=(const NodeVcpus&) = delete;
 
-  // Makes those that are placed here; `start` lets them run.
+  // Makes those that are placed here, and with a keeper what all others may come to; `start` lets
+  // them run.
   Status make();
   void start();
   // Makes room for those that are to come, when their bell is not yet heard by a thread here; calls
