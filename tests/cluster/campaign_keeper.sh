@@ -18,7 +18,7 @@ check "works" wait_for keep WORKING 90 || exit 1
 node=0 deaths=0
 next() { # there are vCPUs on it
   told=$(wc -l < "$dir/keep.events")
-  node=$(ctl keep status | awk '/^VCPU/ { on = 1; next } on && NF { print $2 }' | sort -u | shuf -n 1 --random-source=<(yes "$RANDOM"))
+  node=$(ctl keep status | awk '/^VCPU/ { on = 1; next } on && !NF { exit } on { print $2 }' | sort -u | shuf -n 1 --random-source=<(yes "$RANDOM"))
 }
 # What the vCPUs that went with the node stood still for, by kind of end.
 comes_through() { # TITLE
