@@ -10,7 +10,8 @@ namespace dvm::vmm {
 namespace {
 
 // A string's items that were done before whoever handled them died are in the record already.
-ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes, OperationScope& operations) {
+// `operations`: nullptr where nobody would finish for the dead.
+ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes, OperationScope* operations) {
   const auto io = run.io;  // a copy: the data may lie anywhere in the record, even over this
   const u64 total = static_cast<u64>(io.size) * io.count;
   if ((io.size != 1 && io.size != 2 && io.size != 4) || io.data_offset > run_bytes ||
@@ -19,7 +20,7 @@ ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes, OperationScope& op
                                              io.size, static_cast<u64>(io.data_offset))};
   }
   auto* data = reinterpret_cast<u8*>(&run) + io.data_offset;
-  const u32 done = std::min<u32>(operations.elements_done(), io.count);
+  const u32 done = operations == nullptr ? 0 : std::min<u32>(operations->elements_done(), io.count);
   data += u64{done} * io.size;
   for (u32 i = done; i < io.count; ++i, data += io.size) {
     u32 value = 0;
@@ -30,7 +31,7 @@ ExitResult handle_io(Machine& m, kvm_run& run, u64 run_bytes, OperationScope& op
       value = m.port_read(io.port, io.size);
       std::memcpy(data, &value, io.size);
     }
-    operations.element_done();
+    if (operations != nullptr) operations->element_done();
   }
   return {};
 }
@@ -147,8 +148,7 @@ ExitResult handle_halt(Machine& m, u32 vcpu, const kvm_run& run) {
   return {ExitOutcome::halted, {}};
 }
 
-ExitResult dispatch(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
-  OperationScope operations(m.state().vcpus[vcpu].journal.operations, vcpu);
+ExitResult dispatch(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes, OperationScope* operations) {
   switch (run.exit_reason) {
     case KVM_EXIT_IO: return handle_io(m, run, run_bytes, operations);
     case KVM_EXIT_MMIO: return handle_mmio(m, vcpu, run);
@@ -169,24 +169,36 @@ ExitResult dispatch(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
   }
 }
 
+ExitResult dispatch_logged(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
+  OperationScope operations(m.state().vcpus[vcpu].journal.operations, vcpu);
+  return dispatch(m, vcpu, run, run_bytes, &operations);
+}
+
+// Where nobody would finish for the dead, it would be a third of the handling.
+void begin_handling(VcpuRecord& v) {
+  copy_lapic(v.lapic, v.journal.lapic);
+  v.journal.operations.begin();
+  v.journal.phase.store(VcpuPhase::handling, std::memory_order_release);
+}
+
 }  // namespace
 
 ExitResult handle_exit(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
   VcpuRecord& v = m.state().vcpus[vcpu];
-  copy_lapic(v.lapic, v.journal.lapic);
-  v.journal.operations.begin();
-  v.journal.phase.store(VcpuPhase::handling, std::memory_order_release);
+  const bool kept = m.config().protection != Protection::none;
+  if (kept) begin_handling(v);
   fabric::failpoint("exit.begun");
-  ExitResult result = dispatch(m, vcpu, run, run_bytes);
+  ExitResult result =
+      kept ? dispatch_logged(m, vcpu, run, run_bytes) : dispatch(m, vcpu, run, run_bytes, nullptr);
   fabric::failpoint("exit.done");
-  v.journal.phase.store(VcpuPhase::handled, std::memory_order_release);
+  if (kept) v.journal.phase.store(VcpuPhase::handled, std::memory_order_release);
   return result;
 }
 
 ExitResult finish_handling(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes) {
   VcpuRecord& v = m.state().vcpus[vcpu];
   copy_lapic(v.journal.lapic, v.lapic);
-  ExitResult result = dispatch(m, vcpu, run, run_bytes);
+  ExitResult result = dispatch_logged(m, vcpu, run, run_bytes);
   v.journal.phase.store(VcpuPhase::handled, std::memory_order_release);
   return result;
 }

@@ -20,8 +20,8 @@ struct ExitResult {
   std::string why;
 };
 
-// `run` is as KVM left it; answers (port and MMIO reads, MSRs) are written into it.
-// Thread: the vCPU's own.
+// `run` is as KVM left it; answers (port and MMIO reads, MSRs) are written into it. In the vCPU's
+// journal, if the machine is protected. Thread: the vCPU's own.
 ExitResult handle_exit(Machine& machine, u32 vcpu, kvm_run& run, u64 run_bytes);
 // The same for an exit in whose handling its thread died: none of its operations is repeated and
 // none left out (vcpu_journal.h). Thread: any one, once the dead node has been fenced; idempotent,

@@ -46,8 +46,14 @@ class SharedRun {
   void* at_;
 };
 
+MachineSpec protected_machine() {
+  MachineSpec spec = machine_spec(1);
+  spec.config.protection = Protection::flush;
+  return spec;
+}
+
 struct World {
-  std::unique_ptr<Machine> machine = make_machine(machine_spec(1));
+  std::unique_ptr<Machine> machine = make_machine(protected_machine());
   std::unique_ptr<Machine> node = attach_again(*machine, kFirstNodeInstance);
   FakeExits cpu{*machine};
   SharedRun run;
@@ -172,6 +178,20 @@ TEST(ExitDeath, AnExitIsFinishedOnceWhereverItsThreadDied) {
     }
   }
   EXPECT_GT(deaths, 100u);
+}
+
+TEST(ExitDeath, NothingIsLoggedForWhomNobodyFinishes) {
+  for (const Exit& exit : exits()) {
+    World w;
+    exit.prepare(w);
+    const std::string expected = undisturbed(exit);
+    VcpuJournal& journal = w.machine->state().vcpus[0].journal;
+    const u64 logged = journal.operations.exit.load();
+    w.machine->state().config.protection = Protection::none;
+    EXPECT_EQ(handle_exit(*w.machine, 0, w.run.run(), kRunBytes).why, "");
+    EXPECT_EQ(exit.result(w), expected) << exit.name;
+    EXPECT_EQ(journal.operations.exit.load(), logged);
+  }
 }
 
 TEST(ExitDeath, WhoFinishesMayDieAsWell) {
