@@ -2,8 +2,10 @@
 
 #include "tools/device_figures.h"
 #include "tools/exit_reason.h"
+#include "tools/exposition.h"
 #include "tools/locality_figures.h"
 #include "tools/page_counters.h"
+#include "tools/recovery_figures.h"
 #include "tools/status.h"
 #include "vmm/coherent_memory.h"
 #include "vmm/net/net_device.h"
@@ -12,29 +14,6 @@ namespace dvm::tools {
 namespace {
 
 using vmm::VcpuCounters;
-
-// Label values here are numbers, names of ours, and a guest's name (A-Z a-z 0-9 . _ -): none needs
-// escaping.
-class Exposition {
- public:
-  explicit Exposition(std::string guest) : guest_(std::move(guest)) {}
-
-  // The samples of `name` follow.
-  void metric(std::string_view name, std::string_view type, std::string_view help) {
-    name_ = name;
-    text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
-  }
-  void sample(u64 value, std::string_view labels = {}) {
-    text_ += fmt::format("{}{{guest=\"{}\"{}{}}} {}\n", name_, guest_, labels.empty() ? "" : ",",
-                         labels, value);
-  }
-  std::string take() { return std::move(text_); }
-
- private:
-  std::string guest_;
-  std::string name_;
-  std::string text_;
-};
 
 std::vector<u32> nodes_of(const vmm::Machine& machine) {
   std::vector<u32> nodes;
@@ -86,6 +65,19 @@ void health_metrics(Exposition& out, vmm::Machine& machine) {
         out.sample(*value,
                    fmt::format("node=\"{}\",reading=\"{}\"", n, fabric::reading_name(reading)));
     }
+  }
+}
+
+void recovery_metrics(Exposition& out, const vmm::MachineState& state) {
+  if (state.config.protection == vmm::Protection::none) return;
+  const RecoveryFigures f = recovery_figures(state);
+  out.metric("dvm_recoveries_total", "counter", "Nodes that ended and left their vCPUs to others.");
+  for (u32 k = 0; k < vmm::kRecoveryKinds; ++k)
+    out.sample(f.by_kind[k], fmt::format("kind=\"{}\"", vmm::kRecoveryNames[k]));
+  if (f.last) {
+    out.metric("dvm_last_recovery_ns", "gauge",
+               "Time that the last keeper took from its node's end to the last vCPU given up.");
+    out.sample(f.last->took_ns, fmt::format("node=\"{}\"", f.last->node));
   }
 }
 
@@ -235,6 +227,10 @@ void vcpu_move_metrics(Exposition& out, const vmm::MachineState& state) {
   out.metric("dvm_vcpu_move_pause_ns_total", "counter", "Time that it stood still for that.");
   for (u32 v = 0; v < state.config.vcpus; ++v)
     out.sample(state.vcpus[v].move.pause_sum.load(), fmt::format("vcpu=\"{}\"", v));
+  out.metric("dvm_vcpu_last_move_pause_ns", "gauge",
+             "The same, of the last time; 0: it never did.");
+  for (u32 v = 0; v < state.config.vcpus; ++v)
+    out.sample(last_pause_ns(state.vcpus[v]), fmt::format("vcpu=\"{}\"", v));
 }
 
 void vcpu_exit_metrics(Exposition& out, const vmm::MachineState& state) {
@@ -285,6 +281,7 @@ std::string metrics_text(vmm::Machine& machine) {
   guest_metrics(out, machine);
   node_metrics(out, machine);
   health_metrics(out, machine);
+  recovery_metrics(out, machine.state());
   net_metrics(out, machine.state());
   page_metrics(out, machine);
   locality_metrics(out, machine);

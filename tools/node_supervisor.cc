@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "tools/message.h"
+#include "tools/recovery_count.h"
 #include "vmm/coherent_memory.h"
 #include "vmm/net/net_device.h"
 
@@ -221,6 +222,7 @@ void NodeSupervisor::keeper_ended(Watched& node) {
   machine_.log_event(EventKind::node_died,
                      {index, static_cast<u64>(node.process.pid()), static_cast<u64>(node.status)});
   machine_.log_event(EventKind::node_recovered, {index, vcpus, ns});
+  count_recovery(machine_, *fabric_, index);
   take_off(index);
   all_may_have_ended();
 }
@@ -241,6 +243,7 @@ void NodeSupervisor::tell_end(Watched& node) {
     if (!empty) log_death(node.process, *status);
   }
   if (never_joined || holds_nothing(index)) {
+    if (in_order) count_power_failure(machine_, index);
     take_off(index);
   } else if (machine_.state().control.phase.load() != Phase::stopped || node.announced) {
     report_death(node.process, *status);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/json_text.h"
+#include "tools/recovery_figures.h"
 #include "tools/size_text.h"
 #include "tools/text_table.h"
 
@@ -185,6 +186,8 @@ std::string status_text(const json& s) {
       word(s, "protect"));
   text += "\n" + node_table(s.at("nodes")) + coherence_text(s) + "\n" + vcpu_table(s.at("vcpus")) +
           "\n" + device_table(s.at("devices"));
+  if (const std::string ended = recoveries_text(s.at("recoveries")); !ended.empty())
+    text += fmt::format("\nnodes that ended while the guest went on: {}\n", ended);
   const auto& bad = s.at("bad_pages");
   if (bad.at("reported") != 0)
     text += fmt::format("\n{} of RAM gone bad, {} of them not yet taken out of use by the guest\n",

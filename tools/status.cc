@@ -10,6 +10,7 @@
 #include "tools/locality_figures.h"
 #include "tools/net_option.h"
 #include "tools/page_status.h"
+#include "tools/recovery_figures.h"
 #include "vmm/net/net_device.h"
 
 namespace dvm::tools {
@@ -80,7 +81,8 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
           {"timer_writes", counters.timer_writes},
           {"other_msrs", counters.other_msrs},
           {"moves", vcpu.where().moves},
-          {"moved_ns", vcpu.move.pause_sum.load()}};
+          {"moved_ns", vcpu.move.pause_sum.load()},
+          {"last_moved_ns", last_pause_ns(vcpu)}};
 }
 
 // Bytes of the pool's file that have memory behind them. Of a DAX device: none are counted.
@@ -201,6 +203,7 @@ json status_json(Machine& machine) {
           {"state", phase_name(state.control.phase.load())},
           {"stop_reason", stop_reason_name(state.control.stop_reason.load())},
           {"protect", vmm::protection_name(config.protection)},
+          {"recoveries", recoveries_json(state)},
           {"boots", state.control.boots.load()},
           {"memory", config.memory_bytes},
           {"nodes", std::move(nodes)},

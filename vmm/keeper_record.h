@@ -10,11 +10,18 @@
 
 #include <array>
 #include <atomic>
+#include <string_view>
 
 #include "fabric/doorbell.h"
 #include "fabric/types.h"
 
 namespace dvm::vmm {
+
+// What ended nodes whose vCPUs went on elsewhere.
+enum class RecoveryKind : u32 { killed, hung, power_failed };
+inline constexpr u32 kRecoveryKinds = 3;
+constexpr std::array<std::string_view, kRecoveryKinds> kRecoveryNames = {"killed", "hung",
+                                                                         "power_failed"};
 
 enum class KeeperState : u32 { none, stands_by, reads, asks, answered, done, failed };
 
@@ -31,6 +38,9 @@ struct alignas(64) KeeperRecord {
   std::atomic<u64> done_ns;    // and all was given up
   std::atomic<u32> given_up;   // vCPUs
   std::atomic<u32> corrupted;  // the node's process broke down by itself: it is not to be trusted
+  // Under this number, since the guest was started. By the launcher, for people.
+  std::array<std::atomic<u32>, kRecoveryKinds> recoveries;
+  u32 reserved;
   alignas(64) std::array<std::byte, kRunBytes> run;
 };
 static_assert(sizeof(KeeperRecord) == 64 + KeeperRecord::kRunBytes);

@@ -41,7 +41,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 10;
+inline constexpr u32 kMachineVersion = 11;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;

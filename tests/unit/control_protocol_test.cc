@@ -8,6 +8,7 @@
 #include "tools/event_text.h"
 #include "tools/json_text.h"
 #include "tools/metrics.h"
+#include "tools/recovery_figures.h"
 #include "tools/reply_text.h"
 
 namespace dvm::tools {
@@ -113,6 +114,35 @@ TEST_F(ControlProtocol, StatusAndMetricsTellTheFiguresOfLocality) {
                            R"(dvm_locality_decisions_total{guest="test"} 3)",
                            R"(dvm_locality_decisions_done_total{guest="test"} 1)",
                            R"(dvm_locality_decisions_refused_total{guest="test"} 1)"})
+    EXPECT_NE(metrics.find(line), std::string::npos) << line;
+}
+
+TEST_F(ControlProtocol, StatusAndMetricsTellOfNodesThatEnded) {
+  EXPECT_TRUE(ask("status")["recoveries"]["last"].is_null());
+  EXPECT_EQ(metrics_text(*machine_).find("dvm_recoveries_total"), std::string::npos);
+  vmm::MachineState& state = machine_->state();
+  state.config.protection = vmm::Protection::flush;
+  state.keepers[1].recoveries[static_cast<u32>(vmm::RecoveryKind::killed)].store(2);
+  state.keepers[2].recoveries[static_cast<u32>(vmm::RecoveryKind::killed)].store(1);
+  state.keepers[2].recoveries[static_cast<u32>(vmm::RecoveryKind::power_failed)].store(4);
+  state.keepers[1].woken_ns.store(1000);
+  state.keepers[1].done_ns.store(1500);
+  state.keepers[2].woken_ns.store(100);
+  state.keepers[2].done_ns.store(900);
+  state.vcpus[1].move.begun.store(10);
+  state.vcpus[1].move.entered.store(52);
+  const json status = ask("status");
+  EXPECT_EQ(status["recoveries"]["killed"], 3);
+  EXPECT_EQ(status["recoveries"]["hung"], 0);
+  EXPECT_EQ(status["recoveries"]["last"], (json{{"node", 1}, {"took_ns", 500}}));
+  EXPECT_EQ(status["vcpus"][1]["last_moved_ns"], 42);
+  EXPECT_EQ(recoveries_text(status["recoveries"]), "3 killed, 4 lost their power");
+  const std::string metrics = metrics_text(*machine_);
+  for (const char* line : {R"(dvm_recoveries_total{guest="test",kind="killed"} 3)",
+                           R"(dvm_recoveries_total{guest="test",kind="power_failed"} 4)",
+                           R"(dvm_last_recovery_ns{guest="test",node="1"} 500)",
+                           R"(dvm_vcpu_last_move_pause_ns{guest="test",vcpu="0"} 0)",
+                           R"(dvm_vcpu_last_move_pause_ns{guest="test",vcpu="1"} 42)"})
     EXPECT_NE(metrics.find(line), std::string::npos) << line;
 }
 
