@@ -61,6 +61,15 @@ Status check_readable(const std::string& path, const char* hint) {
   return {};
 }
 
+Status find_guest_files(std::string& kernel, std::string& initrd) {
+  const std::string cache = cache_folder();
+  if (kernel.empty()) kernel = cache + "/kernels/cloud/vmlinuz";
+  if (initrd.empty()) initrd = cache + "/initramfs-cloud.cpio";
+  for (const auto& path : {kernel, initrd})
+    DVM_TRY(check_readable(path, "tools/guest-files makes the kernel and the initramfs"));
+  return {};
+}
+
 Status write_text(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::trunc);
   file << text << std::flush;

@@ -27,6 +27,8 @@ Result<std::vector<u32>> parse_nodes(const std::string& text);  // "1,2,4", each
 std::vector<std::string> split_list(const std::string& text);   // at commas
 std::string cache_folder();                                     // where tools/guest-files puts them
 Status check_readable(const std::string& path, const char* hint);  // names `hint` if it is not
+// Those of tools/guest-files where none were said; both must be there.
+Status find_guest_files(std::string& kernel, std::string& initrd);
 
 // A QEMU as lean as its machine allows, with what dvm's machine has: a serial port on stdio and a
 // virtio source of entropy, qboot for firmware.

@@ -18,7 +18,7 @@ Result<std::vector<BenchResult>> measure_guests(const MigrateOptions& options,
                                                 const std::vector<std::string>& words) {
   DVM_TRY(need_kvm("migrate", words));
   MigrateOptions o = options;
-  DVM_TRY(find_guest_files(o));
+  DVM_TRY(find_guest_files(o.kernel, o.initrd));
   DVM_ASSIGN(const std::string dvm_run, sibling_program("dvm-run"));
   DVM_ASSIGN(const MoveSamples moves, measure_moves(o, dvm_run));
   Series downtime_us;

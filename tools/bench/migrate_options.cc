@@ -40,15 +40,6 @@ Result<MigrateOptions> parse_migrate_options(const std::vector<std::string>& wor
   return o;
 }
 
-Status find_guest_files(MigrateOptions& options) {
-  const std::string cache = cache_folder();
-  if (options.kernel.empty()) options.kernel = cache + "/kernels/cloud/vmlinuz";
-  if (options.initrd.empty()) options.initrd = cache + "/initramfs-cloud.cpio";
-  for (const auto& path : {options.kernel, options.initrd})
-    DVM_TRY(check_readable(path, "tools/guest-files makes the kernel and the initramfs"));
-  return {};
-}
-
 std::string migrate_help() {
   return R"(NAME
   dvm-bench migrate - how long a vCPU stands still when it changes its node

@@ -23,8 +23,6 @@ struct MigrateOptions {
 };
 
 Result<MigrateOptions> parse_migrate_options(const std::vector<std::string>& words);
-// Those of tools/guest-files where none were said; all must be there.
-Status find_guest_files(MigrateOptions& options);
 std::string migrate_help();
 
 }  // namespace dvm::tools

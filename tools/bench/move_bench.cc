@@ -9,6 +9,7 @@
 #include "fabric/pool.h"
 #include "tools/bench/bare_state.h"
 #include "tools/bench/console_run.h"
+#include "tools/bench/guest_script.h"
 #include "tools/guest_connection.h"
 #include "vmm/machine_state.h"
 
@@ -61,10 +62,6 @@ Result<MoveSamples> move_to_and_fro(const std::string& name, const std::string& 
 }
 
 }  // namespace
-
-std::string busy_append() {
-  return "console=ttyS0 quiet dvm.script64=d2hpbGUgOjsgZG8gOjsgZG9uZQo=";  // while :; do :; done
-}
 
 Result<MoveSamples> measure_moves(const MigrateOptions& options, const std::string& dvm_run) {
   const std::string name = fmt::format("bench-migrate-{}", ::getpid());

@@ -21,7 +21,5 @@ struct MoveSamples {
 
 // Boots the guest, moves its vCPU, ends it.
 Result<MoveSamples> measure_moves(const MigrateOptions& options, const std::string& dvm_run);
-// The kernel's command line for a guest that computes without end.
-std::string busy_append();
 
 }  // namespace dvm::tools

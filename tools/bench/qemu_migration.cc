@@ -10,7 +10,7 @@
 
 #include "tools/bench/bench_words.h"
 #include "tools/bench/console_run.h"
-#include "tools/bench/move_bench.h"
+#include "tools/bench/guest_script.h"
 #include "tools/bench/qmp_client.h"
 
 namespace dvm::tools {

@@ -1,0 +1,45 @@
+// Nodes of a running guest die in every way there is, and each vCPU's standing still is taken
+// apart.
+#pragma once
+
+#include <array>
+
+#include "tools/bench/bench_stats.h"
+#include "tools/bench/recovery_options.h"
+
+namespace dvm::tools {
+
+// What ends a node.
+enum class DeathKind : u32 { kill, hang, power_fail };
+inline constexpr u32 kDeathKinds = 3;
+constexpr std::array<const char*, kDeathKinds> kDeathNames = {"kill", "hang", "power-fail"};
+
+// From the end to the vCPU's next instruction:
+//   detect     until somebody has noticed; of a failing power: until the vCPU's thread is out of
+//              the guest
+//   fence      until the node's last thread has ended; of a failing power: none
+//   salvage    until the vCPU's state lies in the pool and its heir is named
+//   take-over  until the heir's KVM has it
+//   resume     until it is about to be in the guest
+constexpr std::array<const char*, 5> kDeathParts = {"detect", "fence", "salvage", "take-over",
+                                                    "resume"};
+
+// One value for each death.
+struct DeathSamples {
+  Series pause_us;
+  std::array<Series, kDeathParts.size()> parts_us;
+};
+using DeathFigures = std::array<DeathSamples, kDeathKinds>;
+
+// The instants of one death, CLOCK_MONOTONIC in ns. `noticed` 0: by nobody before the fence.
+struct DeathInstants {
+  u64 end = 0, noticed = 0, fenced = 0, committed = 0, loaded = 0, entered = 0;
+};
+// Pure.
+void add_death(const DeathInstants& at, DeathSamples& samples);
+
+// Boots a guest over three nodes under that protection and lets each node in turn die.
+Result<DeathFigures> measure_deaths(const RecoveryOptions& options, const std::string& protect,
+                                    const std::string& dvm_run);
+
+}  // namespace dvm::tools

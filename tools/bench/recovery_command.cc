@@ -1,0 +1,58 @@
+#include "tools/bench/recovery_command.h"
+
+#include <nlohmann/json.hpp>
+
+#include "tools/bench/bench_words.h"
+#include "tools/bench/exit_machinery.h"
+#include "tools/bench/recovery_report.h"
+#include "tools/json_text.h"
+#include "tools/message.h"
+#include "tools/node_process.h"
+
+namespace dvm::tools {
+namespace {
+
+void append(std::vector<BenchResult>& all, std::vector<BenchResult> more) {
+  std::ranges::move(more, std::back_inserter(all));
+}
+
+Result<std::vector<BenchResult>> measure_guests(RecoveryOptions o,
+                                                const std::vector<std::string>& words) {
+  DVM_TRY(need_kvm("recovery", words));
+  DVM_TRY(find_guest_files(o.kernel, o.initrd));
+  DVM_ASSIGN(const std::string dvm_run, sibling_program("dvm-run"));
+  std::vector<BenchResult> results;
+  for (const ProtectionLevel& level : kLevels) {
+    if (!level.survives) continue;
+    DVM_ASSIGN(const DeathFigures deaths, measure_deaths(o, level.name, dvm_run));
+    append(results, death_results(level, deaths));
+  }
+  std::array<SteadySamples, kLevels.size()> steady;
+  for (u32 round = 0; round < o.rounds; ++round) {
+    for (std::size_t l = 0; l < kLevels.size(); ++l) {
+      const Status done = add_steady_round(o, kLevels[l].name, dvm_run, steady[l]);
+      if (!done.ok()) say_line("dvm-bench", done.error().message);
+    }
+  }
+  append(results, steady_results(steady));
+  return results;
+}
+
+}  // namespace
+
+Status bench_recovery(const std::vector<std::string>& words) {
+  DVM_ASSIGN(const RecoveryOptions options, parse_recovery_options(words));
+  if (options.help) return print_text(recovery_help());
+  BenchReport report = report_here();
+  if (options.machinery) {
+    DVM_ASSIGN(report.results, measure_exits(options.rounds));
+  } else {
+    DVM_ASSIGN(report.results, measure_guests(options, words));
+  }
+  if (options.plot)
+    DVM_TRY(write_text(*options.plot, recovery_chart(report.results, report.machine)));
+  if (options.json) return print_text(to_line(report_json(report)) + "\n");
+  return print_text(report_text(report));
+}
+
+}  // namespace dvm::tools

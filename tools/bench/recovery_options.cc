@@ -1,0 +1,88 @@
+#include "tools/bench/recovery_options.h"
+
+#include "tools/bench/bench_words.h"
+#include "tools/run_settings.h"
+
+namespace dvm::tools {
+namespace {
+
+constexpr u32 kMaxDeaths = 10'000, kMaxRounds = 1000, kMaxSeconds = 600, kMaxLimitSeconds = 3600;
+
+const OptionNames kNames = {
+    .with_value = {"--deaths", "--rounds", "--seconds", "--memory", "--kernel", "--initrd",
+                   "--limit", "--plot"},
+    .flags = {"--json", "--machinery", "--help"},
+};
+
+}  // namespace
+
+Result<RecoveryOptions> parse_recovery_options(const std::vector<std::string>& words) {
+  DVM_ASSIGN(const CommandWords found, split_command_line(words, kNames));
+  RecoveryOptions o;
+  o.help = found.has("--help");
+  o.json = found.has("--json");
+  o.machinery = found.has("--machinery");
+  if (o.help) return o;
+  if (!found.rest.empty()) {
+    return usage_error("recovery: found '{}', which belongs to no option (--help lists them)",
+                       found.rest.front());
+  }
+  const auto count_to = [](u32 most) {
+    return [most](const std::string& text) { return parse_count(text, most); };
+  };
+  DVM_TRY(take_option(found, "--deaths", o.deaths, count_to(kMaxDeaths)));
+  DVM_TRY(take_option(found, "--rounds", o.rounds, count_to(kMaxRounds)));
+  DVM_TRY(take_option(found, "--seconds", o.seconds, count_to(kMaxSeconds)));
+  DVM_TRY(take_option(found, "--memory", o.memory, parse_memory));
+  DVM_TRY(take_option(found, "--limit", o.limit_s, count_to(kMaxLimitSeconds)));
+  DVM_TRY(take_option(found, "--kernel", o.kernel, check_path));
+  DVM_TRY(take_option(found, "--initrd", o.initrd, check_path));
+  DVM_TRY(take_option(found, "--plot", o.plot, check_path));
+  if (o.machinery && o.plot)
+    return usage_error("--machinery: draws nothing; allowed: without --plot");
+  return o;
+}
+
+std::string recovery_help() {
+  return R"(NAME
+  dvm-bench recovery - how long a vCPU stands still when its node dies, and what being able to costs
+
+SYNOPSIS
+  dvm-bench recovery [--deaths N] [--rounds N] [--seconds S] [--memory SIZE] [--kernel FILE]
+                     [--initrd FILE] [--limit S] [--plot FILE.svg] [--json]
+  dvm-bench recovery --machinery [--rounds N] [--json]
+
+DESCRIPTION
+  Starts a guest with --protect flush over three nodes, each with a vCPU that computes without end.
+  Nodes are killed, stopped (a hang) and told that their power fails (SIGPWR), in turns; each comes back
+  before the next one goes. The pause runs from that instant to the vCPU's next instruction, on another
+  node, in parts:
+    detect     until somebody noticed; of a failing power: until the vCPU was out of the guest
+    fence      until the node's last thread had ended
+    salvage    until the vCPU's state lay in the pool, and its heir was named
+    take-over  until the heir's KVM had it
+    resume     until it was about to enter the guest
+  Then guests that differ in --protect alone take turns over two nodes: boot, compute, rewrite 5 MB, wake
+  each other across nodes. The time a unit of each takes is set beside that without protection.
+  Where there is no KVM: tools/lab run --timeout 1800 -- build/bin/dvm-bench recovery ...
+  With --machinery, no guest and no KVM: what the handling of an exit costs in user space, protected and
+  not, by exits that are made up.
+
+OPTIONS
+  --machinery      As above.
+  --deaths N       Of each kind. Default: 10.
+  --rounds N       Of the guests' work, or of the exits. Default: 5.
+  --seconds S      Of each kind of work in a round. Default: 5.
+  --memory SIZE    RAM, of each machine. Default: 128M.
+  --kernel FILE    Default: the cloud kernel that tools/guest-files fetched.
+  --initrd FILE    Default: the initramfs that tools/guest-files made.
+  --limit S        Seconds after which a guest is ended, and counted as failed. Default: 300.
+  --plot FILE.svg  Write a chart of the pauses and their parts: medians, and the range from p5 to p95.
+  --json           Print JSON.
+
+EXIT CODES
+  0 measured (whether the goals hold or not), 1 nothing could be measured, 64 bad command line
+)";
+}
+
+}  // namespace dvm::tools
