@@ -15,46 +15,28 @@ points="vcpu.left vcpu.exited vcpu.injecting vcpu.injected exit.begun exit.done 
 
 start_keep
 check "works" wait_for keep WORKING 90 || exit 1
-node=0 deaths=0
-next() { # there are vCPUs on it
-  told=$(wc -l < "$dir/keep.events")
-  node=$(ctl keep status | awk '/^VCPU/ { on = 1; next } on && !NF { exit } on { print $2 }' | sort -u | shuf -n 1 --random-source=<(yes "$RANDOM"))
-}
-# What the vCPUs that went with the node stood still for, by kind of end.
-comes_through() { # TITLE
-  gone "$node" || { fail "$1: node $node is not taken off"; return 1; }
-  ! ended || exit 1
-  tail -n +$((told + 1)) "$dir/keep.events" | grep '"event":"vcpu_moved"' | grep -oE '"pause_ns":[0-9]+' >> "$dir/pauses.${1%% *}"
-  back "$node" || fail "$1: node $node does not come back"
-}
+deaths=0
 for point in $points; do
   next
   inject keep kill "$node" --at-point "$point:$((1 + RANDOM % 20))" || { fail "$point: $(cat "$dir/fault.err")"; continue; }
-  comes_through "point $point" && ok "killed at $point" && deaths=$((deaths + 1))
+  comes_through point "$point" && ok "killed at $point" && deaths=$((deaths + 1))
 done
 for ((i = 0; i < kills; ++i)); do
   next
   sleep "0.$((RANDOM % 10))"
   kill -9 "$(pid_of "$node")"
-  comes_through "kill $i" && deaths=$((deaths + 1))
+  comes_through kill "$i" && deaths=$((deaths + 1))
   [ $((i % 20)) != 19 ] || echo "      $((i + 1)) kills, $SECONDS s"
 done
 for ((i = 0; i < hangs; ++i)); do
   next
-  inject keep hang "$node" && comes_through "hang $i" && deaths=$((deaths + 1))
+  inject keep hang "$node" && comes_through hang "$i" && deaths=$((deaths + 1))
 done
 for ((i = 0; i < powers; ++i)); do
   next
-  inject keep power-fail "$node" && comes_through "power-failure $i"
+  inject keep power-fail "$node" && comes_through power-failure "$i"
 done
 ends_well
 check "every death is told" told keep node_recovered '"vcpus":' "$deaths"
-spread() { # TITLE < LINES with :NS
-  cut -d: -f2 | sort -n | awk -v title="$1" '{ ns[NR] = $1 } END { if (NR) printf "      %s: %d times, median %d us, p95 %d us, longest %d us\n",
-    title, NR, ns[int((NR + 1) / 2)] / 1000, ns[int(NR * .95)] / 1000, ns[NR] / 1000 }'
-}
-for kind in point kill hang power-failure; do
-  [ ! -e "$dir/pauses.$kind" ] || spread "a vCPU stood still, $kind" < "$dir/pauses.$kind"
-done
-grep '"event":"node_recovered"' "$dir/keep.events" | grep -oE '"took_ns":[0-9]+' | spread "a keeper took"
+tell_pauses
 done_testing

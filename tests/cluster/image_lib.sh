@@ -3,15 +3,17 @@
 # shellcheck shell=bash disable=SC2154 # dir and cache are lib.sh's
 key=$dir/key
 install -m 600 "$cache/disks/id_ed25519" "$key"
+image_net=${image_net:-user,hostfwd=tcp:127.0.0.1:2222-:22} image_at=${image_at:--p 2222 127.0.0.1}
 in_guest() {
-  ssh -q -i "$key" -p 2222 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=20 \
-    "${guest_user:-root}@127.0.0.1" "$@"
+  # shellcheck disable=SC2086 # perhaps a port, and a host
+  ssh -q -i "$key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=20 \
+    -l "${guest_user:-root}" $image_at "$@"
 }
 
 start_image() { # OPTION…: with 4 vCPUs over image_nodes (2) nodes. Sets run_pid.
   mkfifo "$dir/image.in"
   build/bin/dvm-run --name image --disk "$DVM_LAB_DISK" --nodes "${image_nodes:-2}" --cpus 4 --memory 1G \
-    --net user,hostfwd=tcp:127.0.0.1:2222-:22 "$@" < "$dir/image.in" > "$dir/image.out" 2> "$dir/image.err" &
+    --net "$image_net" "$@" < "$dir/image.in" > "$dir/image.out" 2> "$dir/image.err" &
   run_pid=$!
   started+=("$run_pid")
   exec {console_in}> "$dir/image.in"

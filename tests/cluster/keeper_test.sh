@@ -27,6 +27,11 @@ check "the node leaves" gone 1
 check "a node hangs" inject keep hang 2
 check "it is powered off" gone 2
 ! ended || exit 1
+recoveries() { ctl keep --json status | python3 -c 'import json, sys
+r = json.load(sys.stdin)["recoveries"]
+print(r["killed"], r["hung"], r["power_failed"], r["last"]["took_ns"] > 0)'; }
+check "status tells of them" [ "$(recoveries)" = "3 1 1 True" ]
+check "and the metrics" grep -q '^dvm_recoveries_total{guest="keep",kind="killed"} 3' <(ctl keep metrics)
 ends_well
 check "every death is told" told keep node_died '"node":' 4
 check "and what became of it" told keep node_recovered '"vcpus":' 4

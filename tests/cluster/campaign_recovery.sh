@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Nodes of a Debian over three nodes are killed, hang and lose their power, while fio verifies a disk, a TCP session
+# through a tap counts up, stress-ng verifies memory, an SQLite database commits and tells each commit outside, and
+# clocks are checked. Nothing may be lost, repeated or broken. Not part of tools/test, for its length:
+#   tools/lab run --timeout 7200 --disk IMAGE --memory 5G --modules tun -- \
+#     tests/cluster/campaign_recovery.sh [KILLS [HANGS [POWER_FAILURES [HOSTS [SEED]]]]]
+# HOSTS: times that a node's keeper is killed with it, for which the guest runs with --protect epoch instead of flush.
+# shellcheck disable=SC2034,SC2154,SC2317 # what image_lib.sh reads; run_pid is lib.sh's; functions that check calls
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/lib.sh"
+image_net=tap=tap0 image_at=192.0.2.2 image_nodes=3 kept=image
+# shellcheck source=tests/cluster/image_lib.sh
+. tests/cluster/image_lib.sh
+# shellcheck source=tests/cluster/fault_lib.sh
+. tests/cluster/fault_lib.sh
+# shellcheck source=tests/cluster/keeper_lib.sh
+. tests/cluster/keeper_lib.sh
+kills=${1:-20} hangs=${2:-3} powers=${3:-5} hosts=${4:-0} RANDOM=${5:-1}
+protect=flush
+[ "$hosts" = 0 ] || protect=epoch
+
+ip tuntap add tap0 mode tap && ip addr add 192.0.2.1/24 dev tap0 && ip link set tap0 up
+printf '%s\n' 'start 192.0.2.2' 'end 192.0.2.2' 'interface tap0' 'opt subnet 255.255.255.0' "lease_file $dir/leases" \
+  "pidfile $dir/dhcp.pid" > "$dir/dhcp"
+touch "$dir/leases"
+busybox udhcpd -f "$dir/dhcp" 2> "$dir/dhcp.err" &
+disown
+started+=("$!")
+python3 tests/cluster/outside_witness.py 192.0.2.1 7101 7102 "$dir/ledger" > "$dir/outside" 2>&1 &
+outside=$!
+started+=("$outside")
+
+truncate -s 32M "$dir/verified.img"
+start_image --protect $protect --disk "$dir/verified.img" --events "$dir/image.events"
+check "a login prompt" wait_for image "login:" 360 || exit 1
+check "systemd says running" image_runs || exit 1
+
+in_guest 'cat > /root/clock_check; chmod +x /root/clock_check' < "$cache/programs/clock_check"
+in_guest 'cat > /root/guest_witness.py' < tests/cluster/guest_witness.py
+# Until it is told to end; each part says how it went.
+read -r -d '' work << 'END'
+cd /root
+again() { # NAME CMD…
+  local name=$1 n=0 bad=0
+  shift
+  while [ ! -e done ]; do
+    n=$((n + 1))
+    "$@" > "$name.out" 2>&1 || { bad=$((bad + 1)); cat "$name.out"; }
+  done
+  echo "$name $n rounds, $bad bad"
+}
+verify() {
+  fio --name=v --filename=/dev/vdb --size=24M --bs=16k --rw=randwrite --ioengine=libaio --iodepth=4 --direct=1 \
+    --verify=crc32c --verify_fatal=1
+}
+stress() {
+  stress-ng --verify --timeout 15s --vm 2 --vm-bytes 48M --vm-method all --futex 1 && ! grep -iE 'stress-ng: (fail|error)' STRESS.out
+}
+clock() { ./clock_check --seconds 5 && sleep 5; }
+rm -f done
+again FIO verify & again STRESS stress & again CLOCK clock &
+python3 guest_witness.py count 192.0.2.1 7101 &
+python3 guest_witness.py ledger 192.0.2.1 7102 /root/entries.db &
+wait
+END
+in_guest "$work" > "$dir/work" 2>&1 &
+working=$!
+started+=("$working")
+told_so_far() { if [ -e "$dir/ledger" ]; then wc -l < "$dir/ledger"; else echo 0; fi; }
+all_work() { # the database gets on
+  local until=$((SECONDS + 60)) before
+  before=$(told_so_far)
+  while [ "$SECONDS" -lt "$until" ]; do
+    [ "$(told_so_far)" -gt $((before + 2)) ] && return
+    sleep 0.5
+  done
+  return 1
+}
+check "the guest works" all_work || { cat "$dir/work"; exit 1; }
+
+power_fails() { inject image power-fail "$node"; }
+is_killed() { kill -9 "$(pid_of "$node")"; }
+hangs_up() { inject image hang "$node"; }
+host_is_lost() { inject image kill-host "$node"; }
+repeat() { # KIND TIMES HOW
+  local i
+  for ((i = 1; i <= $2; ++i)); do
+    next
+    sleep "0.$((RANDOM % 10))"
+    "$3" || fail "$1 $i: $(cat "$dir/fault.err")"
+    comes_through "$1" "$i"
+    all_work || fail "$1 $i: the guest does not get on"
+    [ $((i % 5)) != 0 ] || echo "      $1: $i of $2, $SECONDS s, $(told_so_far) commits"
+  done
+}
+repeat kill "$kills" is_killed
+repeat hang "$hangs" hangs_up
+repeat power-failure "$powers" power_fails
+repeat host "$hosts" host_is_lost
+
+check "the guest is told to end its work" in_guest touch /root/done
+check "it does" ends "$working" 180 0
+sed 's/^/      | /' "$dir/work"
+for part in FIO STRESS CLOCK; do
+  check "$part: no wrong result" grep -qE "^$part [0-9]+ rounds, 0 bad" "$dir/work"
+done
+check "COUNT: none lost or repeated, as the guest sees it" grep -qE '^COUNT [0-9]+ numbers, 0 bad' "$dir/work"
+check "LEDGER: the database is whole" grep -qE '^LEDGER [0-9]+ entries, 0 bad' "$dir/work"
+kill -TERM "$outside" && wait "$outside"
+sed 's/^/      | /' "$dir/outside"
+check "COUNT: nor as it is seen outside, on one session" grep -qE '^COUNT [0-9]+ numbers on 1 sessions, 0 bad' "$dir/outside"
+check "both count the same" [ "$(grep -oE '^COUNT [0-9]+' "$dir/work")" = "$(grep -oE '^COUNT [0-9]+' "$dir/outside")" ]
+in_guest cat /root/table > "$dir/table"
+check "what was told of $(told_so_far) commits is in the database, and nothing else" cmp "$dir/ledger" "$dir/table"
+check "the kernel has nothing to complain of" no_complaints
+check "every death is told" told image node_recovered '"vcpus":' $((kills + hangs))
+tell_pauses
+check "dvm-ctl shutdown" ctl image shutdown
+check "ends by itself with 0" ends "$run_pid" 90 0
+check "nothing is left" nothing_left
+done_testing
