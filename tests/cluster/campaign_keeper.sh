@@ -10,33 +10,16 @@
 # shellcheck source=tests/cluster/keeper_lib.sh
 . tests/cluster/keeper_lib.sh
 kills=${1:-200} powers=${2:-20} hangs=${3:-20} RANDOM=${4:-1}
-points="vcpu.left vcpu.exited vcpu.injecting vcpu.injected exit.begun exit.done device.stepped device.published
-  device.counted device.line_driven device.ioapic_posted device.msis_posted device.queue_served node.serves"
+points="vcpu.left:1 vcpu.exited:1 vcpu.injecting:1 vcpu.injected:1 exit.begun:1 exit.done:1 device.stepped:1
+  device.published:1 device.counted:1 device.line_driven:1 device.ioapic_posted:1 device.msis_posted:1
+  device.queue_served:1 node.serves:1"
 
 start_keep
 check "works" wait_for keep WORKING 90 || exit 1
-deaths=0
-for point in $points; do
-  next
-  inject keep kill "$node" --at-point "$point:$((1 + RANDOM % 20))" || { fail "$point: $(cat "$dir/fault.err")"; continue; }
-  comes_through point "$point" && ok "killed at $point" && deaths=$((deaths + 1))
-done
-for ((i = 0; i < kills; ++i)); do
-  next
-  sleep "0.$((RANDOM % 10))"
-  kill -9 "$(pid_of "$node")"
-  comes_through kill "$i" && deaths=$((deaths + 1))
-  [ $((i % 20)) != 19 ] || echo "      $((i + 1)) kills, $SECONDS s"
-done
-for ((i = 0; i < hangs; ++i)); do
-  next
-  inject keep hang "$node" && comes_through hang "$i" && deaths=$((deaths + 1))
-done
-for ((i = 0; i < powers; ++i)); do
-  next
-  inject keep power-fail "$node" && comes_through power-failure "$i"
-done
+# shellcheck disable=SC2086 # words
+let_nodes_die $points "kill:$kills" "hang:$hangs" "power-failure:$powers"
+! ended || exit 1
 ends_well
-check "every death is told" told keep node_recovered '"vcpus":' "$deaths"
+check "every death is told" told keep node_recovered '"vcpus":' $((14 + kills + hangs))
 tell_pauses
 done_testing

@@ -78,26 +78,8 @@ all_work() { # the database gets on
 }
 check "the guest works" all_work || { cat "$dir/work"; exit 1; }
 
-power_fails() { inject image power-fail "$node"; }
-is_killed() { kill -9 "$(pid_of "$node")"; }
-hangs_up() { inject image hang "$node"; }
-host_is_lost() { inject image kill-host "$node"; }
-repeat() { # KIND TIMES HOW
-  local i
-  for ((i = 1; i <= $2; ++i)); do
-    next
-    sleep "0.$((RANDOM % 10))"
-    "$3" || fail "$1 $i: $(cat "$dir/fault.err")"
-    comes_through "$1" "$i"
-    all_work || fail "$1 $i: the guest does not get on"
-    [ $((i % 5)) != 0 ] || echo "      $1: $i of $2, $SECONDS s, $(told_so_far) commits"
-  done
-}
-repeat kill "$kills" is_killed
-repeat hang "$hangs" hangs_up
-repeat power-failure "$powers" power_fails
-repeat host "$hosts" host_is_lost
-
+let_nodes_die --grows "$dir/ledger" "kill:$kills" "hang:$hangs" "power-failure:$powers" "host:$hosts"
+! ended || exit 1
 check "the guest is told to end its work" in_guest touch /root/done
 check "it does" ends "$working" 180 0
 sed 's/^/      | /' "$dir/work"

@@ -16,9 +16,7 @@ start_keep() {
     clock_check --seconds 4; wait" --nodes 3 --cpus 4 --memory 256M --protect flush --events "$dir/keep.events"
 }
 pid_of() { # NODE
-  ctl "$kept" --json status 2> /dev/null | python3 -c 'import json, sys
-nodes = json.loads(sys.stdin.read() or "{\"nodes\": []}")["nodes"]
-print(*(node["pid"] for node in nodes if node["id"] == int(sys.argv[1])))' "$1"
+  ctl "$kept" status 2> /dev/null | awk -v n="$1" '/^[A-Z]/ { on = $1 == "NODE" } on && $1 == n { print $2 }'
 }
 gone() { # NODE: taken off, and so its number is free
   local until=$((SECONDS + 60))
@@ -48,17 +46,8 @@ ended() { # without a guest there is no more to be seen
 }
 
 # What campaigns repeat.
-next() { # sets node, to one that has vCPUs, and told, the events so far
-  told=$(wc -l < "$dir/$kept.events")
-  node=$(ctl "$kept" status | awk '/^VCPU/ { on = 1; next } on && !NF { exit } on { print $2 }' | sort -u |
-    shuf -n 1 --random-source=<(yes "$RANDOM"))
-}
-# The end of `node` is told, and it is back. What the vCPUs that went with it stood still for, by kind of end.
-comes_through() { # KIND [WHICH]
-  gone "$node" || { fail "$*: node $node is not taken off"; return 1; }
-  ! ended || exit 1
-  tail -n +$((told + 1)) "$dir/$kept.events" | grep '"event":"vcpu_moved"' | grep -oE '"pause_ns":[0-9]+' >> "$dir/pauses.$1"
-  back "$node" || { fail "$*: node $node does not come back"; return 1; }
+let_nodes_die() { # [--grows FILE] KIND:TIMES…
+  python3 tests/cluster/node_deaths.py "$kept" "$dir" "$RANDOM" "$@" || failures=$((failures + 1))
 }
 spread() { # TITLE < LINES with :NS
   cut -d: -f2 | sort -n | awk -v title="$1" '{ ns[NR] = $1 } END { if (NR) printf "      %s: %d times, median %d us, p95 %d us, longest %d us\n",

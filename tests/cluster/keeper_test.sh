@@ -12,8 +12,7 @@ RANDOM=1
 
 start_keep
 check "works" wait_for keep WORKING 90 || exit 1
-protection() { ctl keep --json status | python3 -c 'import json, sys; print(json.load(sys.stdin)["protect"])'; }
-check "status says how it is protected" [ "$(protection)" = flush ]
+check "status says how it is protected" grep -q 'protect flush$' <(ctl keep status)
 
 for node in 0 1 2; do
   sleep "0.$((RANDOM % 10))"
@@ -27,11 +26,9 @@ check "the node leaves" gone 1
 check "a node hangs" inject keep hang 2
 check "it is powered off" gone 2
 ! ended || exit 1
-recoveries() { ctl keep --json status | python3 -c 'import json, sys
-r = json.load(sys.stdin)["recoveries"]
-print(r["killed"], r["hung"], r["power_failed"], r["last"]["took_ns"] > 0)'; }
-check "status tells of them" [ "$(recoveries)" = "3 1 1 True" ]
-check "and the metrics" grep -q '^dvm_recoveries_total{guest="keep",kind="killed"} 3' <(ctl keep metrics)
+told_of_all() { ctl keep status | grep -q '^nodes that ended while the guest went on: 3 killed, 1 hung, 1 lost their power'; }
+check "status tells of them" told_of_all
+check "and the metrics" grep -q '^dvm_recoveries_total{guest="keep",kind="power_failed"} 1' <(ctl keep metrics)
 ends_well
 check "every death is told" told keep node_died '"node":' 4
 check "and what became of it" told keep node_recovered '"vcpus":' 4
