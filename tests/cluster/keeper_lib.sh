@@ -55,7 +55,7 @@ spread() { # TITLE < LINES with :NS
 }
 tell_pauses() {
   local kind
-  for kind in point kill hang power-failure host; do
+  for kind in point kill pair hang power-failure host; do
     [ ! -e "$dir/pauses.$kind" ] || spread "a vCPU stood still, $kind" < "$dir/pauses.$kind"
   done
   grep '"event":"node_recovered"' "$dir/$kept.events" | grep -oE '"took_ns":[0-9]+' | spread "a keeper took"

@@ -1,6 +1,6 @@
 # node_deaths.py NAME FOLDER SEED [--grows FILE] KIND:TIMES…: nodes of a running guest, which have vCPUs, end so often, one
-# after the other, at random moments; each comes back, and gets vCPUs, before the next one goes. KIND: kill, hang,
-# power-failure, host (the keeper too), and NAME of a point that nodes pass: killed there. What each vCPU that went
+# after the other, at random moments; each comes back, and gets vCPUs, before the next one goes. KIND: kill, pair
+# (of nodes at once), hang, power-failure, host (the keeper too), and NAME of a point that nodes pass: killed there. What each vCPU that went
 # elsewhere stood still for is added to FOLDER/pauses.KIND (point). With --grows, that file must have grown after each.
 #
 # One process, which talks to the control socket itself: under emulation and load it takes Python half a minute to start.
@@ -53,7 +53,7 @@ def fault(*words):
 
 
 def end_node(kind, node):
-    if kind == "kill":
+    if kind in ("kill", "pair"):
         os.kill(node["pid"], signal.SIGKILL)
     elif "." in kind:
         fault("kill", str(node["id"]), "--at-point", f"{kind}:{random.randint(1, 20)}")
@@ -72,26 +72,44 @@ class Events:
         return [json.loads(line) for line in lines]
 
 
-def one_death(guest, events, kind):
-    node = random.choice([n for n in guest.nodes().values() if n["vcpus"]])
-    time.sleep(random.random())
-    events.new()
-    end_node(kind, node)
-    which = node["id"]
-    at = [time.monotonic()]
-    guest.until(f"node {which} is taken off", lambda: which not in guest.nodes())
-    at.append(time.monotonic())
+def add_pauses(kind, events):
     with open(f"{folder}/pauses.{'point' if '.' in kind else kind}", "a") as pauses:
-        for event in events.new():
+        for event in events:
             if event["event"] == "vcpu_moved":
                 pauses.write(f"pause_ns:{event['pause_ns']}\n")
-    came = guest.until("a node can be added", lambda: (r := guest.ask("add-node"))["ok"] and r)
-    if came["node"] != which:
-        raise Failure(f"node {came['node']} came, not {which}")
+
+
+# Of two, the second within 50 ms: while the first one's vCPUs are on their way to it, perhaps.
+def end_some(kind, guest):
+    nodes = list(guest.nodes().values())
+    first = random.choice([node for node in nodes if node["vcpus"]])
+    time.sleep(random.random())
+    end_node(kind, first)
+    if kind != "pair":
+        return {first["id"]}
+    second = random.choice([node for node in nodes if node is not first])
+    time.sleep(random.random() / 20)
+    end_node(kind, second)
+    return {first["id"], second["id"]}
+
+
+def come_back(guest, ended):
+    came = {guest.until("a node can be added", lambda: (r := guest.ask("add-node"))["ok"] and r)["node"] for _ in ended}
+    if came != ended:
+        raise Failure(f"{came} came, not {ended}")
+
+
+def one_death(guest, events, kind):
+    events.new()
+    ended, at = end_some(kind, guest), [time.monotonic()]
+    guest.until(f"{ended} taken off", lambda: not ended & guest.nodes().keys())
     at.append(time.monotonic())
-    for _ in range(2):
+    add_pauses(kind, events.new())
+    come_back(guest, ended)
+    at.append(time.monotonic())
+    for node in list(ended) * (3 - len(ended)):
         vcpu = random.randrange(4)
-        guest.until(f"vCPU {vcpu} goes to node {which}", lambda: guest.ask("migrate-vcpu", vcpu=vcpu, to=which)["ok"])
+        guest.until(f"vCPU {vcpu} goes to node {node}", lambda: guest.ask("migrate-vcpu", vcpu=vcpu, to=node)["ok"])
     at.append(time.monotonic())
     if grows:
         size = os.path.getsize(grows)
