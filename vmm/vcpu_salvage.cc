@@ -50,6 +50,10 @@ bool VcpuThread::finish_for_dead(KeeperRecord& record) {
   const bool left = journal.phase.load() == VcpuPhase::entering;
   if (left && (v_.lapic.tpr >> 4) != run.cr8) v_.lapic.tpr = static_cast<u32>(run.cr8 << 4);
   const u32 reason = run.exit_reason;
+  // Killed in the guest: nothing is under way. KVM_RUN by another thread than the last one's waits
+  // for every processor (kvm_vcpu_ioctl replaces the vCPU's `pid` and calls synchronize_rcu), which
+  // takes ten times as long as all else that is done here.
+  if (left && reason == KVM_EXIT_INTR) return true;
   const bool none = reason == kNoExit || reason == KVM_EXIT_INTR || reason == KVM_EXIT_UNKNOWN;
   bool waits = journal.phase.load() == VcpuPhase::handling || (left && !none);
   for (int i = 0; i < kMostParts; ++i) {
