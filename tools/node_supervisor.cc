@@ -260,13 +260,24 @@ void NodeSupervisor::all_may_have_ended() {
   on_all_ended_();
 }
 
+std::string NodeSupervisor::why_lost(u32 node) const {
+  if (!has_keepers(machine_)) return "its vCPUs' state went with it";
+  const vmm::KeeperRecord& record = machine_.state().keepers[node];
+  const auto trouble = static_cast<std::size_t>(record.trouble.load());
+  const bool stopped = record.state.load() == vmm::KeeperState::done;
+  return fmt::format(
+      "its keeper: {}",
+      stopped ? "the guest stopped meanwhile"
+              : vmm::kKeeperTroubles[std::min(trouble, vmm::kKeeperTroubles.size() - 1)]);
+}
+
 void NodeSupervisor::report_death(const NodeProcess& process, int status) {
   if (machine_.state().nodes[process.index()].stage.load() == NodeStage::starting) {
     say("node {} (pid {}) could not start: {}", process.index(), process.pid(),
         describe_wait_status(status));
   } else {
-    say("node {} (pid {}) died: {} - the guest ends (its vCPUs' state went with it)",
-        process.index(), process.pid(), describe_wait_status(status));
+    say("node {} (pid {}) died: {} - the guest ends ({})", process.index(), process.pid(),
+        describe_wait_status(status), why_lost(process.index()));
   }
   log_death(process, status);
   machine_.request_stop(StopReason::node_died);

@@ -63,6 +63,7 @@ class NodeSupervisor {
   void await_keeper(Watched& node);
   void keeper_ended(Watched& node);
   void all_may_have_ended();
+  std::string why_lost(u32 node) const;
   void report_death(const NodeProcess& process, int status);
   void log_death(const NodeProcess& process, int status);
   void retire(const NodeProcess& process);

@@ -14,7 +14,8 @@ void count(vmm::Machine& machine, u32 node, RecoveryKind kind) {
 void count_recovery(vmm::Machine& machine, const fabric::FabricState& fabric, u32 node) {
   const u32 id = vmm::kFirstNodeInstance + node;
   const auto failure = fabric::look(fabric.failures[id]);
-  const bool its = failure.generation == machine.instances().slots[id].generation.load();
+  // It has been retired, which moves the generation on.
+  const bool its = failure.generation + 1 == machine.instances().slots[id].generation.load();
   const bool hung = its && failure.cause != fabric::FailureCause::died;
   count(machine, node, hung ? RecoveryKind::hung : RecoveryKind::killed);
 }

@@ -44,6 +44,7 @@ Result<std::unique_ptr<Keeper>> Keeper::start(Machine& machine, u32 node) {
   record.corrupted.store(0);
   record.given_up.store(0);
   record.helper.store(0);
+  record.trouble.store(KeeperTrouble::none);
   keeper->storage_ = std::thread([&k = *keeper] { k.make_process(); });
   fabric::Doorbell& made = record.bell;
   for (u32 seen = fabric::listen(made); keeper->pid_.load() == 0; seen = fabric::listen(made))
@@ -109,6 +110,7 @@ void Keeper::run() {
   record_.woken_ns.store(fabric::monotonic_ns());
   record_.state.store(KeeperState::reads);
   bool all = record_.corrupted.load() == 0;
+  if (!all) record_.trouble.store(KeeperTrouble::broke_down);
   for (u32 i = 0; all && i < machine_.config().vcpus; ++i) {
     VcpuThread* const thread = threads_[i].load();
     if (thread == nullptr || machine_.state().vcpus[i].node() != node_) continue;

@@ -23,6 +23,16 @@ inline constexpr u32 kRecoveryKinds = 3;
 constexpr std::array<std::string_view, kRecoveryKinds> kRecoveryNames = {"killed", "hung",
                                                                          "power_failed"};
 
+// Why a keeper gave up.
+enum class KeeperTrouble : u32 { none, broke_down, injection, exit, save, heir, place };
+constexpr std::array<std::string_view, 7> kKeeperTroubles = {"killed",
+                                                             "the process had broken down",
+                                                             "KVM did not take an interrupt back",
+                                                             "an exit was not finished",
+                                                             "KVM did not tell a vCPU's state",
+                                                             "no node was there to take a vCPU",
+                                                             "a vCPU had been asked elsewhere"};
+
 enum class KeeperState : u32 { none, stands_by, reads, asks, answered, done, failed };
 
 struct alignas(64) KeeperRecord {
@@ -40,7 +50,7 @@ struct alignas(64) KeeperRecord {
   std::atomic<u32> corrupted;  // the node's process broke down by itself: it is not to be trusted
   // Under this number, since the guest was started. By the launcher, for people.
   std::array<std::atomic<u32>, kRecoveryKinds> recoveries;
-  u32 reserved;
+  std::atomic<KeeperTrouble> trouble;  // failed
   alignas(64) std::array<std::byte, kRunBytes> run;
 };
 static_assert(sizeof(KeeperRecord) == 64 + KeeperRecord::kRunBytes);

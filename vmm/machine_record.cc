@@ -96,6 +96,9 @@ Status check_control(const MachineState& m, const RecordPlace& place) {
   for (const KeeperRecord& keeper : m.keepers) {
     if (keeper.state.load() > KeeperState::failed)
       return place.wrong(&keeper.state, "keeper state {}", static_cast<u32>(keeper.state.load()));
+    if (keeper.trouble.load() > KeeperTrouble::place)
+      return place.wrong(&keeper.trouble, "keeper's trouble {}",
+                         static_cast<u32>(keeper.trouble.load()));
   }
   for (u32 i = 0; i < m.config.vcpus; ++i) {
     const VcpuRecord& v = m.vcpus[i];

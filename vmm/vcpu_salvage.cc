@@ -73,13 +73,19 @@ bool VcpuThread::salvage(KeeperRecord& record) {
   if (v_.run_state.load() == VcpuRunState::absent || v_.where().stage == PlaceStage::arriving)
     return true;  // nothing of it is here: pass_on_vcpus sees to it
   note_instant(move_.begun);
-  if (!finish_injection() || !finish_for_dead(record)) return false;
+  const auto failed = [&](KeeperTrouble why) {
+    record.trouble.store(why);
+    return false;
+  };
+  if (!finish_injection()) return failed(KeeperTrouble::injection);
+  if (!finish_for_dead(record)) return failed(KeeperTrouble::exit);
   note_instant(move_.completed);
   VcpuState& state = machine_.state().vcpu_states[index_];
-  if (!transfer_->save(state).ok()) return false;
+  if (!transfer_->save(state).ok()) return failed(KeeperTrouble::save);
   note_instant(move_.saved);
   record.given_up.fetch_add(1);
-  return give_up(state);
+  if (give_up(state)) return true;
+  return failed(heir_of(machine_, index_, node_) ? KeeperTrouble::place : KeeperTrouble::heir);
 }
 
 bool VcpuThread::give_up(VcpuState& state) {
