@@ -33,6 +33,21 @@ struct DeviceCell {
   // step.
   const T& published() const { return slots[version.load(std::memory_order_acquire) % 2]; }
 
+  // Whole, without the lock, while others step it: a copy that no step can have overtaken. After
+  // `kLooks` steps in its way whatever is there, which may be torn.
+  T glance() const {
+    static constexpr u32 kLooks = 10'000;
+    T copy;
+    u64 v = version.load(std::memory_order_acquire);
+    for (u32 look = 0; look < kLooks; ++look) {
+      std::memcpy(static_cast<void*>(&copy), &slots[v % 2], sizeof(T));
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (v == version.load(std::memory_order_relaxed)) break;
+      v = version.load(std::memory_order_acquire);
+    }
+    return copy;
+  }
+
   void reset(const T& state) {
     const u64 v = version.load(std::memory_order_relaxed);
     slots[(v + 1) % 2] = state;

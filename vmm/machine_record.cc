@@ -40,16 +40,20 @@ Status check_virtio(const VirtioPciState& s, const char* name, const RecordPlace
   return {};
 }
 
-Status check_queue(const QueueState& q, const char* name, const RecordPlace& place) {
+// Its fields belong together, and a node may be at work on them.
+Status check_queue(const DeviceCell<QueueState>& cell, const char* name, const RecordPlace& place) {
+  const QueueState q = cell.glance();
+  const QueueState& there = cell.published();
   u32 held = 0;
   for (const u8 holder : q.holder) {
     if (holder > fabric::kMaxInstances)
-      return place.wrong(&q.holder, "{}: a chain held by instance {}", name, holder - 1);
+      return place.wrong(&there.holder, "{}: a chain held by instance {}", name, holder - 1);
     held += holder != 0 ? 1u : 0u;
   }
-  if (q.part > u64{1} << 32) return place.wrong(&q.part, "{}: {} bytes of a chain", name, q.part);
+  if (q.part > u64{1} << 32)
+    return place.wrong(&there.part, "{}: {} bytes of a chain", name, q.part);
   if (q.size > kMaxQueueSize || held != q.in_flight)
-    return place.wrong(&q.size, "{}: a queue of {}, {} in flight", name, q.size, q.in_flight);
+    return place.wrong(&there.size, "{}: a queue of {}, {} in flight", name, q.size, q.in_flight);
   return {};
 }
 
@@ -74,7 +78,7 @@ Status check_devices(const MachineState& m, const RecordPlace& place) {
     const std::string name = fmt::format("virtio function {}", i);
     DVM_TRY(check_virtio(m.functions[i].device.published(), name.c_str(), place));
     for (const auto& queue : m.functions[i].queues)
-      DVM_TRY(check_queue(queue.published(), name.c_str(), place));
+      DVM_TRY(check_queue(queue, name.c_str(), place));
   }
   return {};
 }

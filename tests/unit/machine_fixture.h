@@ -45,7 +45,7 @@ inline std::unique_ptr<Machine> attach_again(Machine& machine, u32 instance) {
   auto fd = machine.pool().fd().duplicate();
   auto pool = fabric::Pool::attach(fd.take(), "again");
   auto attached = Machine::attach(pool.take(), instance);
-  EXPECT_TRUE(attached.ok());
+  EXPECT_TRUE(attached.ok()) << attached.error().message;
   return attached.take();
 }
 
