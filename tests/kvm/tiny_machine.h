@@ -78,6 +78,8 @@ class TinyMachine {
   Phase phase() { return machine_->state().control.phase.load(); }
   StopReason reason() { return machine_->state().control.stop_reason.load(); }
   bool halted(u32 vcpu);
+  // Guest RAM as node `index` has it mapped.
+  const hyperkernel::GuestMemory& node_memory(u32 index) { return nodes_[index].machine->memory(); }
   VcpuRecord& vcpu(u32 index) { return machine_->state().vcpus[index]; }
   // What the guest has written so far.
   const std::string& console();

@@ -1,5 +1,6 @@
 // vCPUs that move between two VMs while their guest runs: what they are does not change.
 #include "migration/vcpu_mover.h"
+#include "tests/kvm/absent_page.h"
 #include "tests/kvm/tiny_machine.h"
 
 namespace dvm::vmm {
@@ -122,6 +123,42 @@ TEST(VcpuMove, OneThatWaitsToBeStartedIsStartedWhereItIs) {
     EXPECT_EQ(tiny->word(4), 300u) << "every IPI arrived, once";
     EXPECT_GT(moves, 0u);
   }
+}
+
+// Words and page of absent.S.
+constexpr u32 kWrites = 0, kTicksWhileAbsent = 1;
+constexpr u64 kAbsentPage = 0x1a'0000;
+
+// KVM has a worker wait for the page and the vCPU stand by, which no ioctl tells. It goes, and
+// comes back to a KVM vCPU that stands by still.
+TEST(VcpuMove, OneThatStandsByForAPageGoesAndComesBack) {
+  DVM_NEEDS_KVM();
+  if (host_injection() != Injection::external) GTEST_SKIP() << "no vCPU stands by here";
+  const auto tiny = make("absent", {.nodes = 2});
+  tiny->set_words({0, 0, 20'000'000});
+  ASSERT_TRUE(tiny->boot().ok());
+  ASSERT_TRUE(eventually([&] { return tiny->word(kTicksWhileAbsent) > 2; }));
+  const auto goes_on = [&] {
+    return eventually([&, writes = tiny->word(kWrites), ticks = tiny->word(kTicksWhileAbsent)] {
+      return tiny->word(kWrites) > writes && tiny->word(kTicksWhileAbsent) > ticks;
+    });
+  };
+  for (u32 i = 0; i < 20; ++i) {
+    auto absent = AbsentPage::make(tiny->node_memory(0).span(kAbsentPage, 1)->data());
+    ASSERT_TRUE(absent.ok()) << absent.error().message;
+    ASSERT_TRUE(absent->wanted(kLongMs)) << i;
+    const timespec a_while{0, i * 500'000};
+    ::nanosleep(&a_while, nullptr);
+    ASSERT_NO_FATAL_FAILURE(move(*tiny, 0, 1)) << i;
+    ASSERT_TRUE(goes_on()) << i;
+    ASSERT_NO_FATAL_FAILURE(move(*tiny, 0, 0)) << i;
+    const u32 ticks = tiny->word(kTicksWhileAbsent);
+    ASSERT_TRUE(eventually([&] { return tiny->word(kTicksWhileAbsent) > ticks; }))
+        << "it takes interrupts while it stands by";
+    ASSERT_TRUE(absent->give_back());
+    ASSERT_TRUE(goes_on()) << i;
+  }
+  tiny->stop();
 }
 
 TEST(VcpuMove, AResetAndAStopInTheMiddleOfMovesEndThem) {

@@ -112,6 +112,10 @@ Status VcpuTransfer::save(VcpuState& state) {
   DVM_ASSIGN(const auto vector, vcpu_->take_waiting_vector());
   state.vector = vector ? *vector : kNoWaitingVector;
   DVM_ASSIGN(state.mp_state, vcpu_->mp_state());
+  // Before CR2 and DR6: an exception that waits is put into them by this. After the above, which
+  // may complete what is on its way.
+  const Fd& fd = vcpu_->fd();
+  DVM_TRY(kvm_ioctl(fd, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &state.events));
   DVM_ASSIGN(state.regs, vcpu_->regs());
   if (sregs2_) {
     DVM_ASSIGN(state.sregs, vcpu_->sregs2());
@@ -120,7 +124,6 @@ Status VcpuTransfer::save(VcpuState& state) {
     state.sregs = {};
     std::memcpy(&state.sregs, &sregs, kCommonSregs);
   }
-  const Fd& fd = vcpu_->fd();
   if (xsave_) {
     DVM_TRY(kvm_ioctl(fd, KVM_GET_XSAVE, "KVM_GET_XSAVE", state.fpu.data()));
   } else {
@@ -130,15 +133,17 @@ Status VcpuTransfer::save(VcpuState& state) {
   DVM_TRY(kvm_ioctl(fd, KVM_GET_DEBUGREGS, "KVM_GET_DEBUGREGS", &state.debug));
   DVM_TRY(save_msrs(state));
   DVM_ASSIGN(state.tsc_offset, vcpu_->tsc_offset());
-  // Last: reading the rest may complete what is on its way.
-  DVM_TRY(kvm_ioctl(fd, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &state.events));
   return {};
 }
 
 // A vector given by KVM_INTERRUPT stays until the guest takes it; KVM has no ioctl to see it or to
 // take it back. A KVM_RUN with a signal pending goes as far as to inject it, finds the signal and
 // turns back before an instruction; then it is an event like others, which can be overwritten.
+//
+// A vCPU that was waiting for a page when it left (asynchronous page faults) stands by still, or is
+// about to: then KVM finds the signal after each step out of that, before it injects anything.
 Status VcpuTransfer::drive_out_vector() {
+  constexpr int kMostSteps = 4;  // to stand by, to be woken, to inject; and one more
   if (vcpu_->injection() == Injection::queued) return {};
   const Fd& fd = vcpu_->fd();
   DVM_TRY(vcpu_->end_halt());
@@ -149,25 +154,33 @@ Status VcpuTransfer::drive_out_vector() {
   interruptible.rflags = 0x202;
   DVM_TRY(vcpu_->set_regs(interruptible));
   (void)vcpu_->inject_interrupt(kAnyVector);  // refused if one is there, which does as well
-  {
-    SignalMask mask;
-    sigset_t unblocked;
-    ::pthread_sigmask(SIG_SETMASK, nullptr, &unblocked);
-    ::sigdelset(&unblocked, fabric::kick_signal());
-    std::memcpy(mask.set.data(), &unblocked, sizeof(mask.set));
-    const PendingKick kick;
-    vcpu_->run().immediate_exit = 0;
-    vcpu_->run().request_interrupt_window = 0;
-    DVM_TRY(kvm_ioctl(fd, KVM_SET_SIGNAL_MASK, "KVM_SET_SIGNAL_MASK", &mask));
-    const auto entered = vcpu_->enter();
-    DVM_TRY(kvm_ioctl(fd, KVM_SET_SIGNAL_MASK, "KVM_SET_SIGNAL_MASK"));
-    if (!entered.ok()) return entered.error();
+  for (int i = 0; i < kMostSteps; ++i) {
+    DVM_TRY(turn_back());
+    kvm_vcpu_events events{};
+    DVM_TRY(kvm_ioctl(fd, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
+    if (events.interrupt.injected == 0) continue;
+    vcpu_->no_vector_waits();
+    DVM_TRY(kvm_ioctl(fd, KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &none));
+    return {};
   }
-  kvm_vcpu_events events{};
-  DVM_TRY(kvm_ioctl(fd, KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS", &events));
-  if (events.interrupt.injected == 0) return error("KVM does not let go of an interrupt");
-  vcpu_->no_vector_waits();
-  DVM_TRY(kvm_ioctl(fd, KVM_SET_VCPU_EVENTS, "KVM_SET_VCPU_EVENTS", &none));
+  return error("KVM does not let go of an interrupt");
+}
+
+// A KVM_RUN that ends before the guest's next instruction.
+Status VcpuTransfer::turn_back() {
+  const Fd& fd = vcpu_->fd();
+  SignalMask mask;
+  sigset_t unblocked;
+  ::pthread_sigmask(SIG_SETMASK, nullptr, &unblocked);
+  ::sigdelset(&unblocked, fabric::kick_signal());
+  std::memcpy(mask.set.data(), &unblocked, sizeof(mask.set));
+  const PendingKick kick;
+  vcpu_->run().immediate_exit = 0;
+  vcpu_->run().request_interrupt_window = 0;
+  DVM_TRY(kvm_ioctl(fd, KVM_SET_SIGNAL_MASK, "KVM_SET_SIGNAL_MASK", &mask));
+  const auto entered = vcpu_->enter();
+  DVM_TRY(kvm_ioctl(fd, KVM_SET_SIGNAL_MASK, "KVM_SET_SIGNAL_MASK"));
+  if (!entered.ok()) return entered.error();
   return {};
 }
 

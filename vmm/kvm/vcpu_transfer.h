@@ -34,6 +34,7 @@ class VcpuTransfer {
   Status load_msrs(const VcpuState& state);
   bool knows(u32 place, const kvm_msr_entry& msr) const;
   Status drive_out_vector();
+  Status turn_back();
 
   Vcpu* vcpu_;
   bool xsave_ = false, xcrs_ = false, sregs2_ = false;
