@@ -96,6 +96,8 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "standby.suspects",
     "standby.takes",
     "standby.took",
+    "undo.copied",
+    "undo.stamped",
     "vcpu.exited",
     "vcpu.given_up",
     "vcpu.injected",

@@ -25,7 +25,9 @@ bool is_known(RegionKind kind) {
     case RegionKind::health:
     case RegionKind::work:
     case RegionKind::coherence:
-    case RegionKind::locality: return true;
+    case RegionKind::locality:
+    case RegionKind::epoch:
+    case RegionKind::undo: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -87,6 +89,8 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::work: return "work";
     case RegionKind::coherence: return "coherence";
     case RegionKind::locality: return "locality";
+    case RegionKind::epoch: return "epoch";
+    case RegionKind::undo: return "undo log";
     case RegionKind::none: break;
   }
   return "unknown";

@@ -30,6 +30,8 @@ enum class RegionKind : u32 {
   work = 10,           // mapreduce::JobRecord, task words and a table
   coherence = 13,      // hyperkernel::CoherenceRecord, shared frames and marks
   locality = 14,       // locality::LocalityRecord
+  epoch = 15,          // vmm::EpochRecord
+  undo = 16,           // hyperkernel::UndoHeader, stamps, slots and images of pages
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.

@@ -52,6 +52,20 @@ Result<Userfault> Userfault::make() {
   return Userfault(std::move(fd));
 }
 
+Result<Userfault> Userfault::make_for_writes() {
+  Fd fd(open_any());
+  if (!fd.valid()) {
+    if (errno == EPERM || errno == EACCES) return error("epochs: {}", kNoRight);
+    return sys_error("userfaultfd");
+  }
+  uffdio_api api{.api = UFFD_API,
+                 .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+                 .ioctls = 0};
+  if (call(fd, UFFDIO_API, api) != 0)
+    return error("epochs need Linux 5.19 or newer: write protection of shared memory");
+  return Userfault(std::move(fd));
+}
+
 Status Userfault::probe() {
   DVM_ASSIGN(const Userfault user, make());
   const Fd file(::memfd_create("dvm-probe", MFD_CLOEXEC));
@@ -74,6 +88,13 @@ int Userfault::watch_number(u64 at, u64 bytes) const {
 
 Status Userfault::watch(u64 at, u64 bytes) const {
   errno = watch_number(at, bytes);
+  if (errno != 0) return sys_error("UFFDIO_REGISTER guest memory");
+  return {};
+}
+
+Status Userfault::watch_writes(u64 at, u64 bytes) const {
+  uffdio_register range{.range = {at, bytes}, .mode = UFFDIO_REGISTER_MODE_WP, .ioctls = 0};
+  errno = call(fd_, UFFDIO_REGISTER, range);
   if (errno != 0) return sys_error("UFFDIO_REGISTER guest memory");
   return {};
 }

@@ -17,6 +17,8 @@ class Userfault {
   // With what coherence needs. Errors name the reason: no right to handle faults of the kernel
   // (KVM's are), or a kernel without a feature (Linux >= 6.4).
   static Result<Userfault> make();
+  // For writes alone (watch_writes), which Linux has since 5.19.
+  static Result<Userfault> make_for_writes();
   // Whether software coherence can run here; the error says why it cannot.
   static Status probe();
 
@@ -24,6 +26,8 @@ class Userfault {
   Status watch(u64 at, u64 bytes) const;
   // The same; 0, or an errno. EBUSY: another descriptor watches some of it.
   int watch_number(u64 at, u64 bytes) const;
+  // Writes to pages that are protected, of a mapping of a memfd.
+  Status watch_writes(u64 at, u64 bytes) const;
   // All below: 0, or an errno. Whole pages. Faults that wait in the range are woken, if it worked.
   // Makes a page with this content, which must not be there (EEXIST), and maps it.
   int copy(u64 to, const std::byte* from, u64 bytes, bool read_only) const;

@@ -1,0 +1,133 @@
+#include "hyperkernel/undo_log.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "fabric/crc32c.h"
+#include "fabric/failpoint.h"
+
+namespace dvm::hyperkernel {
+namespace {
+
+using fabric::RegionKind;
+
+constexpr u64 whole_pages(u64 bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
+constexpr u64 slots_for(u64 pages) { return pages + kSpareSlots; }
+
+struct Layout {
+  u64 stamps, pages, images, end;  // offsets in the region
+};
+constexpr Layout layout_of(u64 pages) {
+  const u64 stamps = kPageBytes;
+  const u64 slots = stamps + whole_pages(pages * sizeof(u64));
+  const u64 images = slots + whole_pages(slots_for(pages) * sizeof(u32));
+  return {stamps, slots, images, images + slots_for(pages) * kPageBytes};
+}
+
+u32 checksum_of(const UndoHeader& header) {
+  return fabric::crc32c(std::as_bytes(std::span(&header, 1)).first(offsetof(UndoHeader, taken)));
+}
+
+constexpr u64 pack(u32 epoch, u32 number) { return u64{epoch} << 32 | number; }
+constexpr u32 epoch_of(u64 word) { return static_cast<u32>(word >> 32); }
+constexpr u32 number_of(u64 word) { return static_cast<u32>(word); }
+
+}  // namespace
+
+u64 undo_region_bytes(u64 pages) { return layout_of(pages).end; }
+
+std::span<std::byte> page_of_ram(const GuestMemory& memory, u64 page) {
+  for (const RamRange& range : memory.ranges()) {
+    const u64 pages = range.bytes / kPageBytes;
+    if (page < pages) return {range.host + page * kPageBytes, kPageBytes};
+    page -= pages;
+  }
+  return {};
+}
+
+Status UndoLog::format(const fabric::Pool& pool, u64 pages) {
+  DVM_ASSIGN(const auto bytes, pool.region(RegionKind::undo, kUndoVersion));
+  if (bytes.size() < undo_region_bytes(pages))
+    return error("pool {}: the undo log has no room for {} pages", pool.name(), pages);
+  auto* header = std::construct_at(reinterpret_cast<UndoHeader*>(bytes.data()));
+  header->pages = pages;
+  header->slots = slots_for(pages);
+  header->checksum = checksum_of(*header);
+  return {};
+}
+
+Result<UndoLog> UndoLog::of(const fabric::Pool& pool) {
+  DVM_ASSIGN(const auto bytes, pool.region(RegionKind::undo, kUndoVersion));
+  DVM_ASSIGN(const auto where, pool.region_header(RegionKind::undo, kUndoVersion));
+  auto* header = reinterpret_cast<UndoHeader*>(bytes.data());
+  if (bytes.size() < kPageBytes || header->checksum != checksum_of(*header) ||
+      header->pages > bytes.size() / kPageBytes || header->slots != slots_for(header->pages) ||
+      undo_region_bytes(header->pages) > bytes.size()) {
+    return error("pool {}: undo log at offset {:#x}: {} pages do not fit, or a checksum is wrong",
+                 pool.name(), where.offset, header->pages);
+  }
+  const Layout at = layout_of(header->pages);
+  UndoLog log;
+  log.header_ = header;
+  log.stamps_ = {reinterpret_cast<std::atomic<u64>*>(bytes.data() + at.stamps), header->pages};
+  log.pages_ = {reinterpret_cast<std::atomic<u32>*>(bytes.data() + at.pages), header->slots};
+  log.images_ = bytes.data() + at.images;
+  return log;
+}
+
+// One that this object took and did not need comes first.
+std::optional<u32> UndoLog::take_slot(u32 epoch) {
+  if (epoch_of(spare_) == epoch) return number_of(std::exchange(spare_, 0));
+  u64 seen = header_->taken.load(std::memory_order_acquire);
+  for (;;) {
+    const u32 next = epoch_of(seen) == epoch ? number_of(seen) : 0;
+    if (next >= pages_.size()) return std::nullopt;
+    if (header_->taken.compare_exchange_weak(seen, pack(epoch, next + 1),
+                                             std::memory_order_acq_rel)) {
+      return next;
+    }
+  }
+}
+
+const std::byte* UndoLog::image(u32 epoch, u64 gfn) const {
+  const u64 stamp = stamps_[gfn].load(std::memory_order_acquire);
+  const bool is_there = epoch_of(stamp) == epoch && number_of(stamp) < pages_.size();
+  return is_there ? images_ + number_of(stamp) * kPageBytes : nullptr;
+}
+
+bool UndoLog::capture(u32 epoch, u64 gfn, const std::byte* page) {
+  u64 stamp = stamps_[gfn].load(std::memory_order_acquire);
+  if (epoch_of(stamp) == epoch) return true;
+  const auto slot = take_slot(epoch);
+  if (!slot) return false;
+  pages_[*slot].store(static_cast<u32>(gfn), std::memory_order_relaxed);
+  std::memcpy(images_ + *slot * kPageBytes, page, kPageBytes);
+  fabric::failpoint("undo.copied");
+  if (!stamps_[gfn].compare_exchange_strong(stamp, pack(epoch, *slot), std::memory_order_acq_rel))
+    spare_ = pack(epoch, *slot);
+  fabric::failpoint("undo.stamped");
+  return true;
+}
+
+u64 UndoLog::taken(u32 epoch) const {
+  const u64 word = header_->taken.load(std::memory_order_acquire);
+  return epoch_of(word) == epoch ? std::min<u64>(number_of(word), pages_.size()) : 0;
+}
+
+// A slot may name a page whose stamp names another slot, or that of an epoch long gone.
+void UndoLog::each(u32 epoch,
+                   const std::function<void(u64 gfn, const std::byte* image)>& put_back) const {
+  const u64 slots = taken(epoch);
+  for (u64 slot = 0; slot < slots; ++slot) {
+    const u64 gfn = pages_[slot].load(std::memory_order_relaxed);
+    if (gfn >= stamps_.size()) continue;
+    if (stamps_[gfn].load(std::memory_order_acquire) != pack(epoch, static_cast<u32>(slot)))
+      continue;
+    put_back(gfn, images_ + slot * kPageBytes);
+  }
+}
+
+}  // namespace dvm::hyperkernel

@@ -1,0 +1,77 @@
+// What pages of RAM held when an epoch began, of those that have been written in it: the pool goes
+// back to that instant by putting these images back.
+//
+//   write to a protected page ─> capture: take a slot ─> copy the page into it ─> stamp the page
+//        with (epoch, slot) ─> let the write go on
+//
+// The stamp is the one word that counts, and it is set by one compare-and-swap: several processes
+// may capture a page at once, one of them wins, and no write of any goes on before one has. So an
+// image that a stamp names holds no byte of the epoch's. Death at any instruction leaves a slot
+// that no stamp names, which is lost until the epoch ends, or a page that is saved and not written.
+//
+// When an epoch ends its stamps mean nothing any more, as they name it; nothing is cleared. Putting
+// back changes no stamp either: it may be done again, by another, as often as somebody dies in it.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <span>
+
+#include "fabric/pool.h"
+#include "hyperkernel/guest_memory.h"
+
+namespace dvm::hyperkernel {
+
+inline constexpr u32 kUndoVersion = 1;
+// Beyond one slot for each page: those that the dead leave, and one that each process has spare.
+inline constexpr u32 kSpareSlots = 4096;
+
+struct UndoHeader {
+  u64 pages;
+  u64 slots;
+  std::atomic<u64> taken;  // epoch << 32 | slots of it that are taken
+  u64 reserved;
+  u32 reserved_tail;
+  u32 checksum;  // CRC-32C of pages and slots
+};
+static_assert(sizeof(UndoHeader) == 40);
+
+// Bytes of the region, which is whole pages, for so many pages of RAM.
+u64 undo_region_bytes(u64 pages);
+
+// The page of that number: the frames of RAM's parts, one after the other. Empty: there is none.
+std::span<std::byte> page_of_ram(const GuestMemory& memory, u64 page);
+
+// Threads: any, of any process; the spare slot is each object's own, so one object is one thread's
+// at a time.
+class UndoLog {
+ public:
+  // Once, before `of`.
+  static Status format(const fabric::Pool& pool, u64 pages);
+  static Result<UndoLog> of(const fabric::Pool& pool);
+
+  u64 pages() const { return header_->pages; }
+  // `page` is saved as it is now, unless it has been saved in this epoch; afterwards it may be
+  // written. Precondition: gfn < pages(); epoch != 0; nobody lets it be written before this has
+  // returned. False: all slots are taken.
+  bool capture(u32 epoch, u64 gfn, const std::byte* page);
+  // What the page held when the epoch began; nullptr: it has not been saved in it.
+  const std::byte* image(u32 epoch, u64 gfn) const;
+  // Slots taken in this epoch: at least the pages saved.
+  u64 taken(u32 epoch) const;
+  // Every page saved in this epoch, with its image.
+  void each(u32 epoch, const std::function<void(u64 gfn, const std::byte* image)>& put_back) const;
+
+ private:
+  UndoLog() = default;
+  std::optional<u32> take_slot(u32 epoch);
+
+  UndoHeader* header_ = nullptr;
+  std::span<std::atomic<u64>> stamps_;  // by gfn: epoch << 32 | slot
+  std::span<std::atomic<u32>> pages_;   // by slot: the gfn
+  std::byte* images_ = nullptr;         // by slot
+  u64 spare_ = 0;                       // epoch << 32 | slot; epoch 0: none
+};
+
+}  // namespace dvm::hyperkernel
