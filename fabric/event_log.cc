@@ -38,6 +38,7 @@ constexpr KindInfo info(EventKind kind) {
     case EventKind::vcpu_moved: return {"vcpu_moved", {"vcpu", "nodes", "pause_ns"}};
     case EventKind::node_evacuated: return {"node_evacuated", {"node", "vcpus", ""}};
     case EventKind::node_failing: return {"node_failing", {"node", "reading", "in_ms"}};
+    case EventKind::rolled_back: return {"rolled_back", {"epoch", "pages", "restarts"}};
     case EventKind::node_recovered: return {"node_recovered", {"node", "vcpus", "took_ns"}};
     case EventKind::power_failing: return {"power_failing", {"node", "vcpus"}};
     case EventKind::disk_taken_over:

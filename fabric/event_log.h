@@ -37,6 +37,7 @@ enum class EventKind : u32 {
   node_failing,     // node, HealthReading, ms until it is at what a node can bear
   node_recovered,   // node that died, vCPUs that its keeper left to others, ns that took it
   power_failing,    // node, vCPUs that it has
+  rolled_back,      // epoch that was begun anew, pages put back, 1: the guest starts again instead
   disk_taken_over,  // PCI function, requests of the dead that are done again, ns waited for their
                     // I/O
 };

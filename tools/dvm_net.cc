@@ -12,6 +12,7 @@
 #include "tools/exit_code.h"
 #include "tools/net_server.h"
 #include "vmm/coherent_memory.h"
+#include "vmm/epoch_member.h"
 
 namespace dvm::tools {
 namespace {
@@ -53,6 +54,12 @@ Status serve(const ChildOptions& o, const Fd& ready) {
   part->allow_ms(kSlowestBeatMs);
   if (machine->has_software_coherence()) {
     DVM_ASSIGN(memory, vmm::CoherentMemory::join(*machine, vmm::net_member(), part->peer()));
+  }
+  std::unique_ptr<vmm::EpochMember> epochs;
+  if (machine->epoch() != nullptr) {
+    vmm::EpochMemberOptions options;
+    options.peer = &part->peer();
+    DVM_ASSIGN(epochs, vmm::EpochMember::join(*machine, std::move(options)));
   }
   DVM_TRY(ready.write_all(std::as_bytes(std::span("ready", 5)), "the launcher's pipe"));
   server->start();

@@ -119,7 +119,8 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
                       settings.software_coherence->local_bytes};
   }
   spec.policy = settings.policy;
-  spec.config.protection = settings.protection;
+  spec.config.protection = settings.protection.level;
+  spec.epoch_ms = settings.protection.epoch_ms;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
   for (u32 n = 0; n < disks.count(); ++n) {

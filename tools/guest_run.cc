@@ -94,6 +94,10 @@ Result<int> GuestRun::run(const RunSettings& settings) {
 }
 
 Status GuestRun::start(const RunSettings& settings) {
+  // What is typed into the virtio console lands in guest memory.
+  if (machine().epoch() != nullptr) {
+    DVM_ASSIGN(epochs_, vmm::EpochMember::join(machine(), {}));
+  }
   DVM_ASSIGN(console_, GuestConsole::open(machine(), settings.serial));
   if (settings.console.present) {
     DVM_ASSIGN(hvc_,

@@ -14,6 +14,7 @@
 #include "tools/net_supervisor.h"
 #include "tools/node_requests.h"
 #include "tools/node_supervisor.h"
+#include "vmm/epoch_member.h"
 
 namespace dvm::tools {
 
@@ -48,6 +49,7 @@ class GuestRun final : private NodeControl {
   std::optional<PreparedGuest> guest_;
   Fd lifeline_;  // the write end: its end tells the nodes that we are gone
   Fd lifeline_end_;
+  std::unique_ptr<vmm::EpochMember> epochs_;  // with epochs
   std::unique_ptr<GuestConsole> console_;
   std::unique_ptr<GuestConsole> hvc_;  // if the guest has a virtio console
   std::unique_ptr<GdbServer> gdb_;

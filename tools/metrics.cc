@@ -8,6 +8,7 @@
 #include "tools/recovery_figures.h"
 #include "tools/status.h"
 #include "vmm/coherent_memory.h"
+#include "vmm/epoch_record.h"
 #include "vmm/net/net_device.h"
 
 namespace dvm::tools {
@@ -114,6 +115,26 @@ void page_metrics(Exposition& out, vmm::Machine& machine) {
   out.sample(coherence->shared_frames() * kPageBytes);
   out.metric("dvm_coherent_region_used_bytes", "gauge", "Of it, what pages are in.");
   out.sample(coherence->frames_in_use() * kPageBytes);
+}
+
+void epoch_metrics(Exposition& out, const vmm::Machine& machine) {
+  const vmm::EpochRecord* record = machine.epoch();
+  if (record == nullptr) return;
+  const vmm::EpochFigures& f = record->figures;
+  const auto one = [&](const char* name, const char* kind, const char* help, u64 value) {
+    out.metric(name, kind, help);
+    out.sample(value);
+  };
+  one("dvm_epoch_commits_total", "counter", "Epochs that ended.", f.commits.load());
+  one("dvm_epoch_called_off_total", "counter", "Ends of epochs that were given up.",
+      f.called_off.load());
+  one("dvm_epoch_roll_backs_total", "counter", "Times the guest went back to the last end.",
+      f.roll_backs.load());
+  one("dvm_epoch_pause_nanoseconds_total", "counter", "How long the guest stood still for ends.",
+      f.pause_sum_ns.load());
+  one("dvm_epoch_pages_saved_total", "counter", "Pages saved before they were written.",
+      f.pages_saved.load());
+  one("dvm_epoch_pages_hot_total", "counter", "Of these, when an epoch began.", f.pages_hot.load());
 }
 
 void locality_metrics(Exposition& out, vmm::Machine& machine) {
@@ -284,6 +305,7 @@ std::string metrics_text(vmm::Machine& machine) {
   recovery_metrics(out, machine.state());
   net_metrics(out, machine.state());
   page_metrics(out, machine);
+  epoch_metrics(out, machine);
   locality_metrics(out, machine);
   device_metrics(out, machine);
   balloon_metrics(out, machine);

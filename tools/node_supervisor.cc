@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ranges>
 
 #include "tools/message.h"
 #include "tools/recovery_count.h"
 #include "vmm/coherent_memory.h"
+#include "vmm/epoch_record.h"
 #include "vmm/net/net_device.h"
 
 namespace dvm::tools {
@@ -201,7 +203,10 @@ void NodeSupervisor::node_ended(Watched& node) {
 // The guest goes on if the keeper has done its work, and when that is over is known by its end.
 void NodeSupervisor::await_keeper(Watched& node) {
   const pid_t pid = machine_.state().keepers[node.process.index()].pid.exchange(0);
-  if (!has_keepers(machine_) || pid <= 0) return tell_end(node);
+  if (!has_keepers(machine_) || pid <= 0) {
+    if (!roll_back(node)) tell_end(node);
+    return;
+  }
   auto keeper = KeeperProcess::watch(io_, pid, [this, &node] { keeper_ended(node); });
   if (!keeper.ok()) return tell_end(node);
   node.keeper.emplace(keeper.take());
@@ -213,7 +218,8 @@ void NodeSupervisor::keeper_ended(Watched& node) {
   node.keeper.reset();
   if (record.state.load() != vmm::KeeperState::done ||
       machine_.state().control.phase.load() == Phase::stopped) {
-    return tell_end(node);
+    if (!roll_back(node)) tell_end(node);
+    return;
   }
   const u32 vcpus = record.given_up.load();
   const u64 ns = record.done_ns.load() - record.woken_ns.load();
@@ -225,6 +231,43 @@ void NodeSupervisor::keeper_ended(Watched& node) {
   count_recovery(machine_, *fabric_, index);
   take_off(index);
   all_may_have_ended();
+}
+
+// Nobody has read out its vCPUs: with epochs, the living go back to the last one. False: that
+// cannot be, or need not.
+bool NodeSupervisor::roll_back(Watched& node) {
+  const u32 index = node.process.index();
+  vmm::EpochRecord* record = machine_.epoch();
+  const NodeStage stage = machine_.state().nodes[index].stage.load();
+  const bool survived =
+      std::ranges::any_of(std::views::iota(0u, vmm::layout::kMaxNodes),
+                          [&](u32 other) { return other != index && machine_.takes_vcpus(other); });
+  if (record == nullptr || !survived || killing_ || stage == NodeStage::starting ||
+      machine_.state().control.phase.load() == Phase::stopped || holds_nothing(index)) {
+    return false;
+  }
+  say("node {} (pid {}) died: {} - nothing is left of it, the guest goes back to its last epoch",
+      index, node.process.pid(), describe_wait_status(node.status));
+  log_death(node.process, node.status);
+  vmm::ask_to_roll_back(*record);
+  node.rolls_back.emplace(io_);
+  await_roll_back(node);
+  return true;
+}
+
+// Its number is not given to another before.
+void NodeSupervisor::await_roll_back(Watched& node) {
+  constexpr auto kLook = std::chrono::milliseconds(5);
+  const bool stopped = machine_.state().control.phase.load() == Phase::stopped;
+  if (stopped || !vmm::rolls_back(machine_.epoch())) {
+    node.rolls_back.reset();
+    take_off(node.process.index());
+    return all_may_have_ended();
+  }
+  node.rolls_back->expires_after(kLook);
+  node.rolls_back->async_wait([this, &node](const asio::error_code& cancelled) {
+    if (!cancelled) await_roll_back(node);
+  });
 }
 
 void NodeSupervisor::tell_end(Watched& node) {

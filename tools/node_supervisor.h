@@ -47,6 +47,7 @@ class NodeSupervisor {
     bool announced = false;               // as dead, by the fabric manager
     int status = 0;                       // ended: what it ended with
     std::optional<KeeperProcess> keeper;  // that has not been collected
+    std::optional<asio::steady_timer> rolls_back;
   };
   Status spawn(u32 index, bool added);
   void fence_servers(u32 node);
@@ -62,6 +63,8 @@ class NodeSupervisor {
   void tell_end(Watched& node);
   void await_keeper(Watched& node);
   void keeper_ended(Watched& node);
+  bool roll_back(Watched& node);
+  void await_roll_back(Watched& node);
   void all_may_have_ended();
   std::string why_lost(u32 node) const;
   void report_death(const NodeProcess& process, int status);

@@ -113,8 +113,8 @@ Result<locality::PolicyKind> policy_of(const json& value) {
   return locality::parse_policy(text);
 }
 
-Result<vmm::Protection> protection_of(const json& value) {
-  DVM_ASSIGN(const auto text, text_of(value, "\"none\" or \"flush\""));
+Result<ProtectionChoice> protection_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"none\", \"flush\", \"epoch\" or \"epoch:MS\""));
   return parse_protection(text);
 }
 

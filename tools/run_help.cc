@@ -69,11 +69,14 @@ OPTIONS
                       static: no. affinity: a vCPU goes to the node that most of the pages it
                       fetches come from. learned: when what it pays for being elsewhere exceeds
                       what moving costs here. dvm-ctl why tells the reasons. Default: static.
-  --protect none|flush
+  --protect none|flush|epoch[:MS]
                       What the guest does when a node's process is killed or hangs, or its power
                       fails (SIGPWR). none: it ends. flush: it goes on; the node's vCPUs are read
                       out by a second process that shares its memory, and run on elsewhere, from
-                      the very instruction. Default: none.
+                      the very instruction. epoch: the same; and where that process is lost too,
+                      the guest goes back to the instant at which all of it was last saved, at most
+                      MS ms ago (5 to 10000; default: 100). Nothing leaves the guest before it is
+                      saved what it came from: output waits that long. Default: none.
   --placement LIST    The node of each vCPU, separated by commas: 0,0,1,1. Default: contiguous
                       blocks of equal size.
   --name NAME         Name of the guest, for dvm-ctl: 1 to 48 of A-Z a-z 0-9 . _ -. No two running

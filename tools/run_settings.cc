@@ -121,6 +121,8 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   DVM_TRY(check_members(settings));
   settings.policy = request.policy.value_or(settings.policy);
   settings.protection = request.protection.value_or(settings.protection);
+  if (settings.protection.level == vmm::Protection::epoch && settings.software_coherence)
+    return usage_error("protect: epochs need a pool that is coherent by itself (coherence shared)");
   settings.detach = request.detach.value_or(false);
   settings.low_latency = request.low_latency.value_or(false);
   settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);
@@ -216,10 +218,22 @@ Result<PanicPolicy> parse_panic_policy(std::string_view text) {
   return usage_error("found '{}'; allowed: reboot or exit", text);
 }
 
-Result<vmm::Protection> parse_protection(std::string_view text) {
-  if (text == "none") return vmm::Protection::none;
-  if (text == "flush") return vmm::Protection::flush;
-  return usage_error("found '{}'; allowed: none or flush", text);
+Result<ProtectionChoice> parse_protection(std::string_view text) {
+  constexpr std::string_view kEpoch = "epoch";
+  if (text == "none") return ProtectionChoice{};
+  if (text == "flush") return ProtectionChoice{.level = vmm::Protection::flush};
+  ProtectionChoice epochs{.level = vmm::Protection::epoch};
+  if (text == kEpoch) return epochs;
+  if (text.starts_with("epoch:")) {
+    const std::string_view digits = text.substr(kEpoch.size() + 1);
+    const char* const end = digits.data() + digits.size();
+    const auto [last, error] = std::from_chars(digits.data(), end, epochs.epoch_ms);
+    if (error == std::errc() && last == end && epochs.epoch_ms >= vmm::kLeastEpochMs &&
+        epochs.epoch_ms <= vmm::kMostEpochMs)
+      return epochs;
+  }
+  return usage_error("found '{}'; allowed: none, flush, epoch, or epoch:MS of {} to {} ms", text,
+                     vmm::kLeastEpochMs, vmm::kMostEpochMs);
 }
 
 }  // namespace dvm::tools

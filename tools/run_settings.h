@@ -17,11 +17,18 @@
 #include "tools/net_option.h"
 #include "tools/serial_target.h"
 #include "vmm/cpu_level.h"
+#include "vmm/epoch_word.h"
 #include "vmm/protection.h"
 
 namespace dvm::tools {
 
 enum class PanicPolicy { reboot, exit };
+
+// --protect: how much, and how long an epoch lasts at most.
+struct ProtectionChoice {
+  vmm::Protection level = vmm::Protection::none;
+  u32 epoch_ms = 100;
+};
 
 // One source's words; what it does not mention is absent. Each value is in its own range already.
 struct RunRequest {
@@ -44,7 +51,7 @@ struct RunRequest {
   std::optional<CoherenceMode> coherence;
   std::optional<u64> local_memory, coherent_memory;
   std::optional<locality::PolicyKind> policy;
-  std::optional<vmm::Protection> protection;
+  std::optional<ProtectionChoice> protection;
 };
 
 // SeaBIOS, as Debian's package `seabios` installs it.
@@ -77,7 +84,7 @@ struct RunSettings {
   vmm::CpuLevel cpu = vmm::CpuLevel::host;
   std::optional<CoherenceSettings> software_coherence;
   locality::PolicyKind policy = locality::PolicyKind::fixed;
-  vmm::Protection protection = vmm::Protection::none;
+  ProtectionChoice protection;
 };
 
 // `over` wins wherever it says something.
@@ -98,6 +105,6 @@ Result<std::string> check_path(std::string path);
 Result<std::string> check_text(std::string text);
 Result<vmm::CpuLevel> parse_cpu(std::string_view name);
 Result<PanicPolicy> parse_panic_policy(std::string_view text);
-Result<vmm::Protection> parse_protection(std::string_view text);
+Result<ProtectionChoice> parse_protection(std::string_view text);
 
 }  // namespace dvm::tools

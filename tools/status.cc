@@ -11,6 +11,7 @@
 #include "tools/net_option.h"
 #include "tools/page_status.h"
 #include "tools/recovery_figures.h"
+#include "vmm/epoch_record.h"
 #include "vmm/net/net_device.h"
 
 namespace dvm::tools {
@@ -138,6 +139,27 @@ json devices_json(const Machine& machine) {
   return devices;
 }
 
+// null without epochs.
+json epochs_json(const vmm::Machine& machine) {
+  const vmm::EpochRecord* record = machine.epoch();
+  if (record == nullptr) return nullptr;
+  const vmm::EpochFigures& f = record->figures;
+  return {{"epoch", vmm::running_epoch(record)},
+          {"period_ms", record->period_ms.load()},
+          {"commits", f.commits.load()},
+          {"called_off", f.called_off.load()},
+          {"roll_backs", f.roll_backs.load()},
+          {"pause_sum_ns", f.pause_sum_ns.load()},
+          {"last_pause_ns", f.last_pause_ns.load()},
+          {"longest_pause_ns", f.longest_pause_ns.load()},
+          {"last_stop_ns", f.last_stop_ns.load()},
+          {"last_close_ns", f.last_close_ns.load()},
+          {"pages_saved", f.pages_saved.load()},
+          {"pages_hot", f.pages_hot.load()},
+          {"last_roll_back_ns", f.last_roll_ns.load()},
+          {"last_roll_back_pages", f.last_roll_pages.load()}};
+}
+
 }  // namespace
 
 std::string_view phase_name(vmm::Phase phase) {
@@ -211,6 +233,7 @@ json status_json(Machine& machine) {
           {"net", net_json(machine)},
           {"coherence", coherence_json(machine, pages)},
           {"locality", locality_json(machine)},
+          {"epochs", epochs_json(machine)},
           {"devices", devices_json(machine)},
           {"balloon", balloon_json(machine)},
           {"bad_pages", {{"reported", bad.reported}, {"not_taken", bad.waiting_count}}},

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "fabric/failpoint.h"
+#include "vmm/epoch_record.h"
 
 namespace dvm::vmm {
 namespace {
@@ -83,7 +84,7 @@ void DiskServer::drain() {
   constexpr auto kNap = std::chrono::milliseconds(1);
   for (;;) {
     const u64 before = takeover_.total();
-    const bool waited = takeover_.waits();
+    const bool waited = takeover_.waits() || held_count_.load() != 0;
     notified_.fetch_or(known_.load());  // the bell may have been rung, and not been heard yet
     disk_->drain();
     if (!waited && takeover_.total() == before) return;  // else some may be in flight by now
@@ -119,6 +120,7 @@ void DiskServer::look(srt::DiskQueue::Look why) {
   if (peer_ != nullptr && !registration) {
     if (auto life = peer_->register_thread(); life.ok()) registration = life.take();
   }
+  if (rolls_back(machine_.epoch())) return drop_held();
   const bool last = why == srt::DiskQueue::Look::last;
   const u64 told = notified_.exchange(0);
   u64 queues = watched_ | told;
@@ -208,6 +210,7 @@ Status DiskServer::begin(QueueState& state, const LiveQueue& live, u16 queue, co
   Operation* operation = new_operation();
   operation->queue = queue;
   operation->generation = live.generation;
+  operation->epoch = running_epoch(machine_.epoch());
   // A driver that cannot ask for a flush counts on every write (virtio 1.2 §5.2.6.2).
   operation->durable = (live.features & virtio::kBlkFeatureFlush) == 0;
   const BlkNext next = blk_parse(chain, machine_.memory(), present, operation->request);
@@ -243,7 +246,40 @@ Status DiskServer::map_buffers(Operation& operation) const {
   return {};
 }
 
+// What it does cannot be undone, and what made the guest ask for it may be.
+bool DiskServer::is_held_back(const Operation& operation) const {
+  const BlkOp op = operation.request.op;
+  return holds_output(machine_.epoch(), machine_.state().control) && op != BlkOp::read &&
+         op != BlkOp::flush && operation.epoch >= running_epoch(machine_.epoch());
+}
+
+// The machine rolls back: all that is not issued is asked for again, or never was.
+void DiskServer::drop_held() {
+  for (auto* list : {&held_back_, &waiting_}) {
+    for (Operation* operation : *list) free_.push_back(operation);
+    list->clear();
+  }
+  held_count_.store(0);
+  takeover_.drop();
+}
+
+void DiskServer::hold_back_waiting() {
+  std::erase_if(waiting_, [&](Operation* operation) {
+    if (!is_held_back(*operation)) return false;
+    held_back_.push_back(operation);
+    return true;
+  });
+  held_count_.store(held_back_.size());
+  if (!held_back_.empty()) machine_.epoch()->output_waits.store(1);
+}
+
 void DiskServer::submit_waiting() {
+  std::erase_if(held_back_, [&](Operation* operation) {
+    if (is_held_back(*operation)) return false;
+    waiting_.push_back(operation);
+    return true;
+  });
+  hold_back_waiting();
   if (waiting_.empty()) return;
   fabric::failpoint("disk.taken");
   while (!waiting_.empty()) {

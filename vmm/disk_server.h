@@ -46,6 +46,8 @@ class DiskServer final : public QueueServer {
   // A write to this eventfd is a notification of each queue that has been notified here before.
   const Fd& bell() const { return disk_->bell(); }
   u64 notified_before() const { return known_.load(std::memory_order_relaxed); }
+  // An epoch has ended.
+  void committed() { disk_->poke(); }
   // Waits until nothing of this process's is in flight, or waits to be looked at or, taken over
   // from the dead, to be issued again. No vCPU of its runs.
   void drain();
@@ -56,6 +58,7 @@ class DiskServer final : public QueueServer {
     u16 queue;
     bool durable;
     u32 generation;
+    u32 epoch;  // in which it was taken
     BlkRequest request;
     std::vector<iovec> buffers;
   };
@@ -70,6 +73,9 @@ class DiskServer final : public QueueServer {
                const BlkGeometry& present);
   Status answer(QueueState& state, const BlkRequest& request, const BlkGeometry& geometry);
   Status map_buffers(Operation& operation) const;
+  bool is_held_back(const Operation& operation) const;
+  void drop_held();
+  void hold_back_waiting();
   Operation* new_operation();
   void submit_waiting();
   void completed(std::span<const srt::DiskCompletion> done);
@@ -88,6 +94,10 @@ class DiskServer final : public QueueServer {
   std::vector<std::unique_ptr<Operation>> operations_;
   std::vector<Operation*> free_;
   std::deque<Operation*> waiting_;  // taken, and no room for them in disk_ yet
+
+  // Writes of an epoch that has not ended: they leave the machine when it has.
+  std::deque<Operation*> held_back_;
+  std::atomic<u64> held_count_ = 0;
 
   DiskTakeover takeover_;
   std::unique_ptr<srt::DiskQueue> disk_;  // first to end

@@ -8,7 +8,9 @@
 #include "fabric/crc32c.h"
 #include "fabric/fabric_state.h"
 #include "hyperkernel/coherence_record.h"
+#include "hyperkernel/undo_log.h"
 #include "vmm/boot/e820.h"
+#include "vmm/epoch_record.h"
 #include "vmm/firmware/fw_cfg_files.h"
 
 namespace dvm::vmm {
@@ -43,6 +45,12 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
                              hyperkernel::coherence_region_bytes(
                                  spec.config.memory_bytes / kPageBytes, shared_frames)});
   }
+  if (spec.config.protection == Protection::epoch) {
+    pool.metadata.push_back({RegionKind::epoch, kEpochVersion, sizeof(EpochRecord)});
+    pool.metadata.push_back(
+        {RegionKind::undo, hyperkernel::kUndoVersion,
+         hyperkernel::undo_region_bytes(spec.config.memory_bytes / kPageBytes)});
+  }
   return fabric::Pool::create(pool);
 }
 
@@ -59,6 +67,11 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   DVM_ASSIGN(auto* where, pool.new_record<locality::LocalityRecord>(RegionKind::locality,
                                                                     locality::kLocalityVersion));
   where->policy.store(spec.policy);
+  if (spec.config.protection == Protection::epoch) {
+    DVM_ASSIGN(auto* epoch, pool.new_record<EpochRecord>(RegionKind::epoch, kEpochVersion));
+    open_epoch_record(*epoch, state->net, spec.epoch_ms);
+    DVM_TRY(hyperkernel::UndoLog::format(pool, spec.config.memory_bytes / kPageBytes));
+  }
   for (u32 i = 0; i < spec.config.vcpus; ++i) {
     const VcpuPlace place{.node = static_cast<u8>(spec.placement[i])};
     state->vcpus[i].place.store(place.packed());
@@ -109,6 +122,9 @@ Status Machine::open(fabric::Pool pool) {
              pool_.record<fabric::HealthTable>(RegionKind::health, fabric::kHealthVersion));
   DVM_ASSIGN(locality_, pool_.record<locality::LocalityRecord>(RegionKind::locality,
                                                                locality::kLocalityVersion));
+  if (pool_.has_region(RegionKind::epoch)) {
+    DVM_ASSIGN(epoch_, pool_.record<EpochRecord>(RegionKind::epoch, kEpochVersion));
+  }
   place_.events = events_;
   place_.metadata = pool_.metadata();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));

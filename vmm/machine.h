@@ -35,8 +35,10 @@ struct MachineSpec {
   };
   std::optional<Coherence> coherence;
   locality::PolicyKind policy = locality::PolicyKind::fixed;
+  u32 epoch_ms = 100;  // with Protection::epoch: how long one lasts at most
 };
 
+struct EpochRecord;
 struct Line;
 class QueueServer;
 
@@ -90,6 +92,8 @@ class Machine {
   fabric::FaultBoard& faults() { return *place_.board; }
   fabric::HealthTable& health() { return *place_.health; }
   locality::LocalityRecord& locality() { return *locality_; }
+  // With Protection::epoch; else nullptr.
+  EpochRecord* epoch() const { return epoch_; }
   // For this process's part in fault injection (fabric/fault_injector.h).
   fabric::FaultPlace fault_place() const { return place_; }
   fabric::FaultHooks fault_hooks();
@@ -316,6 +320,8 @@ class Machine {
   void serial_port_write(u16 offset, u8 value);
   u8 serial_port_read(u16 offset);
   DeviceEnv serial_env(const SerialState& s) const;
+  // Of `produced` bytes, those that may leave: of epochs that have ended.
+  u64 released(u64 produced, std::atomic<u64> EpochRecord::*out) const;
   void wait_for_console();
   void drain_serial();
 
@@ -324,6 +330,7 @@ class Machine {
   fabric::InstanceTable* instances_ = nullptr;
   fabric::EventLog* events_ = nullptr;
   locality::LocalityRecord* locality_ = nullptr;
+  EpochRecord* epoch_ = nullptr;
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
   hyperkernel::GuestView view_;

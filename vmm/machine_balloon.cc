@@ -63,7 +63,8 @@ bool Machine::take_balloon_chain(u32 function, u16 queue, bool again, HeldPages&
 // the addresses. With software coherence nothing is: others may have copies of what goes.
 u64 Machine::give_back(const std::vector<GuestRun>& runs) {
   u64 given = 0;
-  if (!release_) return given;
+  // What is gone could not be put back.
+  if (!release_ || epoch_ != nullptr) return given;
   for (const GuestRun& run : runs) given += release_->release(run.gpa, run.bytes);
   return given;
 }

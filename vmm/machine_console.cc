@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "vmm/epoch_record.h"
 #include "vmm/machine_steps.h"
 
 namespace dvm::vmm {
@@ -84,13 +85,19 @@ void Machine::drain_serial() {
   });
 }
 
+u64 Machine::released(u64 produced, std::atomic<u64> EpochRecord::*out) const {
+  return holds_output(epoch_, state_->control) ? std::min(produced, (epoch_->*out).load())
+                                               : produced;
+}
+
 std::size_t Machine::console_output(std::span<char> to) {
   ConsoleOut& out = state_->console;
   const u64 first = out.consumed.load(std::memory_order_relaxed);
   // Not without the lock: a step counts a byte before the byte is in its slot.
   const u64 produced = step(state_->serial, kSerialLine, serial_irq,
                             [](const SerialState& s) { return s.tx_count; });
-  const std::size_t n = std::min<u64>(to.size(), produced > first ? produced - first : 0);
+  const u64 may = released(produced, &EpochRecord::serial_out);
+  const std::size_t n = std::min<u64>(to.size(), may > first ? may - first : 0);
   for (std::size_t i = 0; i < n; ++i) to[i] = out.data[(first + i) % ConsoleOut::kBytes];
   out.consumed.store(first + n, std::memory_order_seq_cst);
   if (n != 0 && out.writer_waits.load() != 0) drain_serial();

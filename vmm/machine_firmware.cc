@@ -2,6 +2,7 @@
 // port 0x92. Without firmware none of it is there.
 #include <algorithm>
 
+#include "vmm/epoch_record.h"
 #include "vmm/machine_steps.h"
 
 namespace dvm::vmm {
@@ -143,7 +144,8 @@ std::size_t Machine::firmware_log_output(std::span<char> to) {
   FirmwareLog& log = state_->firmware_log;
   const u64 first = log.consumed.load();
   const u64 written = look(state_->debug_port, [](const DebugPortState& s) { return s.written; });
-  const std::size_t n = std::min<u64>(to.size(), written > first ? written - first : 0);
+  const u64 may = released(written, &EpochRecord::firmware_out);
+  const std::size_t n = std::min<u64>(to.size(), may > first ? may - first : 0);
   for (std::size_t i = 0; i < n; ++i) to[i] = log.data[(first + i) % FirmwareLog::kBytes];
   log.consumed.store(first + n);
   return n;

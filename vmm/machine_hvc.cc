@@ -3,6 +3,7 @@
 // has buffers. Any process serves both queues.
 #include <algorithm>
 
+#include "vmm/epoch_record.h"
 #include "vmm/machine_steps.h"
 
 namespace dvm::vmm {
@@ -75,7 +76,8 @@ std::size_t Machine::console_output(ConsolePort port, std::span<char> to) {
   ConsoleOut& out = state_->virtio_console;
   const u64 first = out.consumed.load(std::memory_order_relaxed);
   const u64 produced = hvc_moved(*function);
-  const std::size_t n = std::min<u64>(to.size(), produced > first ? produced - first : 0);
+  const u64 may = released(produced, &EpochRecord::virtio_out);
+  const std::size_t n = std::min<u64>(to.size(), may > first ? may - first : 0);
   for (std::size_t i = 0; i < n; ++i) to[i] = out.data[(first + i) % ConsoleOut::kBytes];
   out.consumed.store(first + n, std::memory_order_seq_cst);
   if (n != 0 && out.writer_waits.exchange(0) != 0)

@@ -83,11 +83,26 @@ Status Node::join() {
   if (machine_->config().protection != Protection::none) {
     DVM_ASSIGN(keeper_, Keeper::start(*machine_, index_));
   }
+  if (machine_->epoch() != nullptr) DVM_TRY(join_epochs());
   NodeStage starting = NodeStage::starting;
   record_.stage.compare_exchange_strong(starting, NodeStage::active);
   machine_->log_event(
       EventKind::node_joined,
       {index_, static_cast<u64>(machine_->instances().slots[machine_->self().id].pid.load())});
+  return {};
+}
+
+Status Node::join_epochs() {
+  EpochMemberOptions options;
+  options.coordinates = true;
+  options.peer = &fabric_->peer();
+  options.committed = [this] {
+    for (auto& disk : disks_) disk->committed();
+  };
+  options.rest = [this] {
+    for (auto& disk : disks_) disk->drain();
+  };
+  DVM_ASSIGN(epochs_, EpochMember::join(*machine_, std::move(options)));
   return {};
 }
 
@@ -152,6 +167,8 @@ void Node::stand_down() {
 }
 
 void Node::close_devices() {
+  for (auto& disk : disks_) disk->drain();  // with what waits for an epoch's end
+  epochs_.reset();
   disks_.clear();  // these reach guest memory
   if (stop_servers_) std::exchange(stop_servers_, nullptr)();
   bring_pages_home();
@@ -171,6 +188,7 @@ void Node::leave() {
   leaving_ = true;
   fabric_->beat();  // a death that was not heard of yet: its pages are brought home still
   machine_->log_event(EventKind::node_left, {index_});
+  epochs_.reset();
   disks_.clear();  // these reach guest memory
   if (stop_servers_) stop_servers_();
   memory_.reset();

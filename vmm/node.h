@@ -9,6 +9,7 @@
 #include "fabric/fabric_service.h"
 #include "vmm/boot/loader.h"
 #include "vmm/coherent_memory.h"
+#include "vmm/epoch_member.h"
 #include "vmm/io_event_fds.h"
 #include "vmm/machine.h"
 #include "vmm/node_disk.h"
@@ -54,6 +55,7 @@ class Node {
   Status start_vcpus();
   void stop_vcpus();
   Status start_pre_fault();
+  Status join_epochs();
   Status record_cpu_model();
   void serve(u32 seen);  // timers, a beat, then sleep until the bell moves on from `seen`
 
@@ -68,6 +70,7 @@ class Node {
   std::unique_ptr<fabric::FabricService> fabric_;
   std::unique_ptr<Keeper> keeper_;          // where nodes may die
   std::unique_ptr<CoherentMemory> memory_;  // with software coherence
+  std::unique_ptr<EpochMember> epochs_;     // with epochs
   std::unique_ptr<Vm> vm_;
   std::optional<IoEventFds> io_event_fds_;
   std::unique_ptr<PreFault> pre_fault_;  // with software coherence, and a KVM that can

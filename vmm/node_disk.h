@@ -25,6 +25,7 @@ class NodeDisk {
                                                 fabric::Peer* peer = nullptr);
   // Nothing of this process's is in flight after it. No vCPU of its runs.
   void drain() { server_->drain(); }
+  void committed() { server_->committed(); }  // an epoch has ended
   u32 function() const { return function_; }
   const DiskServer& server() const { return *server_; }
 

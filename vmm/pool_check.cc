@@ -4,6 +4,8 @@
 
 #include "fabric/fabric_state.h"
 #include "hyperkernel/coherence_record.h"
+#include "hyperkernel/undo_log.h"
+#include "vmm/epoch_record.h"
 
 namespace dvm::vmm {
 namespace {
@@ -62,6 +64,13 @@ Status check_coherence(Machine& machine) {
   return coherence.ok() ? Status() : coherence.error();
 }
 
+Status check_epochs(Machine& machine) {
+  if (machine.epoch() == nullptr) return {};
+  DVM_TRY(check_as<EpochRecord>(machine, RegionKind::epoch, kEpochVersion));
+  const auto log = hyperkernel::UndoLog::of(machine.pool());
+  return log.ok() ? Status() : log.error();
+}
+
 }  // namespace
 
 std::vector<std::string> check_pool(Machine& machine) {
@@ -76,7 +85,7 @@ std::vector<std::string> check_pool(Machine& machine) {
         check_as<EventLog>(machine, RegionKind::events, kEventsVersion), check_events(machine),
         check_as<locality::LocalityRecord>(machine, RegionKind::locality,
                                            locality::kLocalityVersion),
-        check_directory(machine), check_coherence(machine)}) {
+        check_directory(machine), check_coherence(machine), check_epochs(machine)}) {
     if (!status.ok()) all.push_back(status.error().message);
   }
   return all;

@@ -77,11 +77,17 @@ bool VcpuThread::salvage(KeeperRecord& record) {
     record.trouble.store(why);
     return false;
   };
-  if (!finish_injection()) return failed(KeeperTrouble::injection);
-  if (!finish_for_dead(record)) return failed(KeeperTrouble::exit);
-  note_instant(move_.completed);
   VcpuState& state = machine_.state().vcpu_states[index_];
-  if (!transfer_->save(state).ok()) return failed(KeeperTrouble::save);
+  if (const VcpuState* held = held_.load()) {
+    // It stood still for an epoch's end, and all of it has been read.
+    state = *held;
+    note_instant(move_.completed);
+  } else {
+    if (!finish_injection()) return failed(KeeperTrouble::injection);
+    if (!finish_for_dead(record)) return failed(KeeperTrouble::exit);
+    note_instant(move_.completed);
+    if (!transfer_->save(state).ok()) return failed(KeeperTrouble::save);
+  }
   note_instant(move_.saved);
   record.given_up.fetch_add(1);
   if (give_up(state)) return true;

@@ -78,6 +78,12 @@ class VcpuThread {
   void end_pause();
   void tell_of_move();
   bool call_off(MoveRefusal why);
+  // Epochs (vcpu_epoch.cc).
+  bool epoch_waits() const;
+  bool save_for_epoch(VcpuState& state);
+  void stand_still();
+  void load_epoch();
+  void drop_exit();
 
   Result<int> run_kvm();
   void enter();
@@ -100,6 +106,8 @@ class VcpuThread {
   bool prepared_ = false;  // its KVM vCPU, for the vCPU to come
   bool pausing_ = false;   // has come, and not run yet
   u32 debug_seen_ = 0;     // generation of the debug record that KVM was told of
+  // While it stands still for an epoch's end: its state, where it has been saved.
+  std::atomic<VcpuState*> held_ = nullptr;
   void* timer_ = nullptr;  // timer_t
   u64 armed_tsc_ = 0;
   std::thread thread_;

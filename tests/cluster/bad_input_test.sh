@@ -55,7 +55,9 @@ with 64 'console: found .vga.; allowed: off, virtio' --console vga
 with 64 'gdb: found .tcp:1234.; allowed: unix:PATH or tcp:HOST:PORT' --gdb tcp:1234
 with 64 'hang-after: found 5; allowed: 100 to 600000' --hang-after 5
 config 64 'balloon' '{"balloon": "big"}'
-refused 64 'unknown|not an option|--protect' --kernel "$good_kernel" --protect epoch
+with 64 'protect: found .epoch:4.; allowed: none, flush, epoch, or epoch:MS of 5 to 10000 ms' --protect epoch:4
+with 64 'protect: found .epochs.' --protect epochs
+with 64 'protect: epochs need a pool that is coherent' --protect epoch --coherence software
 config 64 'colour' '{"colour": "red"}'
 config 64 'cpus' '{"cpus": "four"}'
 config 64 'cpus' '{"cpus": 1.5}'

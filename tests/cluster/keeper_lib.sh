@@ -10,10 +10,10 @@ while [ ! -e /done ]; do for c in 1 2 4 8; do
   [ "$(taskset $c head -c 32 /dev/hwrng | wc -c)" = 32 ] || echo FAILED; usleep 100000
   taskset $c sh -c "echo $v > $d/unbind && echo $v > $d/bind" || echo FAILED
 done; done'
-start_keep() {
+start_keep() { # [PROTECTION]
   start keep "(read -r x < /dev/console; touch /done) & ($count_up) & ($draw) & echo WORKING
     while [ ! -e /done ]; do smp_stress --seconds 8 || exit 1; done
-    clock_check --seconds 4; wait" --nodes 3 --cpus 4 --memory 256M --protect flush --events "$dir/keep.events"
+    clock_check --seconds 4; wait" --nodes 3 --cpus 4 --memory 256M --protect "${1:-flush}" --events "$dir/keep.events"
 }
 pid_of() { # NODE
   ctl "$kept" status 2> /dev/null | awk -v n="$1" '/^[A-Z]/ { on = $1 == "NODE" } on && $1 == n { print $2 }'

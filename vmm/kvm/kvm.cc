@@ -125,6 +125,7 @@ Result<u64> Vcpu::tsc_khz() const {
 
 Status Vcpu::inject_interrupt(u8 vector) {
   kvm_interrupt irq{vector};
+  if (follows_vectors_) given_at_ = stats_.injections();
   DVM_TRY(kvm_ioctl(fd_, KVM_INTERRUPT, "KVM_INTERRUPT", &irq));
   if (injection_ == Injection::external) given_ = vector;
   return {};

@@ -66,6 +66,10 @@ class Vcpu {
   bool give_again(u8 vector);
   bool vector_may_wait() const { return given_.has_value(); }
   void no_vector_waits() { given_.reset(); }
+  // From now on it is known of each vector whether the guest has taken it: by KVM's count of them,
+  // which costs a system call for each. Then take_waiting_vector takes nothing away.
+  Status follow_vectors();
+  bool follows_vectors() const { return follows_vectors_; }
   Status inject_nmi();
   // Maps guest memory as if the guest had read it; stops where it cannot. False: KVM cannot at all.
   bool pre_fault(u64 gpa, u64 bytes);
@@ -91,7 +95,9 @@ class Vcpu {
   VcpuStats stats_;
   Injection injection_ = Injection::queued;
   std::optional<u8> given_;  // external injection: the last vector
-  u64 apic_base_ = 0;        // the guest's; KVM's own APIC stays where it is
+  u64 given_at_ = 0;         // KVM's count of injections then
+  bool follows_vectors_ = false;
+  u64 apic_base_ = 0;  // the guest's; KVM's own APIC stays where it is
 };
 
 // One VM of this process. Threads: set-up by one; each Vcpu by its own thread.

@@ -98,9 +98,22 @@ Result<u64> Vcpu::tsc_offset() const {
   return offset;
 }
 
+Status Vcpu::follow_vectors() {
+  if (injection_ != Injection::external) return {};
+  if (!stats_.counts_injections())
+    return error("epochs need a KVM that counts the interrupts it injects");
+  follows_vectors_ = true;
+  return {};
+}
+
 Result<std::optional<u8>> Vcpu::take_waiting_vector() {
   std::optional<u8> none;
   if (!given_) return none;
+  if (follows_vectors_) {
+    // When it was given KVM had no other on its way: the first one that it counts since is this.
+    if (stats_.injections() != given_at_) given_.reset();
+    return given_;
+  }
   kvm_interrupt again{*given_};
   if (::ioctl(fd_.get(), KVM_INTERRUPT, &again) == 0) return none;
   if (errno != EEXIST) return sys_error("ioctl KVM_INTERRUPT");

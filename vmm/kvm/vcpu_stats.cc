@@ -29,6 +29,7 @@ Result<VcpuStats> VcpuStats::open(const Fd& vcpu) {
     const char* const text = reinterpret_cast<const char*>(&desc + 1);
     const std::string_view name(text, ::strnlen(text, header.name_size));
     if (name == "halt_exits") stats.halts_at_ = header.data_offset + desc.offset;
+    if (name == "irq_injections") stats.injections_at_ = header.data_offset + desc.offset;
     if (name == "blocking") stats.blocking_at_ = header.data_offset + desc.offset;
   }
   return stats;

@@ -185,6 +185,7 @@ Status VcpuTransfer::turn_back() {
 }
 
 Status VcpuTransfer::prepare() {
+  if (vcpu_->follows_vectors()) DVM_TRY(vcpu_->take_waiting_vector());
   if (vcpu_->vector_may_wait()) DVM_TRY(drive_out_vector());
   MsrBuffer now;
   DVM_ASSIGN(const u32 read, get_msrs(&now.count, now.entries.data()));

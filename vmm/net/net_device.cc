@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "fabric/failpoint.h"
+#include "vmm/epoch_record.h"
 #include "vmm/virtio/net.h"
 
 namespace dvm::vmm {
@@ -102,6 +103,28 @@ bool NetDevice::put_off(const QueueState& q, u16 pair, u32 chains) {
   return true;
 }
 
+// What the driver has offered waits for an epoch's end.
+bool NetDevice::held_back(const QueueState& q) {
+  const auto offered = machine_.memory().load_acquire<u16>(q.avail + 2);
+  if (offered.ok() && *offered == q.last_avail) return false;
+  if (EpochRecord* epoch = machine_.epoch()) epoch->output_waits.store(1);
+  return true;
+}
+
+void NetDevice::release_offered() {
+  for (u16 pair = 0; pair < pairs_; ++pair) {
+    const QueueState& q =
+        machine_.state().functions[function_].queues[net_tx_queue(pair)].published();
+    if (q.size == 0) continue;
+    const auto offered = machine_.memory().load_acquire<u16>(q.avail + 2);
+    if (!offered.ok()) continue;
+    const u16 waiting = static_cast<u16>(*offered - q.last_avail);
+    record_.release[pair].store(number_of_next(q, pair) + waiting, std::memory_order_release);
+    record_.notified.fetch_or(1u << net_tx_queue(pair), std::memory_order_acq_rel);
+  }
+  fabric::ring(record_.work);
+}
+
 bool NetDevice::owes_interrupts() const {
   return std::ranges::any_of(record_.owed, [](const auto& owed) { return owed.load() != 0; });
 }
@@ -119,7 +142,8 @@ u32 NetDevice::transmit(u16 pair, bool again, const std::function<void(const TxP
       [&](QueueState& q, const LiveQueue&) -> Status {
         for (; chains < kBatchPackets && bytes < kBatchBytes; ++chains) {
           number = number_of_next(q, pair);
-          if (number >= record_.release[pair].load(std::memory_order_acquire)) break;
+          if (number >= record_.release[pair].load(std::memory_order_acquire) && held_back(q))
+            break;
           DVM_ASSIGN(const bool taken, queue_pop(q, machine_.memory(), chain, when_empty));
           if (!taken) break;
           if (net_tx_packet(machine_.memory(), chain, features, packet)) {

@@ -46,6 +46,9 @@ class NetDevice {
   u32 transmit(u16 pair, bool again, const std::function<void(const TxPacket&)>& each,
                bool may_put_off = false, WhenEmpty when_empty = WhenEmpty::ask);
   bool owes_interrupts() const;
+  // All that the driver has offered so far may go out (NetRecord::release). The caller has the
+  // transmit queues' locks.
+  void release_offered();
   // Packets that ever went to the guest.
   u64 received() const { return counters_.in_ops.load(std::memory_order_relaxed); }
 
@@ -68,6 +71,7 @@ class NetDevice {
 
   NetControl control_of(u32 generation) const;
   u16 pair_for(u32 hash, const NetControl& control) const;
+  bool held_back(const QueueState& queue);
   bool put_off(const QueueState& queue, u16 pair, u32 chains);
   u64 number_of_next(const QueueState& queue, u16 pair) const;
   Status fill_queue(QueueState& queue, u16 pair, net::PacketQueue& packets, bool& full);

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Hosts that are lost, a node with its keeper, while the guest checks itself: with --protect epoch it goes back to the
+# last epoch and on from there, and what the outside saw is neither taken back nor said again.
+# shellcheck disable=SC2154,SC2317 # run_pid is lib.sh's; functions that check calls
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/cluster/fault_lib.sh
+. tests/cluster/fault_lib.sh
+# shellcheck source=tests/cluster/keeper_lib.sh
+. tests/cluster/keeper_lib.sh
+RANDOM=1
+
+start_keep epoch
+check "works" wait_for keep WORKING 240 || exit 1
+check "status says how it is protected" grep -q 'protect epoch$' <(ctl keep status)
+for node in 0 2; do
+  sleep "0.$((RANDOM % 10))"
+  check "host $node is lost" inject keep kill-host $node
+  check "it is taken off" gone $node
+  ! ended || exit 1
+  check "it is back" back $node
+done
+kill -9 "$(pid_of 1)"
+check "a node alone is killed and taken off" gone 1
+! ended || exit 1
+ends_well
+check "every loss is told" told keep rolled_back '"epoch":' 2
+done_testing

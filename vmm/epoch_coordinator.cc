@@ -1,0 +1,216 @@
+#include "vmm/epoch_coordinator.h"
+
+#include <algorithm>
+
+#include "fabric/claim.h"
+#include "fabric/failpoint.h"
+#include "vmm/all_cells.h"
+#include "vmm/boot/e820.h"
+#include "vmm/guest_bank.h"
+#include "vmm/net/net_device.h"
+
+namespace dvm::vmm {
+namespace {
+
+// How long the nodes may take to a step: a node that takes longer hangs, and is seen to by others.
+constexpr u64 kPatienceNs = 2'000'000'000;
+constexpr u64 kIdleNs = 200'000'000;
+// With output waiting. Shorter, the guest would do little else than stand still.
+constexpr u64 kLeastNs = 10'000'000;
+
+u64 ns_since(u64 begin) { return fabric::monotonic_ns() - begin; }
+
+}  // namespace
+
+Result<std::unique_ptr<EpochCoordinator>> EpochCoordinator::make(Machine& machine) {
+  DVM_ASSIGN(auto log, hyperkernel::UndoLog::of(machine.pool()));
+  DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(machine.pool()));
+  DVM_ASSIGN(auto frames, hyperkernel::GuestView::map(machine.pool(), directory,
+                                                      ram_layout(machine.config().memory_bytes)));
+  return std::unique_ptr<EpochCoordinator>(
+      new EpochCoordinator(machine, std::move(log), std::move(frames)));
+}
+
+bool EpochCoordinator::step(EpochWord from, EpochStep how) {
+  if (!take_epoch_step(record_.word, from, how)) return false;
+  fabric::ring(record_.bell);
+  return true;
+}
+
+u64 EpochCoordinator::look(const Answer& answer) {
+  const u64 later = fabric::monotonic_ns() + kIdleNs;
+  if (!fabric::claim(record_.coordinator, machine_.self(), machine_.instances())) {
+    const u64 owner = record_.coordinator.load();
+    if (fabric::InstanceId::unpack(owner) != machine_.self()) return later;
+  }
+  const EpochWord now = word();
+  switch (now.stage) {
+    case EpochStage::open:
+      if (!may_end()) return fabric::monotonic_ns() + kLeastNs;
+      if (due() > fabric::monotonic_ns()) return due();
+      end_epoch(answer);
+      return due();
+    // Of one that died in it.
+    case EpochStage::stopping:
+    case EpochStage::closing:
+      step(now, EpochStep::call_off);
+      machine_.ring_everyone();
+      return fabric::monotonic_ns() + kLeastNs;
+    case EpochStage::warming:
+      warm(now.epoch);
+      go(now);
+      return due();
+    case EpochStage::rolling: roll_back(now, answer); return fabric::monotonic_ns() + kLeastNs;
+  }
+  return later;
+}
+
+u64 EpochCoordinator::due() const {
+  const u64 most = u64{record_.period_ms.load()} * 1'000'000;
+  // Five times what it costs: output does not wait long, and the guest does not stand still for it.
+  const u64 soon = std::max(kLeastNs, 5 * record_.figures.last_pause_ns.load());
+  const u64 length = record_.output_waits.load() != 0 ? std::min(most, soon) : most;
+  return record_.opened_ns.load() + length;
+}
+
+// A guest that runs, all of it.
+bool EpochCoordinator::may_end() const {
+  const MachineState& s = machine_.state();
+  if (s.control.phase.load() != Phase::running) return false;
+  for (u32 i = 0; i < s.config.vcpus; ++i) {
+    const VcpuRecord& v = s.vcpus[i];
+    if (v.run_state.load() == VcpuRunState::absent || v.where().stage != PlaceStage::settled)
+      return false;
+  }
+  return true;
+}
+
+bool EpochCoordinator::wait_until(const std::function<bool()>& enough, EpochWord now,
+                                  u64 longest_ns) const {
+  const u64 end = fabric::monotonic_ns() + longest_ns;
+  for (;;) {
+    const u32 seen = fabric::listen(record_.bell);
+    if (enough()) return true;
+    if (word() != now || fabric::monotonic_ns() >= end) return false;
+    fabric::wait(record_.bell, seen, std::min(end, fabric::monotonic_ns() + kLeastNs));
+  }
+}
+
+// Those of the dead have nobody to answer when the machine rolls back.
+bool EpochCoordinator::await_vcpus(EpochWord now, bool rolling) const {
+  const MachineState& s = machine_.state();
+  const auto all_stand = [&] {
+    for (u32 i = 0; i < s.config.vcpus; ++i) {
+      if (record_.answered[i].load() == now.packed()) continue;
+      if (!rolling || machine_.is_alive(s.vcpus[i].node())) return false;
+    }
+    return true;
+  };
+  const auto enough = [&] {
+    const Phase phase = s.control.phase.load();
+    return phase == Phase::stopped || phase == Phase::resetting || all_stand();
+  };
+  return wait_until(enough, now, kPatienceNs) && all_stand();
+}
+
+bool EpochCoordinator::await_members(EpochWord now, const Answer& answer) const {
+  answer(now);
+  const auto enough = [&] {
+    return std::ranges::all_of(record_.members, [&](const EpochMemberRecord& m) {
+      const u64 owner = m.instance.load();
+      return owner == 0 || m.answered.load() == now.packed() ||
+             machine_.instances().is_stale(fabric::InstanceId::unpack(owner));
+    });
+  };
+  return wait_until(enough, now, kPatienceNs);
+}
+
+void EpochCoordinator::end_epoch(const Answer& answer) {
+  EpochFigures& figures = record_.figures;
+  const u64 begin = fabric::monotonic_ns();
+  if (!step(word(), EpochStep::stop)) return;
+  const EpochWord stopping = word();
+  fabric::failpoint("epoch.stopping");
+  for (u32 i = 0; i < machine_.config().vcpus; ++i) machine_.kick(i, std::nullopt);
+  bool ended = false;
+  if (await_vcpus(stopping, false)) {
+    figures.last_stop_ns.store(ns_since(begin));
+    bool mended = true;
+    {
+      const AllCells cells(machine_);
+      if (cells.from_dead()) {
+        mended = false;
+      } else if (step(stopping, EpochStep::close)) {
+        const EpochWord closing = word();
+        fabric::failpoint("epoch.closing");
+        ended = await_members(closing, answer) && close(closing).ok();
+      }
+    }
+    if (!mended) machine_.mend_devices();
+  }
+  const EpochWord now = word();
+  if (ended) {
+    const u64 pause = ns_since(begin);
+    figures.last_pause_ns.store(pause);
+    figures.pause_sum_ns.fetch_add(pause);
+    if (pause > figures.longest_pause_ns.load()) figures.longest_pause_ns.store(pause);
+  } else if (now.turn == stopping.turn && step(now, EpochStep::call_off)) {
+    figures.called_off.fetch_add(1);
+    record_.opened_ns.store(fabric::monotonic_ns());
+  }
+  machine_.ring_everyone();
+}
+
+// The caller has all cells.
+Status EpochCoordinator::close(EpochWord closing) {
+  const u64 begin = fabric::monotonic_ns();
+  GuestBank& bank = record_.banks[(closing.epoch + 1) % 2];
+  fill_bank(machine_.state(), bank, machine_.guest_tsc());
+  record_.figures.pages_saved.fetch_add(log_.taken(closing.epoch));
+  fabric::failpoint("epoch.filled");
+  if (!step(closing, EpochStep::commit)) return error("rolled back meanwhile");
+  fabric::failpoint("epoch.committed");
+  record_.figures.commits.fetch_add(1);
+  record_.figures.last_close_ns.store(ns_since(begin));
+  release_output();
+  const EpochWord warming = word();
+  warm(warming.epoch);
+  go(warming);
+  return {};
+}
+
+// Nobody but a roll-back to this very epoch takes it from here.
+void EpochCoordinator::go(EpochWord warming) {
+  record_.opened_ns.store(fabric::monotonic_ns());
+  step(warming, EpochStep::go);
+}
+
+void EpochCoordinator::release_output() {
+  MachineState& s = machine_.state();
+  record_.output_waits.store(0);
+  record_.serial_out.store(s.serial.published().tx_count);
+  record_.firmware_out.store(s.debug_port.published().written);
+  if (const auto console = find_function(s.config.functions, FunctionKind::console))
+    record_.virtio_out.store(s.functions[*console].queues[kConsoleTransmitQueue].published().moved);
+  if (const auto net = find_net_function(s.config)) NetDevice(machine_, *net).release_offered();
+  fabric::ring(s.console.produced);
+  fabric::ring(s.virtio_console.produced);
+}
+
+void EpochCoordinator::warm(u32 epoch) {
+  u64 pages = 0;
+  for (const EpochMemberRecord& member : record_.members) {
+    const u64 owner = member.instance.load();
+    if (owner == 0 || machine_.instances().is_stale(fabric::InstanceId::unpack(owner))) continue;
+    const u32 count = std::min(member.hot_count.load(), EpochMemberRecord::kHotPages);
+    for (u32 i = 0; i < count; ++i) {
+      if (member.hot[i] >= log_.pages()) continue;
+      const auto page = hyperkernel::page_of_ram(frames_.memory(), member.hot[i]);
+      if (!page.empty()) log_.capture(epoch, member.hot[i], page.data());
+    }
+    pages += count;
+  }
+  record_.figures.pages_hot.fetch_add(pages);
+}
+
+}  // namespace dvm::vmm

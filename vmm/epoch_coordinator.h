@@ -1,0 +1,53 @@
+// Ends epochs, and rolls them back: by one node at a time, which has claimed the role. Whoever
+// claims it after the death of the one before goes on from what the word says (epoch_word.h).
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "hyperkernel/guest_view.h"
+#include "hyperkernel/undo_log.h"
+#include "vmm/epoch_record.h"
+#include "vmm/machine.h"
+
+namespace dvm::vmm {
+
+class EpochCoordinator {
+ public:
+  static Result<std::unique_ptr<EpochCoordinator>> make(Machine& machine);
+
+  // Does what is due, if this process has the role. `answer`: its own part as a member. When to
+  // look again at the latest (CLOCK_MONOTONIC). Threads: one.
+  using Answer = std::function<void(EpochWord)>;
+  u64 look(const Answer& answer);
+
+ private:
+  EpochCoordinator(Machine& machine, hyperkernel::UndoLog log, hyperkernel::GuestView frames)
+      : machine_(machine),
+        record_(*machine.epoch()),
+        log_(std::move(log)),
+        frames_(std::move(frames)) {}
+  EpochWord word() const { return EpochWord::unpack(record_.word.load()); }
+  bool step(EpochWord from, EpochStep how);
+  bool may_end() const;
+  u64 due() const;
+  void end_epoch(const Answer& answer);
+  bool await_vcpus(EpochWord word, bool rolling) const;
+  bool await_members(EpochWord word, const Answer& answer) const;
+  bool wait_until(const std::function<bool()>& enough, EpochWord word, u64 longest_ns) const;
+  Status close(EpochWord closing);
+  void release_output();
+  void warm(u32 epoch);
+  void go(EpochWord warming);
+  void roll_back(EpochWord rolling, const Answer& answer);
+  void put_back(u32 epoch);
+  void place_vcpus(const GuestBank* bank);
+  u32 a_dead_node() const;
+
+  Machine& machine_;
+  EpochRecord& record_;
+  hyperkernel::UndoLog log_;
+  hyperkernel::GuestView frames_;  // of RAM, that nobody protects
+};
+
+}  // namespace dvm::vmm

@@ -1,0 +1,34 @@
+#include "vmm/epoch_record.h"
+
+namespace dvm::vmm {
+
+void open_epoch_record(EpochRecord& record, NetRecord& net, u32 period_ms) {
+  record.word.store(EpochWord{}.packed());
+  record.period_ms.store(period_ms);
+  for (auto& release : net.release) release.store(0);
+}
+
+void ask_to_roll_back(EpochRecord& record) {
+  for (u64 seen = record.word.load();;) {
+    const auto after = epoch_after(EpochWord::unpack(seen), EpochStep::roll_back);
+    if (record.word.compare_exchange_weak(seen, after->packed())) break;
+  }
+  fabric::ring(record.bell);
+}
+
+Status check_record(const EpochRecord& record, const fabric::RecordPlace& place) {
+  const EpochWord word = EpochWord::unpack(record.word.load());
+  if (word.epoch == 0 || word.stage > EpochStage::rolling)
+    return place.wrong(&record.word, "epoch {}, stage {}", word.epoch,
+                       static_cast<u32>(word.stage));
+  const u32 period = record.period_ms.load();
+  if (period < kLeastEpochMs || period > kMostEpochMs)
+    return place.wrong(&record.period_ms, "epochs of {} ms", period);
+  for (const EpochMemberRecord& member : record.members) {
+    if (member.hot_count.load() > EpochMemberRecord::kHotPages)
+      return place.wrong(&member.hot_count, "{} pages stay writable", member.hot_count.load());
+  }
+  return {};
+}
+
+}  // namespace dvm::vmm

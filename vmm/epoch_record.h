@@ -1,0 +1,107 @@
+// Epochs in the pool: the word, who answers it, and two banks of guest state, of which the one of
+// the epoch that runs is what a roll-back goes back to. The other is written while the machine
+// stands still, and counts from the commit on (epoch_word.h).
+//
+// RAM as it was when the epoch began: hyperkernel/undo_log.h.
+#pragma once
+
+#include <array>
+#include <atomic>
+
+#include "fabric/doorbell.h"
+#include "fabric/pool_record.h"
+#include "vmm/epoch_word.h"
+#include "vmm/machine_state.h"
+
+namespace dvm::vmm {
+
+inline constexpr u32 kEpochVersion = 1;
+
+// A vCPU at the barrier: KVM's part, by its thread; ours, by who closes.
+struct VcpuBank {
+  VcpuState state;
+  LapicState lapic;
+  std::array<u32, 18> inbox;  // LapicInbox: IRR, TMR, signals, LINT0
+  KvmClockState clock;
+  u32 started;
+  u32 interruptible_halt;
+};
+
+struct GuestBank {
+  // All cells' states, one after the other, each at a multiple of 8.
+  static constexpr u64 kDeviceBytes =
+      kMaxFunctions * (sizeof(VirtioPciState) + kMaxVirtioQueues * (sizeof(QueueState) + 8) + 8) +
+      64 * kKiB;
+  u64 boot;          // which of the machine's; 0: nothing is here
+  u64 guest_tsc;     // when it was taken
+  u64 device_bytes;  // used
+  u32 checksum;      // CRC-32C of the devices
+  u32 reserved;
+  std::array<VcpuBank, layout::kMaxVcpus> vcpus;
+  alignas(8) std::array<std::byte, kDeviceBytes> devices;
+};
+
+// A process that lets guest memory be written: a node, the network's, the launcher.
+struct EpochMemberRecord {
+  static constexpr u32 kHotPages = 8192;
+  std::atomic<u64> instance;  // packed; 0: free. Of one that has ended: free
+  std::atomic<u64> answered;  // the word that it has done its part for
+  std::atomic<u32> hot_count;
+  u32 reserved;
+  std::array<u32, kHotPages> hot;  // gfns that stay writable here; by itself, before it answers
+};
+
+// For people.
+struct EpochFigures {
+  std::atomic<u64> commits;
+  std::atomic<u64> roll_backs;
+  std::atomic<u64> called_off;
+  std::atomic<u64> pause_sum_ns;  // from the stop to going on
+  std::atomic<u64> last_pause_ns;
+  std::atomic<u64> longest_pause_ns;
+  std::atomic<u64> last_stop_ns;   // of it: until all vCPUs stood still
+  std::atomic<u64> last_close_ns;  // of it: until the commit
+  std::atomic<u64> pages_saved;
+  std::atomic<u64> pages_hot;     // of them: ahead, as they are written all the time
+  std::atomic<u64> last_roll_ns;  // from the wish to going on
+  std::atomic<u64> last_roll_pages;
+};
+
+struct EpochRecord {
+  std::atomic<u64> word;
+  std::atomic<u64> coordinator;  // fabric/claim.h
+  fabric::Doorbell bell;         // rung at each step of the word, and at each answer to it
+  std::atomic<u32> period_ms;
+  std::atomic<u64> opened_ns;     // CLOCK_MONOTONIC: when the epoch that runs began
+  std::atomic<u32> output_waits;  // something waits for the commit: sooner
+  // What may leave the machine: all of the epochs before the one that runs.
+  std::atomic<u64> serial_out, virtio_out, firmware_out;
+  std::array<std::atomic<u64>, layout::kMaxVcpus>
+      answered;  // by vCPU: the word it stands still for
+  std::array<EpochMemberRecord, layout::kMaxNodes + 2> members;
+  EpochFigures figures;
+  std::array<GuestBank, 2> banks;  // by epoch % 2: its beginning
+};
+
+// `record`: of a machine without epochs nullptr. The epoch that runs.
+inline u32 running_epoch(const EpochRecord* record) {
+  return record == nullptr ? 0 : EpochWord::unpack(record->word.load()).epoch;
+}
+inline bool rolls_back(const EpochRecord* record) {
+  return record != nullptr && EpochWord::unpack(record->word.load()).stage == EpochStage::rolling;
+}
+// Does what the guest does now wait for the epoch's end before it leaves the machine? After a reset
+// or a stop there is no way back to before it.
+inline bool holds_output(const EpochRecord* record, const MachineControl& control) {
+  const Phase phase = control.phase.load();
+  return record != nullptr && (phase == Phase::running || phase == Phase::paused);
+}
+
+// The epoch that runs is void: a node's part in it is lost. Any number of times.
+void ask_to_roll_back(EpochRecord& record);
+
+// Of a machine that has not started: nothing may leave it yet. For a record of zero bytes.
+void open_epoch_record(EpochRecord& record, NetRecord& net, u32 period_ms);
+Status check_record(const EpochRecord& record, const fabric::RecordPlace& place);
+
+}  // namespace dvm::vmm
