@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <ranges>
 
 #include "tools/message.h"
 #include "tools/recovery_count.h"
@@ -23,6 +22,13 @@ namespace {
 
 // A node needs far less to leave. After a death the guest is lost and the caller waits.
 constexpr std::chrono::milliseconds kPatience{2000}, kPatienceAfterDeath{500};
+
+bool others_take_vcpus(const vmm::Machine& machine, u32 node) {
+  for (u32 other = 0; other < vmm::layout::kMaxNodes; ++other) {
+    if (other != node && machine.takes_vcpus(other)) return true;
+  }
+  return false;
+}
 
 bool has_keepers(const vmm::Machine& machine) {
   return machine.config().protection != vmm::Protection::none;
@@ -239,9 +245,7 @@ bool NodeSupervisor::roll_back(Watched& node) {
   const u32 index = node.process.index();
   vmm::EpochRecord* record = machine_.epoch();
   const NodeStage stage = machine_.state().nodes[index].stage.load();
-  const bool survived =
-      std::ranges::any_of(std::views::iota(0u, vmm::layout::kMaxNodes),
-                          [&](u32 other) { return other != index && machine_.takes_vcpus(other); });
+  const bool survived = others_take_vcpus(machine_, index);
   if (record == nullptr || !survived || killing_ || stage == NodeStage::starting ||
       machine_.state().control.phase.load() == Phase::stopped || holds_nothing(index)) {
     return false;

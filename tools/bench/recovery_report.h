@@ -16,9 +16,11 @@ struct ProtectionLevel {
   double boot, compute, rewrite, wake;
 };
 // The first is what the others are held against.
-constexpr std::array<ProtectionLevel, 2> kLevels = {{
+constexpr std::array<ProtectionLevel, 3> kLevels = {{
     {"none", false, 0, 0, 0, 0},
     {"flush", true, 0, 0, 0, 0},
+    // Deaths that epochs alone survive are measured by the guest's own figures (dvm-ctl status).
+    {"epoch", false, 0, 1.03, 1.15, 0},
 }};
 
 std::vector<BenchResult> death_results(const ProtectionLevel& level, const DeathFigures& figures);
