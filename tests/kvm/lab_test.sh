@@ -4,7 +4,7 @@ set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 lab=$top/tools/lab
 work=$(mktemp -d)
-trap 'rm -rf "$work"; kill $(jobs -p) 2> /dev/null' EXIT
+trap 'rm -rf "$work"; kill $(jobs -p) 2> /dev/null || true' EXIT
 failed=0
 
 check() { # NAME GOT WANTED
