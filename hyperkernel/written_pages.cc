@@ -8,7 +8,7 @@ namespace {
 
 // Epochs in which a page that stays writable was not changed, until it is protected again.
 constexpr u8 kColdAfter = 4;
-constexpr u64 kLongestRun = 64;
+constexpr u64 kLongestRun = 64, kFirstTouch = 16;
 
 }  // namespace
 
@@ -46,16 +46,19 @@ std::optional<u64> WrittenPages::page_at(u64 address) const {
   return std::nullopt;
 }
 
-// A page, and who walks through memory gets the next ones with it.
+// A page, and who walks through memory gets the next ones with it, as does who is the first to
+// write there at all: a boot would be faults for the most part.
 Status WrittenPages::admit(u32 epoch, u64 where) {
   const auto first = page_at(where);
   if (!first) return error("a write outside the view of RAM at {:#x}", where);
   run_ = *first == next_ ? std::min(2 * run_, kLongestRun) : 1;
+  const u64 most = pages_[*first].last_fault == 0 ? std::max(run_, kFirstTouch) : run_;
   std::byte* const at = address(*first);
   u64 count = 0;
-  for (; count < run_ && *first + count < pages_.size(); ++count) {
+  for (; count < most && *first + count < pages_.size(); ++count) {
     if (address(*first + count) != at + count * kPageBytes) break;
     if (count != 0 && is_writable(epoch, *first + count)) break;
+    if (count >= run_ && pages_[*first + count].last_fault != 0) break;
     if (!log_.capture(epoch, *first + count, at + count * kPageBytes))
       return error("the undo log is full");
     note_writable(epoch, *first + count);
