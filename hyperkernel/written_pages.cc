@@ -6,8 +6,9 @@
 namespace dvm::hyperkernel {
 namespace {
 
-// Epochs in which a page that stays writable was not changed, until it is protected again.
-constexpr u8 kColdAfter = 4;
+// Twice written within so many epochs: it stays writable, until it was not changed in as many. A
+// copy costs a tenth of a fault at most.
+constexpr u32 kSoon = 16;
 constexpr u64 kLongestRun = 64, kFirstTouch = 16;
 
 }  // namespace
@@ -75,9 +76,9 @@ bool WrittenPages::is_writable(u32 epoch, u64 page) const {
 void WrittenPages::note_writable(u32 epoch, u64 page) {
   Page& p = pages_[page];
   if (p.last_fault == epoch) return;
-  // In two epochs, one after the other: it pays to keep it writable.
-  p = {
-      .last_fault = epoch, .unchanged = 0, .stays = p.last_fault != 0 && p.last_fault + 1 == epoch};
+  p = {.last_fault = epoch,
+       .unchanged = 0,
+       .stays = p.last_fault != 0 && epoch - p.last_fault <= kSoon};
   writable_.push_back(static_cast<u32>(page));
 }
 
@@ -87,7 +88,8 @@ bool WrittenPages::stays(u32 epoch, u32 page) {
   const std::byte* before = log_.image(epoch, page);
   const bool same = before != nullptr && std::memcmp(before, address(page), kPageBytes) == 0;
   p.unchanged = same ? static_cast<u8>(p.unchanged + 1) : u8{0};
-  p.stays = p.unchanged < kColdAfter;
+  p.stays = p.unchanged < kSoon;
+  if (!same) p.last_fault = epoch;
   return p.stays;
 }
 

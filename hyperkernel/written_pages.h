@@ -1,9 +1,8 @@
 // Which pages of RAM this process may write in the epoch that runs. All others are protected in its
 // view (userfaultfd, write-protect mode): a write waits until the page has been saved (undo_log.h).
 //
-// A page that is written in one epoch after the other stays writable; it is saved ahead when an
-// epoch begins, which costs a copy and no fault. It is protected again once it was found unchanged
-// for a few epochs.
+// A page that is written again soon stays writable; it is saved ahead when an epoch begins, which
+// costs a copy and no fault. It is protected again once it was found unchanged for some epochs.
 //
 // Pages are numbered by their place in RAM: the frames of the parts of it, one after the other.
 #pragma once
