@@ -57,8 +57,8 @@ u64 EpochCoordinator::look(const Answer& answer) {
       machine_.ring_everyone();
       return fabric::monotonic_ns() + kLeastNs;
     case EpochStage::warming:
-      // Its locks were anybody's since: devices may have written pages that are not saved yet. So this
-      // epoch ends at once.
+      // Its locks were anybody's since: devices may have written pages that are not saved yet. So
+      // this epoch ends at once.
       warm(now.epoch);
       go(now);
       machine_.ring_everyone();
