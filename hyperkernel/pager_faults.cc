@@ -1,12 +1,9 @@
 // How faults of the view become moves of pages: which, how many at once, and what makes room.
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
 
 #include "fabric/urgent_thread.h"
+#include "hyperkernel/fault_loop.h"
 #include "hyperkernel/pager.h"
 
 namespace dvm::hyperkernel {
@@ -25,22 +22,11 @@ void Pager::serve(u32 index) {
   const auto entered = options_.enter_thread ? options_.enter_thread() : nullptr;
   // A vCPU stands still until a fault is served, and another may be using the processor.
   fabric::make_urgent();
-  const int faults = memory_->shard(index).fd().get();
-  std::array<uffd_msg, 16> messages;
-  while (!stopping_.load(std::memory_order_relaxed)) {
-    const ssize_t got = ::read(faults, messages.data(), sizeof messages);
-    if (got <= 0) {
-      std::array<pollfd, 2> both{{{faults, POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
-      ::poll(both.data(), both.size(), -1);
-      continue;
-    }
-    for (std::size_t i = 0; i < static_cast<std::size_t>(got) / sizeof(uffd_msg); ++i) {
-      const auto& m = messages[i];
-      if (m.event != UFFD_EVENT_PAGEFAULT) continue;
-      const Status done = serve_message(m);
-      if (!done.ok() && options_.failed) options_.failed(done.error());
-    }
-  }
+  serve_faults(memory_->shard(index).fd(), stop_, stopping_, [this](const uffd_msg& m) {
+    const Status done = serve_message(m);
+    if (!done.ok() && options_.failed) options_.failed(done.error());
+    return true;
+  });
 }
 
 // Faults at a frame that another node has guarded come by the descriptor that all know, of whatever

@@ -1,10 +1,10 @@
 #include "vmm/epoch_member.h"
 
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "fabric/urgent_thread.h"
+#include "hyperkernel/fault_loop.h"
 
 namespace dvm::vmm {
 
@@ -61,20 +61,8 @@ void EpochMember::serve_writes() {
   const auto life = options_.peer ? options_.peer->register_thread()
                                   : Result<std::unique_ptr<fabric::LifeRegistration>>(nullptr);
   fabric::make_urgent();  // a vCPU stands still meanwhile
-  std::array<uffd_msg, 16> messages;
-  const int faults = pages_->faults().get();
-  while (!stopping_.load(std::memory_order_relaxed)) {
-    const ssize_t got = ::read(faults, messages.data(), sizeof messages);
-    if (got <= 0) {
-      std::array<pollfd, 2> both{{{faults, POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
-      ::poll(both.data(), both.size(), -1);
-      continue;
-    }
-    for (std::size_t i = 0; i < static_cast<std::size_t>(got) / sizeof(uffd_msg); ++i) {
-      if (messages[i].event != UFFD_EVENT_PAGEFAULT) continue;
-      if (!admit(messages[i].arg.pagefault.address)) return;
-    }
-  }
+  hyperkernel::serve_faults(pages_->faults(), stop_, stopping_,
+                            [this](const uffd_msg& m) { return admit(m.arg.pagefault.address); });
 }
 
 bool EpochMember::admit(u64 address) {

@@ -182,15 +182,7 @@ class Nodes {
  private:
   // Its vCPUs notify now and then, and it hears of deaths.
   [[noreturn]] void serve(Machine& node) {
-    DiskSource source;
-    source.function = kFunction;
-    source.spec.path = image_.path();
-    source.spec.discard = true;
-    source.geometry.bytes = kDiskBytes;
-    source.geometry.discard = source.geometry.write_zeroes = true;
-    source.file = Fd::open(image_.path(), O_RDWR).take();
-    const auto disk = NodeDisk::open(node, std::move(source));
-    if (!disk.ok()) ::_exit(1);
+    const auto disk = open_node_disk(node, kFunction, image_.path(), kDiskBytes);
     MachineDriver driver(node, kFunction);
     for (u32 heard = ~0u;;) {
       if (const u32 now = deaths_->load(); now != heard) {

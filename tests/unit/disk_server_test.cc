@@ -28,14 +28,7 @@ class DiskServerTest : public ::testing::Test {
     function.block_bytes = function.physical_bytes = 512;
     spec.capacity[kFunction] = kDiskBytes;
     machine_ = make_machine(spec);
-    DiskSource source;
-    source.function = kFunction;
-    source.spec.path = image_.path();
-    source.geometry.bytes = kDiskBytes;
-    source.file = Fd::open(image_.path(), O_RDWR).take();
-    auto disk = NodeDisk::open(*machine_, std::move(source));
-    EXPECT_TRUE(disk.ok());
-    disk_ = disk.take();
+    disk_ = open_node_disk(*machine_, kFunction, image_.path(), kDiskBytes);
     driver_.emplace(*machine_, kFunction);
     driver_->start(virtio::kFeatureEventIdx, 2);
   }

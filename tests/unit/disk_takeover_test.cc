@@ -72,16 +72,7 @@ class World {
   }
 
   std::unique_ptr<NodeDisk> open(Machine& node) {
-    DiskSource source;
-    source.function = kFunction;
-    source.spec.path = image_.path();
-    source.spec.discard = true;
-    source.geometry.bytes = kDiskBytes;
-    source.geometry.discard = source.geometry.write_zeroes = true;
-    source.file = Fd::open(image_.path(), O_RDWR).take();
-    auto disk = NodeDisk::open(node, std::move(source));
-    EXPECT_TRUE(disk.ok()) << disk.error().message;
-    return disk.take();
+    return open_node_disk(node, kFunction, image_.path(), kDiskBytes);
   }
 
   // A node's process does `act` and then what is asked of it. True: it was killed at that point.

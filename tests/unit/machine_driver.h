@@ -2,7 +2,13 @@
 // guest memory.
 #pragma once
 
+#include <fcntl.h>
+
+#include <memory>
+#include <string>
+
 #include "tests/unit/machine_fixture.h"
+#include "vmm/node_disk.h"
 #include "vmm/pci/config_registers.h"
 #include "vmm/virtio/registers.h"
 #include "vmm/virtio/split_ring.h"
@@ -97,5 +103,20 @@ class MachineDriver {
   u32 function_;
   std::array<u16, kMaxVirtioQueues> next_{};
 };
+
+// Disk `function` of that machine in this process, of an image of so many bytes.
+inline std::unique_ptr<NodeDisk> open_node_disk(Machine& machine, u32 function,
+                                                const std::string& path, u64 bytes) {
+  DiskSource source;
+  source.function = function;
+  source.spec.path = path;
+  source.spec.discard = true;
+  source.geometry.bytes = bytes;
+  source.geometry.discard = source.geometry.write_zeroes = true;
+  source.file = Fd::open(path, O_RDWR).take();
+  auto disk = NodeDisk::open(machine, std::move(source));
+  EXPECT_TRUE(disk.ok()) << disk.error().message;
+  return disk.ok() ? disk.take() : nullptr;
+}
 
 }  // namespace dvm::vmm::testing
