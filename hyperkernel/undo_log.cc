@@ -20,8 +20,8 @@ constexpr u64 slots_for(u64 pages) { return pages + kSpareSlots; }
 struct Layout {
   u64 stamps, pages, images, end;  // offsets in the region
 };
-constexpr Layout layout_of(u64 pages) {
-  const u64 stamps = kPageBytes;
+constexpr Layout layout_of(u64 pages, u32 half) {
+  const u64 stamps = half == 0 ? kPageBytes : layout_of(pages, 0).end;
   const u64 slots = stamps + whole_pages(pages * sizeof(u64));
   const u64 images = slots + whole_pages(slots_for(pages) * sizeof(u32));
   return {stamps, slots, images, images + slots_for(pages) * kPageBytes};
@@ -37,7 +37,7 @@ constexpr u32 number_of(u64 word) { return static_cast<u32>(word); }
 
 }  // namespace
 
-u64 undo_region_bytes(u64 pages) { return layout_of(pages).end; }
+u64 undo_region_bytes(u64 pages) { return layout_of(pages, 1).end; }
 
 std::span<std::byte> page_of_ram(const GuestMemory& memory, u64 page) {
   for (const RamRange& range : memory.ranges()) {
@@ -69,64 +69,72 @@ Result<UndoLog> UndoLog::of(const fabric::Pool& pool) {
     return error("pool {}: undo log at offset {:#x}: {} pages do not fit, or a checksum is wrong",
                  pool.name(), where.offset, header->pages);
   }
-  const Layout at = layout_of(header->pages);
   UndoLog log;
   log.header_ = header;
-  log.stamps_ = {reinterpret_cast<std::atomic<u64>*>(bytes.data() + at.stamps), header->pages};
-  log.pages_ = {reinterpret_cast<std::atomic<u32>*>(bytes.data() + at.pages), header->slots};
-  log.images_ = bytes.data() + at.images;
+  for (u32 i = 0; i < log.halves_.size(); ++i) {
+    const Layout at = layout_of(header->pages, i);
+    Half& half = log.halves_[i];
+    half.stamps = {reinterpret_cast<std::atomic<u64>*>(bytes.data() + at.stamps), header->pages};
+    half.pages = {reinterpret_cast<std::atomic<u32>*>(bytes.data() + at.pages), header->slots};
+    half.images = bytes.data() + at.images;
+  }
   return log;
 }
 
 // One that this object took and did not need comes first.
 std::optional<u32> UndoLog::take_slot(u32 epoch) {
-  if (epoch_of(spare_) == epoch) return number_of(std::exchange(spare_, 0));
-  u64 seen = header_->taken.load(std::memory_order_acquire);
+  Half& mine = halves_[epoch % 2];
+  if (epoch_of(mine.spare) == epoch) return number_of(std::exchange(mine.spare, 0));
+  std::atomic<u64>& taken = header_->taken[epoch % 2];
+  u64 seen = taken.load(std::memory_order_acquire);
   for (;;) {
     const u32 next = epoch_of(seen) == epoch ? number_of(seen) : 0;
-    if (next >= pages_.size()) return std::nullopt;
-    if (header_->taken.compare_exchange_weak(seen, pack(epoch, next + 1),
-                                             std::memory_order_acq_rel)) {
+    if (next >= mine.pages.size()) return std::nullopt;
+    if (taken.compare_exchange_weak(seen, pack(epoch, next + 1), std::memory_order_acq_rel))
       return next;
-    }
   }
 }
 
 const std::byte* UndoLog::image(u32 epoch, u64 gfn) const {
-  const u64 stamp = stamps_[gfn].load(std::memory_order_acquire);
-  const bool is_there = epoch_of(stamp) == epoch && number_of(stamp) < pages_.size();
-  return is_there ? images_ + number_of(stamp) * kPageBytes : nullptr;
+  const Half& from = half(epoch);
+  const u64 stamp = from.stamps[gfn].load(std::memory_order_acquire);
+  const bool is_there = epoch_of(stamp) == epoch && number_of(stamp) < from.pages.size();
+  return is_there ? from.image(number_of(stamp)) : nullptr;
 }
 
 bool UndoLog::capture(u32 epoch, u64 gfn, const std::byte* page) {
-  u64 stamp = stamps_[gfn].load(std::memory_order_acquire);
+  Half& to = halves_[epoch % 2];
+  u64 stamp = to.stamps[gfn].load(std::memory_order_acquire);
   if (epoch_of(stamp) == epoch) return true;
   const auto slot = take_slot(epoch);
   if (!slot) return false;
-  pages_[*slot].store(static_cast<u32>(gfn), std::memory_order_relaxed);
-  std::memcpy(images_ + *slot * kPageBytes, page, kPageBytes);
+  to.pages[*slot].store(static_cast<u32>(gfn), std::memory_order_relaxed);
+  std::memcpy(to.images + *slot * kPageBytes, page, kPageBytes);
   fabric::failpoint("undo.copied");
-  if (!stamps_[gfn].compare_exchange_strong(stamp, pack(epoch, *slot), std::memory_order_acq_rel))
-    spare_ = pack(epoch, *slot);
+  if (!to.stamps[gfn].compare_exchange_strong(stamp, pack(epoch, *slot),
+                                              std::memory_order_acq_rel)) {
+    to.spare = pack(epoch, *slot);
+  }
   fabric::failpoint("undo.stamped");
   return true;
 }
 
 u64 UndoLog::taken(u32 epoch) const {
-  const u64 word = header_->taken.load(std::memory_order_acquire);
-  return epoch_of(word) == epoch ? std::min<u64>(number_of(word), pages_.size()) : 0;
+  const u64 word = header_->taken[epoch % 2].load(std::memory_order_acquire);
+  return epoch_of(word) == epoch ? std::min<u64>(number_of(word), half(epoch).pages.size()) : 0;
 }
 
 // A slot may name a page whose stamp names another slot, or that of an epoch long gone.
 void UndoLog::each(u32 epoch,
                    const std::function<void(u64 gfn, const std::byte* image)>& put_back) const {
+  const Half& from = half(epoch);
   const u64 slots = taken(epoch);
   for (u64 slot = 0; slot < slots; ++slot) {
-    const u64 gfn = pages_[slot].load(std::memory_order_relaxed);
-    if (gfn >= stamps_.size()) continue;
-    if (stamps_[gfn].load(std::memory_order_acquire) != pack(epoch, static_cast<u32>(slot)))
+    const u64 gfn = from.pages[slot].load(std::memory_order_relaxed);
+    if (gfn >= from.stamps.size()) continue;
+    if (from.stamps[gfn].load(std::memory_order_acquire) != pack(epoch, static_cast<u32>(slot)))
       continue;
-    put_back(gfn, images_ + slot * kPageBytes);
+    put_back(gfn, from.image(slot));
   }
 }
 

@@ -9,10 +9,15 @@
 // image that a stamp names holds no byte of the epoch's. Death at any instruction leaves a slot
 // that no stamp names, which is lost until the epoch ends, or a page that is saved and not written.
 //
-// When an epoch ends its stamps mean nothing any more, as they name it; nothing is cleared. Putting
-// back changes no stamp either: it may be done again, by another, as often as somebody dies in it.
+// Each epoch has a number, never used before. When one ends its stamps mean nothing any more, as
+// they name it; nothing is cleared. Putting back changes no stamp either: it may be done again, by
+// another, as often as somebody dies in it.
+//
+// Numbers that are even and those that are odd have a half each, of stamps and of slots: while an
+// epoch can still be gone back to, pages are saved for the one to come.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <optional>
@@ -23,15 +28,15 @@
 
 namespace dvm::hyperkernel {
 
-inline constexpr u32 kUndoVersion = 1;
-// Beyond one slot for each page: those that the dead leave, and one that each process has spare.
+inline constexpr u32 kUndoVersion = 2;
+// Of a half, beyond one slot for each page: those that the dead leave, and one that each process
+// has spare.
 inline constexpr u32 kSpareSlots = 4096;
 
 struct UndoHeader {
   u64 pages;
-  u64 slots;
-  std::atomic<u64> taken;  // epoch << 32 | slots of it that are taken
-  u64 reserved;
+  u64 slots;                              // of each half
+  std::array<std::atomic<u64>, 2> taken;  // by half: epoch << 32 | slots of it that are taken
   u32 reserved_tail;
   u32 checksum;  // CRC-32C of pages and slots
 };
@@ -64,14 +69,19 @@ class UndoLog {
   void each(u32 epoch, const std::function<void(u64 gfn, const std::byte* image)>& put_back) const;
 
  private:
+  struct Half {
+    std::span<std::atomic<u64>> stamps;  // by gfn: epoch << 32 | slot
+    std::span<std::atomic<u32>> pages;   // by slot: the gfn
+    std::byte* images = nullptr;         // by slot
+    u64 spare = 0;                       // epoch << 32 | slot; epoch 0: none
+    const std::byte* image(u64 slot) const { return images + slot * kPageBytes; }
+  };
   UndoLog() = default;
+  const Half& half(u32 epoch) const { return halves_[epoch % 2]; }
   std::optional<u32> take_slot(u32 epoch);
 
   UndoHeader* header_ = nullptr;
-  std::span<std::atomic<u64>> stamps_;  // by gfn: epoch << 32 | slot
-  std::span<std::atomic<u32>> pages_;   // by slot: the gfn
-  std::byte* images_ = nullptr;         // by slot
-  u64 spare_ = 0;                       // epoch << 32 | slot; epoch 0: none
+  std::array<Half, 2> halves_;
 };
 
 }  // namespace dvm::hyperkernel

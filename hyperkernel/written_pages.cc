@@ -7,9 +7,16 @@ namespace dvm::hyperkernel {
 namespace {
 
 // Twice written within so many epochs: it stays writable, until it was not changed in as many. A
-// copy costs a tenth of a fault at most.
-constexpr u32 kSoon = 16;
-constexpr u64 kLongestRun = 64, kFirstTouch = 16;
+// copy costs a tenth of a fault at most. Every so many epochs it is looked at.
+constexpr u32 kSoon = 16, kLookEvery = 4;
+// So many stay writable at most: the guest stands still while they are copied.
+constexpr std::size_t kMostHot = 8192;
+constexpr u64 kLongestRun = 64;
+// Blocks grow where an eighth of what was guessed was written, and shrink below half of that. Two
+// pages at least: else nothing would be guessed, nor learned.
+constexpr u64 kChunkPages = 512;
+constexpr u8 kLeastBlock = 1, kMostBlock = 6, kGuessesToLearn = 32;
+constexpr std::size_t kReviewAtOnce = 64;
 
 }  // namespace
 
@@ -21,6 +28,7 @@ Result<std::unique_ptr<WrittenPages>> WrittenPages::watch(const fabric::Pool& po
   std::unique_ptr<WrittenPages> pages(new WrittenPages(std::move(log), view));
   DVM_ASSIGN(pages->user_, Userfault::make_for_writes());
   pages->pages_.resize(pages->log_.pages());
+  pages->chunks_.resize(pages->log_.pages() / kChunkPages + 1);
   for (const RamRange& range : view.ranges()) {
     const auto at = reinterpret_cast<u64>(range.host);
     DVM_TRY(pages->user_.watch_writes(at, range.bytes));
@@ -47,50 +55,47 @@ std::optional<u64> WrittenPages::page_at(u64 address) const {
   return std::nullopt;
 }
 
-// A page, and who walks through memory gets the next ones with it, as does who is the first to
-// write there at all: a boot would be faults for the most part.
-Status WrittenPages::admit(u32 epoch, u64 where) {
-  const auto first = page_at(where);
-  if (!first) return error("a write outside the view of RAM at {:#x}", where);
-  run_ = *first == next_ ? std::min(2 * run_, kLongestRun) : 1;
-  const u64 most = pages_[*first].last_fault == 0 ? std::max(run_, kFirstTouch) : run_;
-  std::byte* const at = address(*first);
-  u64 count = 0;
-  for (; count < most && *first + count < pages_.size(); ++count) {
-    if (address(*first + count) != at + count * kPageBytes) break;
-    if (count != 0 && is_writable(epoch, *first + count)) break;
-    if (count >= run_ && pages_[*first + count].last_fault != 0) break;
-    if (!log_.capture(epoch, *first + count, at + count * kPageBytes))
-      return error("the undo log is full");
-    note_writable(epoch, *first + count);
+// What becomes writable with a page, of its part of RAM.
+WrittenPages::Run WrittenPages::run_at(u64 page) {
+  run_ = page == next_ ? std::min(2 * run_, kLongestRun) : 1;
+  const u64 block = u64{1} << chunks_[page / kChunkPages].block;
+  u64 first = page / block * block, end = std::max(first + block, page + run_);
+  u64 before = 0;
+  for (const RamRange& range : view_.ranges()) {
+    const u64 after = before + range.bytes / kPageBytes;
+    if (page < after) {
+      first = std::max(first, before);
+      end = std::min(end, after);
+      break;
+    }
+    before = after;
   }
-  next_ = *first + count;
-  errno = user_.protect(reinterpret_cast<u64>(at), count * kPageBytes, false);
+  next_ = end;
+  return {first, end};
+}
+
+Status WrittenPages::admit(u32 epoch, u64 where) {
+  const auto page = page_at(where);
+  if (!page) return error("a write outside the view of RAM at {:#x}", where);
+  const Run run = run_at(*page);
+  for (u64 i = run.first; i < run.end; ++i) {
+    if (pages_[i].writable) continue;
+    if (!log_.capture(epoch, i, address(i))) return error("the undo log is full");
+    note_writable(epoch, i, i != *page);
+  }
+  errno = user_.protect(reinterpret_cast<u64>(address(run.first)),
+                        (run.end - run.first) * kPageBytes, false);
   return errno == 0 || errno == ESRCH ? Status() : sys_error("UFFDIO_WRITEPROTECT a page");
 }
 
-bool WrittenPages::is_writable(u32 epoch, u64 page) const {
-  return pages_[page].stays || pages_[page].last_fault == epoch;
-}
-
-void WrittenPages::note_writable(u32 epoch, u64 page) {
+void WrittenPages::note_writable(u32 epoch, u64 page, bool guessed) {
   Page& p = pages_[page];
-  if (p.last_fault == epoch) return;
-  p = {.last_fault = epoch,
-       .unchanged = 0,
-       .stays = p.last_fault != 0 && epoch - p.last_fault <= kSoon};
+  p.stays = p.last_written != 0 && epoch - p.last_written <= kSoon;
+  p.unchanged = 0;
+  p.writable = true;
+  p.guessed = guessed;
+  if (!guessed) p.last_written = epoch;
   writable_.push_back(static_cast<u32>(page));
-}
-
-bool WrittenPages::stays(u32 epoch, u32 page) {
-  Page& p = pages_[page];
-  if (!p.stays) return false;
-  const std::byte* before = log_.image(epoch, page);
-  const bool same = before != nullptr && std::memcmp(before, address(page), kPageBytes) == 0;
-  p.unchanged = same ? static_cast<u8>(p.unchanged + 1) : u8{0};
-  p.stays = p.unchanged < kSoon;
-  if (!same) p.last_fault = epoch;
-  return p.stays;
 }
 
 Status WrittenPages::protect_runs(std::vector<u32>& pages) {
@@ -106,20 +111,56 @@ Status WrittenPages::protect_runs(std::vector<u32>& pages) {
   return {};
 }
 
-Result<u32> WrittenPages::protect(u32 epoch, std::span<u32> hot) {
+Status WrittenPages::protect(u32 epoch, u32 next) {
   std::vector<u32> cold, kept;
+  to_review_.clear();
+  ended_ = epoch;
   for (const u32 page : writable_) {
-    if (kept.size() < hot.size() && stays(epoch, page)) {
+    Page& p = pages_[page];
+    if (p.guessed || (p.stays && epoch / 2 % kLookEvery == page % kLookEvery))
+      to_review_.push_back(page);
+    if (p.stays && kept.size() < kMostHot) {
+      if (!log_.capture(next, page, address(page))) return error("the undo log is full");
       kept.push_back(page);
     } else {
-      pages_[page].stays = false;
+      p.stays = p.writable = false;
       cold.push_back(page);
     }
   }
-  DVM_TRY(protect_runs(cold));
-  std::ranges::copy(kept, hot.begin());
   writable_ = std::move(kept);
-  return static_cast<u32>(writable_.size());
+  return protect_runs(cold);
+}
+
+void WrittenPages::review() {
+  for (;;) {
+    const std::lock_guard guard(lock_);
+    if (to_review_.empty()) return;
+    for (std::size_t i = 0; i < kReviewAtOnce && !to_review_.empty(); ++i) {
+      review(to_review_.back());
+      to_review_.pop_back();
+    }
+  }
+}
+
+// One that was written since the epoch's end counts as written in it.
+void WrittenPages::review(u32 page) {
+  Page& p = pages_[page];
+  const std::byte* before = log_.image(ended_, page);
+  const bool same = before != nullptr && std::memcmp(before, address(page), kPageBytes) == 0;
+  if (!same) p.last_written = ended_;
+  if (p.stays && !p.guessed) {
+    p.unchanged = same ? static_cast<u8>(p.unchanged + kLookEvery) : u8{0};
+    p.stays = p.unchanged < kSoon;
+    return;
+  }
+  p.guessed = false;
+  Chunk& chunk = chunks_[page / kChunkPages];
+  ++chunk.guessed;
+  chunk.hit = static_cast<u8>(chunk.hit + (same ? 0 : 1));
+  if (chunk.guessed < kGuessesToLearn) return;
+  if (chunk.hit * 8 >= chunk.guessed) chunk.block = std::min<u8>(chunk.block + 1, kMostBlock);
+  if (chunk.hit * 16 < chunk.guessed) chunk.block = std::max<u8>(chunk.block, kLeastBlock + 1) - 1;
+  chunk.guessed = chunk.hit = 0;
 }
 
 }  // namespace dvm::hyperkernel

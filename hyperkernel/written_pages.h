@@ -1,8 +1,13 @@
 // Which pages of RAM this process may write in the epoch that runs. All others are protected in its
 // view (userfaultfd, write-protect mode): a write waits until the page has been saved (undo_log.h).
 //
-// A page that is written again soon stays writable; it is saved ahead when an epoch begins, which
-// costs a copy and no fault. It is protected again once it was found unchanged for some epochs.
+// A fault costs many times what a copy does, so some copies are made on suspicion:
+//   - A page that is written again soon stays writable. It is saved ahead when an epoch ends, for
+//     the next one, and protected again once it was found unchanged for some epochs.
+//   - With a page go those of the block around it, and with a walk through memory the next ones.
+//   How
+//     large a block is follows, for each 2 MiB, from how many of its pages were written indeed.
+// What became of a suspicion is looked at once the guest runs again (review).
 //
 // Pages are numbered by their place in RAM: the frames of the parts of it, one after the other.
 #pragma once
@@ -32,34 +37,47 @@ class WrittenPages {
   // view, or the log is full. Under `lock`, which the caller holds while `epoch` is the one that
   // runs.
   Status admit(u32 epoch, u64 address);
-  // The epoch is over: what was written in it is protected, but for the pages that stay writable,
-  // of which the numbers are left in `hot`, at most hot.size() of them. How many those are. Under
-  // `lock`.
-  Result<u32> protect(u32 epoch, std::span<u32> hot);
+  // The epoch is over, and nobody writes: what was written in it is protected, but for the pages
+  // that stay writable, which are saved for `next`. Under `lock`. `epoch` may go on nevertheless.
+  Status protect(u32 epoch, u32 next);
+  // Learns from the epoch that was ended last, if it has not yet. Takes `lock` now and then.
+  void review();
   std::mutex& lock() { return lock_; }
 
   u64 writable() const { return writable_.size(); }
 
  private:
   struct Page {
-    u32 last_fault = 0;  // the epoch
-    u8 unchanged = 0;    // epochs, of one that stays writable
+    u32 last_written = 0;  // the epoch, as far as is known
+    u8 unchanged = 0;      // epochs, of one that stays writable
     bool stays = false;
+    bool writable = false;  // here and now
+    bool guessed = false;   // on suspicion, in this epoch
+  };
+  struct Chunk {
+    u8 block = 4;  // 2^n pages
+    u8 guessed = 0, hit = 0;
+  };
+  struct Run {
+    u64 first, end;
   };
   WrittenPages(UndoLog log, const GuestMemory& view) : log_(std::move(log)), view_(view) {}
   std::byte* address(u64 page) const;
   std::optional<u64> page_at(u64 address) const;
-  bool is_writable(u32 epoch, u64 page) const;
-  void note_writable(u32 epoch, u64 page);
-  bool stays(u32 epoch, u32 page);
+  Run run_at(u64 page);
+  void note_writable(u32 epoch, u64 page, bool guessed);
   Status protect_runs(std::vector<u32>& pages);
+  void review(u32 page);
 
   std::mutex lock_;
   UndoLog log_;
   const GuestMemory& view_;
   Userfault user_;
   std::vector<Page> pages_;
-  std::vector<u32> writable_;     // here and now
+  std::vector<Chunk> chunks_;
+  std::vector<u32> writable_;
+  std::vector<u32> to_review_;  // of epoch `ended_`
+  u32 ended_ = 0;
   u64 next_ = ~u64{0}, run_ = 1;  // where a walk would go on, and how long its last step was
 };
 

@@ -96,6 +96,9 @@ Status run_node(const ChildOptions& o) {
     }
     node.launcher_gone();
   }).detach();
+  node.on_release([&network] {
+    if (network.tap) network.tap->released();
+  });
   node.on_look([&network] {
     if (network.tap) network.tap->look();
   });

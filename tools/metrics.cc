@@ -132,6 +132,8 @@ void epoch_metrics(Exposition& out, const vmm::Machine& machine) {
       f.roll_backs.load());
   one("dvm_epoch_pause_nanoseconds_total", "counter", "How long the guest stood still for ends.",
       f.pause_sum_ns.load());
+  one("dvm_epoch_writes_waited_total", "counter", "Writes that waited for a page to be saved.",
+      f.writes_waited.load());
   one("dvm_epoch_pages_saved_total", "counter", "Pages saved before they were written.",
       f.pages_saved.load());
   one("dvm_epoch_pages_hot_total", "counter", "Of these, when an epoch began.", f.pages_hot.load());

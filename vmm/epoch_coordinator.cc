@@ -22,13 +22,14 @@ u64 ns_since(u64 begin) { return fabric::monotonic_ns() - begin; }
 
 }  // namespace
 
-Result<std::unique_ptr<EpochCoordinator>> EpochCoordinator::make(Machine& machine) {
+Result<std::unique_ptr<EpochCoordinator>> EpochCoordinator::make(Machine& machine,
+                                                                 std::function<void()> released) {
   DVM_ASSIGN(auto log, hyperkernel::UndoLog::of(machine.pool()));
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(machine.pool()));
   DVM_ASSIGN(auto frames, hyperkernel::GuestView::map(machine.pool(), directory,
                                                       ram_layout(machine.config().memory_bytes)));
   return std::unique_ptr<EpochCoordinator>(
-      new EpochCoordinator(machine, std::move(log), std::move(frames)));
+      new EpochCoordinator(machine, std::move(released), std::move(log), std::move(frames)));
 }
 
 bool EpochCoordinator::step(EpochWord from, EpochStep how) {
@@ -37,12 +38,17 @@ bool EpochCoordinator::step(EpochWord from, EpochStep how) {
   return true;
 }
 
+// Who had it before may have died before output was released: an epoch ends at once.
+bool EpochCoordinator::has_role() {
+  if (fabric::InstanceId::unpack(record_.coordinator.load()) == machine_.self()) return true;
+  if (!fabric::claim(record_.coordinator, machine_.self(), machine_.instances())) return false;
+  record_.opened_ns.store(0);
+  return true;
+}
+
 u64 EpochCoordinator::look(const Answer& answer) {
   const u64 later = fabric::monotonic_ns() + kIdleNs;
-  if (!fabric::claim(record_.coordinator, machine_.self(), machine_.instances())) {
-    const u64 owner = record_.coordinator.load();
-    if (fabric::InstanceId::unpack(owner) != machine_.self()) return later;
-  }
+  if (!has_role()) return later;
   const EpochWord now = word();
   switch (now.stage) {
     case EpochStage::open:
@@ -56,14 +62,6 @@ u64 EpochCoordinator::look(const Answer& answer) {
       step(now, EpochStep::call_off);
       machine_.ring_everyone();
       return fabric::monotonic_ns() + kLeastNs;
-    case EpochStage::warming:
-      // Its locks were anybody's since: devices may have written pages that are not saved yet. So
-      // this epoch ends at once.
-      warm(now.epoch);
-      go(now);
-      machine_.ring_everyone();
-      record_.opened_ns.store(0);
-      return due();
     case EpochStage::rolling: roll_back(now, answer); return fabric::monotonic_ns() + kLeastNs;
   }
   return later;
@@ -132,7 +130,10 @@ bool EpochCoordinator::await_members(EpochWord now, const Answer& answer) const 
 void EpochCoordinator::end_epoch(const Answer& answer) {
   EpochFigures& figures = record_.figures;
   const u64 begin = fabric::monotonic_ns();
-  if (!step(word(), EpochStep::stop)) return;
+  const EpochWord open = word();
+  record_.log[(open.epoch + 1) % 2].store(
+      next_log_number(record_.log[0].load(), record_.log[1].load(), open.epoch + 1));
+  if (!step(open, EpochStep::stop)) return;
   const EpochWord stopping = word();
   fabric::failpoint("epoch.stopping");
   for (u32 i = 0; i < machine_.config().vcpus; ++i) machine_.kick(i, std::nullopt);
@@ -147,7 +148,10 @@ void EpochCoordinator::end_epoch(const Answer& answer) {
       } else if (step(stopping, EpochStep::close)) {
         const EpochWord closing = word();
         fabric::failpoint("epoch.closing");
-        ended = await_members(closing, answer) && close(closing).ok();
+        const u64 closes = fabric::monotonic_ns();
+        ended = await_members(closing, answer);
+        figures.last_protect_ns.store(ns_since(closes));
+        ended = ended && close(closing);
       }
     }
     if (!mended) machine_.mend_devices();
@@ -166,27 +170,19 @@ void EpochCoordinator::end_epoch(const Answer& answer) {
 }
 
 // The caller has all cells.
-Status EpochCoordinator::close(EpochWord closing) {
+bool EpochCoordinator::close(EpochWord closing) {
   const u64 begin = fabric::monotonic_ns();
   GuestBank& bank = record_.banks[(closing.epoch + 1) % 2];
   fill_bank(machine_.state(), bank, machine_.guest_tsc());
-  record_.figures.pages_saved.fetch_add(log_.taken(closing.epoch));
+  record_.figures.pages_saved.fetch_add(log_.taken(record_.log[closing.epoch % 2].load()));
+  record_.opened_ns.store(begin);
   fabric::failpoint("epoch.filled");
-  if (!step(closing, EpochStep::commit)) return error("rolled back meanwhile");
+  if (!step(closing, EpochStep::commit)) return false;
   fabric::failpoint("epoch.committed");
   record_.figures.commits.fetch_add(1);
   record_.figures.last_close_ns.store(ns_since(begin));
   release_output();
-  const EpochWord warming = word();
-  warm(warming.epoch);
-  go(warming);
-  return {};
-}
-
-// Nobody but a roll-back to this very epoch takes it from here.
-void EpochCoordinator::go(EpochWord warming) {
-  record_.opened_ns.store(fabric::monotonic_ns());
-  step(warming, EpochStep::go);
+  return true;
 }
 
 void EpochCoordinator::release_output() {
@@ -199,22 +195,7 @@ void EpochCoordinator::release_output() {
   if (const auto net = find_net_function(s.config)) NetDevice(machine_, *net).release_offered();
   fabric::ring(s.console.produced);
   fabric::ring(s.virtio_console.produced);
-}
-
-void EpochCoordinator::warm(u32 epoch) {
-  u64 pages = 0;
-  for (const EpochMemberRecord& member : record_.members) {
-    const u64 owner = member.instance.load();
-    if (owner == 0 || machine_.instances().is_stale(fabric::InstanceId::unpack(owner))) continue;
-    const u32 count = std::min(member.hot_count.load(), EpochMemberRecord::kHotPages);
-    for (u32 i = 0; i < count; ++i) {
-      if (member.hot[i] >= log_.pages()) continue;
-      const auto page = hyperkernel::page_of_ram(frames_.memory(), member.hot[i]);
-      if (!page.empty()) log_.capture(epoch, member.hot[i], page.data());
-    }
-    pages += count;
-  }
-  record_.figures.pages_hot.fetch_add(pages);
+  if (released_) released_();
 }
 
 }  // namespace dvm::vmm

@@ -14,7 +14,9 @@ namespace dvm::vmm {
 
 class EpochCoordinator {
  public:
-  static Result<std::unique_ptr<EpochCoordinator>> make(Machine& machine);
+  // `released` is called when packets may leave.
+  static Result<std::unique_ptr<EpochCoordinator>> make(Machine& machine,
+                                                        std::function<void()> released);
 
   // Does what is due, if this process has the role. `answer`: its own part as a member. When to
   // look again at the latest (CLOCK_MONOTONIC). Threads: one.
@@ -22,9 +24,11 @@ class EpochCoordinator {
   u64 look(const Answer& answer);
 
  private:
-  EpochCoordinator(Machine& machine, hyperkernel::UndoLog log, hyperkernel::GuestView frames)
+  EpochCoordinator(Machine& machine, std::function<void()> released, hyperkernel::UndoLog log,
+                   hyperkernel::GuestView frames)
       : machine_(machine),
         record_(*machine.epoch()),
+        released_(std::move(released)),
         log_(std::move(log)),
         frames_(std::move(frames)) {}
   EpochWord word() const { return EpochWord::unpack(record_.word.load()); }
@@ -35,17 +39,17 @@ class EpochCoordinator {
   bool await_vcpus(EpochWord word, bool rolling) const;
   bool await_members(EpochWord word, const Answer& answer) const;
   bool wait_until(const std::function<bool()>& enough, EpochWord word, u64 longest_ns) const;
-  Status close(EpochWord closing);
+  bool has_role();
+  bool close(EpochWord closing);
   void release_output();
-  void warm(u32 epoch);
-  void go(EpochWord warming);
   void roll_back(EpochWord rolling, const Answer& answer);
-  void put_back(u32 epoch);
+  void put_back(u32 number);
   void place_vcpus(const GuestBank* bank);
   u32 a_dead_node() const;
 
   Machine& machine_;
   EpochRecord& record_;
+  const std::function<void()> released_;
   hyperkernel::UndoLog log_;
   hyperkernel::GuestView frames_;  // of RAM, that nobody protects
 };

@@ -18,7 +18,7 @@ Result<std::unique_ptr<EpochMember>> EpochMember::join(Machine& machine,
   if (!member->stop_.valid()) return sys_error("eventfd");
   DVM_ASSIGN(member->pages_, hyperkernel::WrittenPages::watch(machine.pool(), machine.memory()));
   if (member->options_.coordinates) {
-    DVM_ASSIGN(member->coordinator_, EpochCoordinator::make(machine));
+    DVM_ASSIGN(member->coordinator_, EpochCoordinator::make(machine, member->options_.released));
   }
   DVM_TRY(member->take_place());  // from here on it is waited for
   EpochMember* const m = member.get();
@@ -44,7 +44,6 @@ Status EpochMember::take_place() {
   for (EpochMemberRecord& place : record_.members) {
     u64 owner = place.instance.load();
     if (owner != 0 && !machine_.instances().is_stale(fabric::InstanceId::unpack(owner))) continue;
-    place.hot_count.store(0);
     if (!place.instance.compare_exchange_strong(owner, machine_.self().packed())) continue;
     place_ = &place;
     return {};
@@ -72,7 +71,8 @@ bool EpochMember::admit(u64 address) {
       const std::lock_guard guard(pages_->lock());
       const EpochWord now = EpochWord::unpack(record_.word.load());
       if (!holds_writers(now.stage)) {
-        const Status done = pages_->admit(now.epoch, address);
+        record_.figures.writes_waited.fetch_add(1, std::memory_order_relaxed);
+        const Status done = pages_->admit(record_.log[now.epoch % 2].load(), address);
         if (!done.ok()) fail(done.error());
         return done.ok();
       }
@@ -95,6 +95,7 @@ void EpochMember::follow() {
       if (options_.committed) options_.committed();
     }
     answer(word);
+    if (word.stage == EpochStage::open) pages_->review();
     std::optional<u64> until;
     if (coordinator_) until = coordinator_->look([this](EpochWord w) { answer(w); });
     fabric::wait(record_.bell, seen, until);
@@ -105,9 +106,13 @@ void EpochMember::answer(EpochWord word) {
   if (place_->answered.load() == word.packed()) return;
   if (word.stage == EpochStage::closing) {
     const std::lock_guard guard(pages_->lock());
-    const auto hot = pages_->protect(word.epoch, place_->hot);
-    if (!hot) return fail(hot.error());
-    place_->hot_count.store(*hot);
+    const u32 number = record_.log[word.epoch % 2].load();
+    const u32 next = record_.log[(word.epoch + 1) % 2].load();
+    // Given up, and with `next` another end is being tried: the guest may be running.
+    if (record_.word.load() != word.packed()) return;
+    const Status done = pages_->protect(number, next);
+    if (!done.ok()) return fail(done.error());
+    record_.figures.pages_hot.fetch_add(pages_->writable(), std::memory_order_relaxed);
   } else if (word.stage == EpochStage::rolling) {
     if (options_.rest) options_.rest();
   } else {

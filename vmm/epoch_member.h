@@ -19,7 +19,8 @@ namespace dvm::vmm {
 struct EpochMemberOptions {
   bool coordinates = false;         // a node
   fabric::Peer* peer = nullptr;     // with which its threads register
-  std::function<void()> committed;  // what was held back until then may leave
+  std::function<void()> committed;  // an epoch has ended: what was held back here may leave
+  std::function<void()> released;   // by this node, as the coordinator: packets may leave
   std::function<void()> rest;  // rolling: returns when no I/O on guest memory is under way here
 };
 

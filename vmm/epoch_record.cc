@@ -5,6 +5,7 @@ namespace dvm::vmm {
 void open_epoch_record(EpochRecord& record, NetRecord& net, u32 period_ms) {
   record.word.store(EpochWord{}.packed());
   record.period_ms.store(period_ms);
+  record.log[EpochWord{}.epoch % 2].store(next_log_number(0, 0, EpochWord{}.epoch));
   for (auto& release : net.release) release.store(0);
 }
 
@@ -24,10 +25,10 @@ Status check_record(const EpochRecord& record, const fabric::RecordPlace& place)
   const u32 period = record.period_ms.load();
   if (period < kLeastEpochMs || period > kMostEpochMs)
     return place.wrong(&record.period_ms, "epochs of {} ms", period);
-  for (const EpochMemberRecord& member : record.members) {
-    if (member.hot_count.load() > EpochMemberRecord::kHotPages)
-      return place.wrong(&member.hot_count, "{} pages stay writable", member.hot_count.load());
-  }
+  const u32 number = record.log[word.epoch % 2].load();
+  if (number % 2 != word.epoch % 2)
+    return place.wrong(&record.log[word.epoch % 2], "epoch {} has the number {} in the undo log",
+                       word.epoch, number);
   return {};
 }
 

@@ -5,6 +5,7 @@
 // RAM as it was when the epoch began: hyperkernel/undo_log.h.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 
@@ -15,7 +16,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kEpochVersion = 1;
+inline constexpr u32 kEpochVersion = 2;
 
 // A vCPU at the barrier: KVM's part, by its thread; ours, by who closes.
 struct VcpuBank {
@@ -43,12 +44,8 @@ struct GuestBank {
 
 // A process that lets guest memory be written: a node, the network's, the launcher.
 struct EpochMemberRecord {
-  static constexpr u32 kHotPages = 8192;
   std::atomic<u64> instance;  // packed; 0: free. Of one that has ended: free
   std::atomic<u64> answered;  // the word that it has done its part for
-  std::atomic<u32> hot_count;
-  u32 reserved;
-  std::array<u32, kHotPages> hot;  // gfns that stay writable here; by itself, before it answers
 };
 
 // For people.
@@ -59,8 +56,10 @@ struct EpochFigures {
   std::atomic<u64> pause_sum_ns;  // from the stop to going on
   std::atomic<u64> last_pause_ns;
   std::atomic<u64> longest_pause_ns;
-  std::atomic<u64> last_stop_ns;   // of it: until all vCPUs stood still
-  std::atomic<u64> last_close_ns;  // of it: until the commit
+  std::atomic<u64> last_stop_ns;     // of it: until all vCPUs stood still
+  std::atomic<u64> last_protect_ns;  // of it: pages protected, or saved ahead
+  std::atomic<u64> last_close_ns;    // of it: devices, until the commit
+  std::atomic<u64> writes_waited;  // for their page to be saved
   std::atomic<u64> pages_saved;
   std::atomic<u64> pages_hot;     // of them: ahead, as they are written all the time
   std::atomic<u64> last_roll_ns;  // from the wish to going on
@@ -76,12 +75,21 @@ struct EpochRecord {
   std::atomic<u32> output_waits;  // something waits for the commit: sooner
   // What may leave the machine: all of the epochs before the one that runs.
   std::atomic<u64> serial_out, virtio_out, firmware_out;
-  std::array<std::atomic<u64>, layout::kMaxVcpus>
-      answered;  // by vCPU: the word it stands still for
+  // By epoch % 2: the number that the epoch has in the undo log. A new one for each end that is
+  // tried, by the coordinator, so that what was saved for one called off counts for nothing.
+  std::array<std::atomic<u32>, 2> log;
+  // By vCPU: the word it stands still for.
+  std::array<std::atomic<u64>, layout::kMaxVcpus> answered;
   std::array<EpochMemberRecord, layout::kMaxNodes + 2> members;
   EpochFigures figures;
   std::array<GuestBank, 2> banks;  // by epoch % 2: its beginning
 };
+
+// The number of an end that is tried now; odd as the epoch that it would begin.
+constexpr u32 next_log_number(u32 one, u32 other, u32 epoch) {
+  const u32 next = std::max(one, other) + 1;
+  return next % 2 == epoch % 2 ? next : next + 1;
+}
 
 // `record`: of a machine without epochs nullptr. The epoch that runs.
 inline u32 running_epoch(const EpochRecord* record) {

@@ -27,7 +27,7 @@ void EpochCoordinator::roll_back(EpochWord rolling, const Answer& answer) {
   {
     const AllCells cells(machine_);
     if (!restart) {
-      put_back(rolling.epoch);
+      put_back(record_.log[rolling.epoch % 2].load());
       fabric::failpoint("epoch.pages_back");
       restore_bank(s, bank, static_cast<u8>(kFirstNodeInstance + a_dead_node() + 1));
       fabric::failpoint("epoch.bank_back");
@@ -45,9 +45,9 @@ void EpochCoordinator::roll_back(EpochWord rolling, const Answer& answer) {
 }
 
 // By frames of the pool: nothing waits there.
-void EpochCoordinator::put_back(u32 epoch) {
+void EpochCoordinator::put_back(u32 number) {
   u64 pages = 0;
-  log_.each(epoch, [&](u64 page, const std::byte* image) {
+  log_.each(number, [&](u64 page, const std::byte* image) {
     const auto to = hyperkernel::page_of_ram(frames_.memory(), page);
     if (to.empty()) return;
     std::ranges::copy(std::span(image, kPageBytes), to.begin());

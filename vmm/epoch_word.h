@@ -1,19 +1,17 @@
 // Where the machine is between two epochs: one word of the pool, so that everybody agrees on it.
 //
-//              stop               close               commit               go
-//   open(e) ─────────> stopping(e) ────> closing(e) ────────> warming(e+1) ───> open(e+1)
-//      ^                   |                |                     |
-//      +----- call_off ----+----------------+                     |
-//                                                                 |
-//   any(e) ── roll_back ──> rolling(e) ── restored ──> open(e)  <─+ (rolls back to e+1)
+//              stop               close              commit
+//   open(e) ─────────> stopping(e) ────> closing(e) ────────> open(e+1)
+//      ^                   |                |
+//      +----- call_off ----+----------------+
+//
+//   any(e) ── roll_back ──> rolling(e) ── restored ──> open(e)
 //
 //   stopping  each vCPU leaves the guest and its state in the bank of e+1
 //   closing   they stand still, and whoever closes has all devices' locks: pages written in e are
-//             protected again, devices copied to the bank
-//   warming   e+1 is what a host's loss goes back to; pages that are written all the time are saved
-//             before the guest goes on
+//             protected again, those written all the time saved for e+1, devices copied to the bank
 //   rolling   what ran in e is void: the nodes come to rest, and one of them puts e's beginning
-//   back
+//             back
 //
 // `commit` is the instant at which everything of e becomes what has happened. Each step is one
 // compare-and-swap by whoever has claimed the coordinator's role, but for roll_back, which anyone
@@ -31,7 +29,7 @@ namespace dvm::vmm {
 // How long an epoch may be chosen to last.
 inline constexpr u32 kLeastEpochMs = 5, kMostEpochMs = 10'000;
 
-enum class EpochStage : u8 { open, stopping, closing, warming, rolling };
+enum class EpochStage : u8 { open, stopping, closing, rolling };
 
 struct EpochWord {
   u32 epoch = 1;  // the one that runs, or is ended or rolled back; 0 is none
@@ -49,7 +47,7 @@ struct EpochWord {
   friend constexpr bool operator==(EpochWord, EpochWord) = default;
 };
 
-enum class EpochStep : u8 { stop, close, commit, go, call_off, roll_back, restored };
+enum class EpochStep : u8 { stop, close, commit, call_off, roll_back, restored };
 
 // The word after that step; nothing: the step is not (or no longer) possible.
 constexpr std::optional<EpochWord> epoch_after(EpochWord w, EpochStep step) {
@@ -64,10 +62,7 @@ constexpr std::optional<EpochWord> epoch_after(EpochWord w, EpochStep step) {
       return EpochWord{w.epoch, w.turn, closing};
     case EpochStep::commit:
       if (w.stage != closing) return std::nullopt;
-      return EpochWord{w.epoch + 1, w.turn, warming};
-    case EpochStep::go:
-      if (w.stage != warming) return std::nullopt;
-      return EpochWord{w.epoch, w.turn, open};
+      return EpochWord{w.epoch + 1, w.turn, open};
     case EpochStep::call_off:
       if (w.stage != stopping && w.stage != closing) return std::nullopt;
       return EpochWord{w.epoch, w.turn, open};
@@ -90,8 +85,6 @@ inline bool take_epoch_step(std::atomic<u64>& word, EpochWord from, EpochStep st
 constexpr bool holds_vcpus(EpochStage stage) { return stage != EpochStage::open; }
 // Does whoever would let a page be written have to wait? Between the protection of what was written
 // and the commit it would be of neither epoch.
-constexpr bool holds_writers(EpochStage stage) {
-  return stage == EpochStage::closing || stage == EpochStage::warming;
-}
+constexpr bool holds_writers(EpochStage stage) { return stage == EpochStage::closing; }
 
 }  // namespace dvm::vmm

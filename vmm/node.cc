@@ -99,6 +99,7 @@ Status Node::join_epochs() {
   options.committed = [this] {
     for (auto& disk : disks_) disk->committed();
   };
+  options.released = release_;
   options.rest = [this] {
     for (auto& disk : disks_) disk->drain();
   };

@@ -27,6 +27,8 @@ class Node {
   void on_leave(std::function<void()> stop) { stop_servers_ = std::move(stop); }
   // `look`: now and then, and when something has changed in the machine.
   void on_look(std::function<void()> look) { look_ = std::move(look); }
+  // With epochs: packets of one that has ended may leave. Threads: the epochs'.
+  void on_release(std::function<void()> release) { release_ = std::move(release); }
   // Returns when the machine has stopped, or the node was asked to leave; an error if this node
   // cannot do its part. The calling thread beats for the node (fabric/fabric_service.h).
   Status run();
@@ -63,7 +65,7 @@ class Node {
   const u32 index_;
   bool leaving_ = false;
   std::function<Status(fabric::Peer&)> start_servers_;
-  std::function<void()> stop_servers_, look_;
+  std::function<void()> stop_servers_, look_, release_;
   NodeRecord& record_;
   BootSource boot_;
   std::vector<DiskSource> disk_sources_;

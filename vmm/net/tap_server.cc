@@ -60,6 +60,10 @@ void TapServer::look() {
   if (device_.record().receiver.load() == 0) ring_event(own_wake_);
 }
 
+void TapServer::released() {
+  if (device_.record().notified.load() != 0) ring_event(wake_);
+}
+
 void TapServer::transmit(u16 pair, bool again) {
   const Fd& tap = taps_[pair % taps_.size()];
   const auto write = [&](const TxPacket& packet) {

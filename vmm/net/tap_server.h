@@ -23,6 +23,8 @@ class TapServer final : public QueueServer {
   // Its thread is registered with `peer`.
   Status start(fabric::Peer& peer);
   void serve(u16 queue, bool again) override;
+  // What the driver offered before an epoch's end may leave: who reads sends it. Threads: any.
+  void released();
   // Sees whether the one who reads has given that up. Threads: any.
   void look();
 
