@@ -20,7 +20,7 @@ constexpr u64 kLineBytes = 64;
 constexpr u32 kTouches = 64, kRounds = 63;
 constexpr u64 kPages = 16;
 constexpr u32 kVcpuRounds = 3;
-constexpr u64 kOwnMemory = 8 * kMiB;  // more than a core's caches
+constexpr u64 kMeasured = 8 * kMiB;  // more than a core's caches
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -142,9 +142,12 @@ std::optional<double> vcpu_move_ns(vmm::Machine& machine) {
 
 locality::CostModel measure_costs(vmm::Machine& machine) {
   locality::CostModel costs;
-  std::vector<std::byte> own(kOwnMemory, std::byte{1});
+  std::vector<std::byte> own(kMeasured, std::byte{1});
   costs.dram_ns = std::max(1.0, line_ns(own));
-  costs.region_ns = std::max(costs.dram_ns, line_ns(machine.pool().metadata()));
+  // No more of it: an undo log is as large as RAM, and takes no memory until it is touched.
+  const auto pool = machine.pool().metadata();
+  costs.region_ns =
+      std::max(costs.dram_ns, line_ns(pool.first(std::min<u64>(pool.size(), kMeasured))));
   if (machine.has_software_coherence()) {
     if (const auto ns = page_move_ns()) {
       costs.page_move_ns = std::max(1.0, *ns);
