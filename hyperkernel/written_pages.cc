@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 namespace dvm::hyperkernel {
 namespace {
@@ -15,8 +16,9 @@ constexpr u64 kLongestRun = 64;
 // Blocks grow where an eighth of what was guessed was written, and shrink below half of that. Two
 // pages at least: else nothing would be guessed, nor learned.
 constexpr u64 kChunkPages = 512;
-constexpr u8 kLeastBlock = 1, kMostBlock = 6, kGuessesToLearn = 32;
-constexpr std::size_t kReviewAtOnce = 64;
+constexpr u8 kLeastBlock = 1, kMostBlock = 9, kGuessesToLearn = 32;
+// Writes wait for the lock meanwhile. Of more guesses in an epoch some are looked at.
+constexpr std::size_t kReviewAtOnce = 16, kMostReviewed = 2048;
 
 }  // namespace
 
@@ -115,10 +117,13 @@ Status WrittenPages::protect(u32 epoch, u32 next) {
   std::vector<u32> cold, kept;
   to_review_.clear();
   ended_ = epoch;
+  const u64 one_of = guesses_ / kMostReviewed + 1;
+  guesses_ = 0;
   for (const u32 page : writable_) {
     Page& p = pages_[page];
-    if (p.guessed || (p.stays && epoch / 2 % kLookEvery == page % kLookEvery))
-      to_review_.push_back(page);
+    const bool due = p.guessed ? guesses_++ % one_of == 0
+                               : p.stays && epoch / 2 % kLookEvery == page % kLookEvery;
+    if (due) to_review_.push_back(page);
     if (p.stays && kept.size() < kMostHot) {
       if (!log_.capture(next, page, address(page))) return error("the undo log is full");
       kept.push_back(page);
@@ -132,7 +137,7 @@ Status WrittenPages::protect(u32 epoch, u32 next) {
 }
 
 void WrittenPages::review() {
-  for (;;) {
+  for (;; std::this_thread::yield()) {
     const std::lock_guard guard(lock_);
     if (to_review_.empty()) return;
     for (std::size_t i = 0; i < kReviewAtOnce && !to_review_.empty(); ++i) {

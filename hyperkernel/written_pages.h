@@ -78,6 +78,7 @@ class WrittenPages {
   std::vector<u32> writable_;
   std::vector<u32> to_review_;  // of epoch `ended_`
   u32 ended_ = 0;
+  u64 guesses_ = 0;               // in the epoch that ended last
   u64 next_ = ~u64{0}, run_ = 1;  // where a walk would go on, and how long its last step was
 };
 

@@ -5,6 +5,8 @@
 #include "tools/bench/bench_words.h"
 #include "tools/bench/exit_machinery.h"
 #include "tools/bench/recovery_report.h"
+#include "tools/bench/saving_bench.h"
+#include "tools/bench/saving_ways.h"
 #include "tools/json_text.h"
 #include "tools/message.h"
 #include "tools/node_process.h"
@@ -46,6 +48,10 @@ Status bench_recovery(const std::vector<std::string>& words) {
   BenchReport report = report_here();
   if (options.machinery) {
     DVM_ASSIGN(report.results, measure_exits(options.rounds));
+    say_line("dvm-bench", fmt::format("pages are saved in {} ways: {} s", kSavingWays.size(),
+                                      2 * kSavingWays.size() * options.rounds * options.seconds));
+    DVM_ASSIGN(auto saving, measure_saving(options.rounds, options.seconds));
+    append(report.results, std::move(saving));
   } else {
     DVM_ASSIGN(report.results, measure_guests(options, words));
   }
