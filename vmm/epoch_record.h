@@ -59,7 +59,7 @@ struct EpochFigures {
   std::atomic<u64> last_stop_ns;     // of it: until all vCPUs stood still
   std::atomic<u64> last_protect_ns;  // of it: pages protected, or saved ahead
   std::atomic<u64> last_close_ns;    // of it: devices, until the commit
-  std::atomic<u64> writes_waited;  // for their page to be saved
+  std::atomic<u64> writes_waited;    // for their page to be saved
   std::atomic<u64> pages_saved;
   std::atomic<u64> pages_hot;     // of them: ahead, as they are written all the time
   std::atomic<u64> last_roll_ns;  // from the wish to going on
