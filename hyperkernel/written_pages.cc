@@ -7,14 +7,12 @@
 namespace dvm::hyperkernel {
 namespace {
 
-// Twice written within so many epochs: it stays writable, until it was not changed in as many. A
-// copy costs a tenth of a fault at most. Every so many epochs it is looked at.
-constexpr u32 kSoon = 16, kLookEvery = 4;
+// Every so many epochs a page that stays writable is looked at.
+constexpr u32 kLookEvery = 4;
 // So many stay writable at most: the guest stands still while they are copied.
 constexpr std::size_t kMostHot = 8192;
 constexpr u64 kLongestRun = 64;
-// Blocks grow where an eighth of what was guessed was written, and shrink below half of that. Two
-// pages at least: else nothing would be guessed, nor learned.
+// Two pages are the smallest block: else nothing would be guessed, nor learned.
 constexpr u64 kChunkPages = 512;
 constexpr u8 kLeastBlock = 1, kMostBlock = 9, kGuessesToLearn = 32;
 // Writes wait for the lock meanwhile. Of more guesses in an epoch some are looked at.
@@ -23,11 +21,11 @@ constexpr std::size_t kReviewAtOnce = 16, kMostReviewed = 2048;
 }  // namespace
 
 Result<std::unique_ptr<WrittenPages>> WrittenPages::watch(const fabric::Pool& pool,
-                                                          const GuestMemory& view) {
+                                                          const GuestMemory& view, u32 fault) {
   DVM_ASSIGN(UndoLog log, UndoLog::of(pool));
   if (view.total_bytes() != log.pages() * kPageBytes)
     return error("pool {}: the undo log is not of this RAM", pool.name());
-  std::unique_ptr<WrittenPages> pages(new WrittenPages(std::move(log), view));
+  std::unique_ptr<WrittenPages> pages(new WrittenPages(std::move(log), view, fault));
   DVM_ASSIGN(pages->user_, Userfault::make_for_writes());
   pages->pages_.resize(pages->log_.pages());
   pages->chunks_.resize(pages->log_.pages() / kChunkPages + 1);
@@ -92,7 +90,7 @@ Status WrittenPages::admit(u32 epoch, u64 where) {
 
 void WrittenPages::note_writable(u32 epoch, u64 page, bool guessed) {
   Page& p = pages_[page];
-  p.stays = p.last_written != 0 && epoch - p.last_written <= kSoon;
+  p.stays = p.last_written != 0 && epoch - p.last_written <= fault_;
   p.unchanged = 0;
   p.writable = true;
   p.guessed = guessed;
@@ -154,8 +152,8 @@ void WrittenPages::review(u32 page) {
   const bool same = before != nullptr && std::memcmp(before, address(page), kPageBytes) == 0;
   if (!same) p.last_written = ended_;
   if (p.stays && !p.guessed) {
-    p.unchanged = same ? static_cast<u8>(p.unchanged + kLookEvery) : u8{0};
-    p.stays = p.unchanged < kSoon;
+    p.unchanged = same ? static_cast<u8>(std::min(p.unchanged + kLookEvery, 255u)) : u8{0};
+    p.stays = p.unchanged < fault_;
     return;
   }
   p.guessed = false;
@@ -163,8 +161,9 @@ void WrittenPages::review(u32 page) {
   ++chunk.guessed;
   chunk.hit = static_cast<u8>(chunk.hit + (same ? 0 : 1));
   if (chunk.guessed < kGuessesToLearn) return;
-  if (chunk.hit * 8 >= chunk.guessed) chunk.block = std::min<u8>(chunk.block + 1, kMostBlock);
-  if (chunk.hit * 16 < chunk.guessed) chunk.block = std::max<u8>(chunk.block, kLeastBlock + 1) - 1;
+  const u32 saved = chunk.hit * fault_;  // copies' worth of faults
+  if (saved >= 2u * chunk.guessed) chunk.block = std::min<u8>(chunk.block + 1, kMostBlock);
+  if (saved < chunk.guessed) chunk.block = std::max<u8>(chunk.block, kLeastBlock + 1) - 1;
   chunk.guessed = chunk.hit = 0;
 }
 

@@ -1,12 +1,12 @@
 // Which pages of RAM this process may write in the epoch that runs. All others are protected in its
 // view (userfaultfd, write-protect mode): a write waits until the page has been saved (undo_log.h).
 //
-// A fault costs many times what a copy does, so some copies are made on suspicion:
+// A fault costs many times what a copy does (fault_cost.h), so some copies are made on suspicion:
 //   - A page that is written again soon stays writable. It is saved ahead when an epoch ends, for
-//     the next one, and protected again once it was found unchanged for some epochs.
+//     the next one, and protected again once that has cost as much as a fault, for nothing.
 //   - With a page go those of the block around it, and with a walk through memory the next ones.
-//   How
-//     large a block is follows, for each 2 MiB, from how many of its pages were written indeed.
+//     How large a block is follows, for each 2 MiB, from how many of its pages were written indeed:
+//     it grows while that saves twice what it costs, and shrinks when it saves less.
 // What became of a suspicion is looked at once the guest runs again (review).
 //
 // Pages are numbered by their place in RAM: the frames of the parts of it, one after the other.
@@ -16,6 +16,7 @@
 #include <mutex>
 #include <vector>
 
+#include "hyperkernel/fault_cost.h"
 #include "hyperkernel/guest_memory.h"
 #include "hyperkernel/undo_log.h"
 #include "hyperkernel/userfault.h"
@@ -24,9 +25,11 @@ namespace dvm::hyperkernel {
 
 class WrittenPages {
  public:
-  // Protects all of the view, which outlives it. Errors name the reason.
+  // Protects all of the view, which outlives it. `fault`: what one costs, in copies of a page.
+  // Errors name the reason.
   static Result<std::unique_ptr<WrittenPages>> watch(const fabric::Pool& pool,
-                                                     const GuestMemory& view);
+                                                     const GuestMemory& view,
+                                                     u32 fault = copies_for_a_fault());
   ~WrittenPages();  // nothing is protected any more
   WrittenPages(const WrittenPages&) = delete;
   WrittenPages& operator=(const WrittenPages&) = delete;
@@ -55,13 +58,14 @@ class WrittenPages {
     bool guessed = false;   // on suspicion, in this epoch
   };
   struct Chunk {
-    u8 block = 4;  // 2^n pages
+    u8 block = 6;  // 2^n pages
     u8 guessed = 0, hit = 0;
   };
   struct Run {
     u64 first, end;
   };
-  WrittenPages(UndoLog log, const GuestMemory& view) : log_(std::move(log)), view_(view) {}
+  WrittenPages(UndoLog log, const GuestMemory& view, u32 fault)
+      : fault_(fault), log_(std::move(log)), view_(view) {}
   std::byte* address(u64 page) const;
   std::optional<u64> page_at(u64 address) const;
   Run run_at(u64 page);
@@ -70,6 +74,7 @@ class WrittenPages {
   void review(u32 page);
 
   std::mutex lock_;
+  const u32 fault_;
   UndoLog log_;
   const GuestMemory& view_;
   Userfault user_;
