@@ -36,9 +36,11 @@ void VcpuThread::stand_still() {
     const EpochWord word = EpochWord::unpack(now);
     const Phase phase = machine_.state().control.phase.load();
     if (!holds_vcpus(word.stage) || phase == Phase::stopped || phase == Phase::resetting) break;
-    rolled_back = rolled_back || word.stage == EpochStage::rolling;
-    // What is void need not be saved.
-    if (word.stage == EpochStage::stopping && !rolled_back &&
+    // Before this thread saw it, the machine was put back, and the next end has begun: what it has
+    // is void, and is to be loaded anew before it is saved.
+    if (rolled_back && word.stage != EpochStage::rolling) break;
+    rolled_back = word.stage == EpochStage::rolling;
+    if (word.stage == EpochStage::stopping &&
         !save_for_epoch(record.banks[(word.epoch + 1) % 2].vcpus[index_].state)) {
       break;
     }
