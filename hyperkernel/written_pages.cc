@@ -90,7 +90,7 @@ Status WrittenPages::admit(u32 epoch, u64 where) {
 
 void WrittenPages::note_writable(u32 epoch, u64 page, bool guessed) {
   Page& p = pages_[page];
-  p.stays = p.last_written != 0 && epoch - p.last_written <= fault_;
+  p.stays = p.last_written != 0 && epoch - p.last_written <= soon_;
   p.unchanged = 0;
   p.writable = true;
   p.guessed = guessed;
@@ -153,7 +153,7 @@ void WrittenPages::review(u32 page) {
   if (!same) p.last_written = ended_;
   if (p.stays && !p.guessed) {
     p.unchanged = same ? static_cast<u8>(std::min(p.unchanged + kLookEvery, 255u)) : u8{0};
-    p.stays = p.unchanged < fault_;
+    p.stays = p.unchanged < soon_;
     return;
   }
   p.guessed = false;

@@ -3,7 +3,9 @@
 //
 // A fault costs many times what a copy does (fault_cost.h), so some copies are made on suspicion:
 //   - A page that is written again soon stays writable. It is saved ahead when an epoch ends, for
-//     the next one, and protected again once that has cost as much as a fault, for nothing.
+//     the next one, and protected again once it was found unchanged for some epochs. Soon is before
+//     an eighth of a fault's cost has been spent on copies: most of what is not written for a while
+//     is not written for long, and the guest stands still for it.
 //   - With a page go those of the block around it, and with a walk through memory the next ones.
 //     How large a block is follows, for each 2 MiB, from how many of its pages were written indeed:
 //     it grows while that saves twice what it costs, and shrinks when it saves less.
@@ -12,6 +14,7 @@
 // Pages are numbered by their place in RAM: the frames of the parts of it, one after the other.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -65,7 +68,7 @@ class WrittenPages {
     u64 first, end;
   };
   WrittenPages(UndoLog log, const GuestMemory& view, u32 fault)
-      : fault_(fault), log_(std::move(log)), view_(view) {}
+      : fault_(fault), soon_(std::max(fault / 8, 4u)), log_(std::move(log)), view_(view) {}
   std::byte* address(u64 page) const;
   std::optional<u64> page_at(u64 address) const;
   Run run_at(u64 page);
@@ -75,6 +78,7 @@ class WrittenPages {
 
   std::mutex lock_;
   const u32 fault_;
+  const u32 soon_;  // epochs
   UndoLog log_;
   const GuestMemory& view_;
   Userfault user_;

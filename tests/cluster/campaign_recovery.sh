@@ -32,7 +32,7 @@ started+=("$outside")
 
 truncate -s 32M "$dir/verified.img"
 start_image --protect $protect --disk "$dir/verified.img" --events "$dir/image.events"
-check "a login prompt" wait_for image "login:" 360 || exit 1
+check "a login prompt" wait_for image "login:" 600 || exit 1
 check "systemd says running" image_runs || exit 1
 
 in_guest 'cat > /root/clock_check; chmod +x /root/clock_check' < "$cache/programs/clock_check"
