@@ -10,6 +10,7 @@ void open_epoch_record(EpochRecord& record, NetRecord& net, u32 period_ms) {
 }
 
 void ask_to_roll_back(EpochRecord& record) {
+  record.figures.roll_asked_ns.store(fabric::monotonic_ns());
   for (u64 seen = record.word.load();;) {
     const auto after = epoch_after(EpochWord::unpack(seen), EpochStep::roll_back);
     if (record.word.compare_exchange_weak(seen, after->packed())) break;

@@ -7,11 +7,11 @@
 #include "vmm/epoch_coordinator.h"
 #include "vmm/guest_bank.h"
 #include "vmm/heir.h"
+#include "vmm/vcpu_passage.h"
 
 namespace dvm::vmm {
 
 void EpochCoordinator::roll_back(EpochWord rolling, const Answer& answer) {
-  const u64 begin = fabric::monotonic_ns();
   MachineState& s = machine_.state();
   const GuestBank& bank = record_.banks[rolling.epoch % 2];
   const Phase phase = s.control.phase.load();
@@ -34,7 +34,8 @@ void EpochCoordinator::roll_back(EpochWord rolling, const Answer& answer) {
     }
     place_vcpus(restart ? nullptr : &bank);
     record_.figures.roll_backs.fetch_add(1);
-    record_.figures.last_roll_ns.store(fabric::monotonic_ns() - begin);
+    record_.figures.last_roll_ns.store(fabric::monotonic_ns() -
+                                       record_.figures.roll_asked_ns.load());
     record_.opened_ns.store(fabric::monotonic_ns());
     if (!step(rolling, EpochStep::restored)) return;
   }
@@ -78,6 +79,7 @@ void EpochCoordinator::place_vcpus(const GuestBank* bank) {
     const auto heir = heir_of(machine_, i, place.node);
     if (!heir) continue;
     const Kind kind = arrives ? Kind::pass_on : bank != nullptr ? Kind::give_up : Kind::reassign;
+    note_instant(v.move.committed);
     v.run_state.store(bank != nullptr ? VcpuRunState::outside : VcpuRunState::absent);
     take_step(v.place, {.kind = kind, .node = place.node, .heir = *heir});
     fabric::ring(v.arrival);

@@ -22,9 +22,22 @@ for node in 0 2; do
   ! ended || exit 1
   check "it is back" back $node
 done
+# Two at once; and one with the fabric manager.
+inject keep kill-host 0 &
+check "hosts 0 and 1 are lost" inject keep kill-host 1
+wait $!
+check "both are taken off" eval 'gone 0 && gone 1'
+! ended || exit 1
+check "both are back" eval 'back 0 && back 1'
+inject keep kill fabric &
+check "host 2 is lost, and the fabric manager" inject keep kill-host 2
+wait $!
+check "it is taken off" gone 2
+! ended || exit 1
+check "it is back" back 2
 kill -9 "$(pid_of 1)"
 check "a node alone is killed and taken off" gone 1
 ! ended || exit 1
 ends_well
-check "every loss is told" told keep rolled_back '"epoch":' 2
+check "every loss is told" [ "$(grep -c '"event":"rolled_back"' "$dir/keep.events")" -ge 4 ]
 done_testing

@@ -19,9 +19,9 @@ start_image() { # OPTION…: with 4 vCPUs over image_nodes (2) nodes. Sets run_p
   exec {console_in}> "$dir/image.in"
 }
 
-# Once everything that starts has started.
+# Once everything that starts has started; within image_patience (90) seconds.
 image_runs() {
-  local state deadline=$((SECONDS + 90))
+  local state deadline=$((SECONDS + ${image_patience:-90}))
   while [ "$SECONDS" -lt "$deadline" ]; do
     state=$(in_guest systemctl is-system-running 2> /dev/null)
     [ "$state" != running ] || return 0

@@ -106,6 +106,15 @@ TEST(BenchRecovery, APowerFailureHasALimit) {
       find(death_results(kLevels[1], figures), "recovery.flush.power-fail.pause").holds().value());
 }
 
+TEST(BenchRecovery, EachLevelTellsTheDeathsItSurvives) {
+  DeathFigures figures;
+  figures[static_cast<u32>(DeathKind::host)].pause_us = {200'000.0};
+  const auto results = death_results(kLevels[2], figures);
+  EXPECT_TRUE(find(results, "recovery.epoch.host.pause").holds().value());
+  EXPECT_EQ(results.size(), 1 + kDeathParts.size());
+  EXPECT_TRUE(death_results(kLevels[0], figures).empty());
+}
+
 TEST(BenchRecovery, ExitsAreHandledWithAndWithoutAJournal) {
   const auto results = measure_exits(1);
   ASSERT_TRUE(results.ok());

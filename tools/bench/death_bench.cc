@@ -14,6 +14,7 @@
 #include "tools/bench/console_run.h"
 #include "tools/bench/guest_script.h"
 #include "tools/guest_connection.h"
+#include "vmm/epoch_record.h"
 #include "vmm/machine_state.h"
 
 namespace dvm::tools {
@@ -23,7 +24,7 @@ using nlohmann::json;
 
 constexpr u32 kNodes = 3;  // with one vCPU each
 constexpr u64 kPatienceNs = 60'000'000'000;
-constexpr std::array<int, kDeathKinds> kSignals = {SIGKILL, SIGSTOP, SIGPWR};
+constexpr std::array<int, kDeathKinds> kSignals = {SIGKILL, SIGSTOP, SIGPWR, SIGKILL};
 
 // The guest whose nodes die. Its pool is looked at, and not written.
 class Victim {
@@ -40,6 +41,10 @@ class Victim {
                                                               fabric::kMembershipVersion));
     DVM_ASSIGN(v.instances_, v.pool_.record<fabric::InstanceTable>(fabric::RegionKind::instances,
                                                                    fabric::kInstancesVersion));
+    if (v.pool_.has_region(fabric::RegionKind::epoch)) {
+      DVM_ASSIGN(v.epoch_, v.pool_.record<vmm::EpochRecord>(fabric::RegionKind::epoch,
+                                                            vmm::kEpochVersion));
+    }
     return v;
   }
 
@@ -49,6 +54,7 @@ class Victim {
     const vmm::VcpuRecord& v = machine_->vcpus[n];
     DeathInstants at;
     at.end = fabric::monotonic_ns();
+    if (kind == DeathKind::host) ::kill(machine_->keepers[n].pid.load(), SIGKILL);
     if (::kill(instances_->slots[id].pid.load(), kSignals[static_cast<u32>(kind)]) < 0)
       return sys_error(fmt::format("kill node {}", n));
     DVM_TRY(wait_until("its vCPU runs elsewhere", [&] {
@@ -62,7 +68,8 @@ class Victim {
       at.noticed = at.fenced = v.move.begun.load();
     } else {
       at.noticed = fabric_->failures[id].suspect_ns.load();
-      at.fenced = machine_->keepers[n].woken_ns.load();
+      at.fenced = kind == DeathKind::host ? epoch_->figures.roll_asked_ns.load()
+                                          : machine_->keepers[n].woken_ns.load();
     }
     add_death(at, samples);
     return come_back(n);
@@ -104,17 +111,20 @@ class Victim {
   fabric::Pool pool_;
   GuestConnection connection_;
   const vmm::MachineState* machine_ = nullptr;
+  const vmm::EpochRecord* epoch_ = nullptr;  // with epochs
   const fabric::FabricState* fabric_ = nullptr;
   const fabric::InstanceTable* instances_ = nullptr;
 };
 
 Result<DeathFigures> let_nodes_die(const std::string& name, const std::string& pool_path,
-                                   u32 deaths) {
+                                   std::span<const DeathKind> kinds, u32 deaths) {
   DVM_ASSIGN(Victim victim, Victim::open(name, pool_path));
   DeathFigures figures;
   for (u32 i = 0; i < deaths; ++i) {
-    for (u32 kind = 0; kind < kDeathKinds; ++kind)
-      DVM_TRY(victim.die((i + kind) % kNodes, static_cast<DeathKind>(kind), figures[kind]));
+    for (const DeathKind kind : kinds) {
+      const u32 number = static_cast<u32>(kind);
+      DVM_TRY(victim.die((i + number) % kNodes, kind, figures[number]));
+    }
   }
   DVM_TRY(victim.stop());
   return figures;
@@ -135,7 +145,7 @@ void add_death(const DeathInstants& at, DeathSamples& samples) {
 }
 
 Result<DeathFigures> measure_deaths(const RecoveryOptions& options, const std::string& protect,
-                                    const std::string& dvm_run) {
+                                    std::span<const DeathKind> kinds, const std::string& dvm_run) {
   const std::string name = fmt::format("bench-recovery-{}", ::getpid());
   const std::string pool = "/dev/shm/dvm-" + name;
   std::optional<Result<DeathFigures>> figures;
@@ -146,7 +156,7 @@ Result<DeathFigures> measure_deaths(const RecoveryOptions& options, const std::s
                 options.initrd, "--append=" + busy_append(kNodes)},
       .marker = "DVM-USERSPACE",
       .limit_s = options.limit_s + 10.0 * kDeathKinds * options.deaths,
-      .at_marker = [&] { figures = let_nodes_die(name, pool, options.deaths); },
+      .at_marker = [&] { figures = let_nodes_die(name, pool, kinds, options.deaths); },
       .on_line = {}};
   const auto run = run_on_console(request);
   ::unlink(pool.c_str());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 
 #include "tools/bench/bench_stats.h"
 #include "tools/bench/recovery_options.h"
@@ -10,15 +11,16 @@
 namespace dvm::tools {
 
 // What ends a node.
-enum class DeathKind : u32 { kill, hang, power_fail };
-inline constexpr u32 kDeathKinds = 3;
-constexpr std::array<const char*, kDeathKinds> kDeathNames = {"kill", "hang", "power-fail"};
+enum class DeathKind : u32 { kill, hang, power_fail, host };
+inline constexpr u32 kDeathKinds = 4;
+constexpr std::array<const char*, kDeathKinds> kDeathNames = {"kill", "hang", "power-fail", "host"};
 
 // From the end to the vCPU's next instruction:
 //   detect     until somebody has noticed; of a failing power: until the vCPU's thread is out of
 //              the guest
 //   fence      until the node's last thread has ended; of a failing power: none
-//   salvage    until the vCPU's state lies in the pool and its heir is named
+//   salvage    until the vCPU's state lies in the pool and its heir is named; of a host: until the
+//              machine is back at its last epoch, likewise
 //   take-over  until the heir's KVM has it
 //   resume     until it is about to be in the guest
 constexpr std::array<const char*, 5> kDeathParts = {"detect", "fence", "salvage", "take-over",
@@ -38,8 +40,9 @@ struct DeathInstants {
 // Pure.
 void add_death(const DeathInstants& at, DeathSamples& samples);
 
-// Boots a guest over three nodes under that protection and lets each node in turn die.
+// Boots a guest over three nodes under that protection and lets each node in turn die, in each of
+// these ways.
 Result<DeathFigures> measure_deaths(const RecoveryOptions& options, const std::string& protect,
-                                    const std::string& dvm_run);
+                                    std::span<const DeathKind> kinds, const std::string& dvm_run);
 
 }  // namespace dvm::tools

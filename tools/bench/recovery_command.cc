@@ -25,8 +25,8 @@ Result<std::vector<BenchResult>> measure_guests(RecoveryOptions o,
   DVM_ASSIGN(const std::string dvm_run, sibling_program("dvm-run"));
   std::vector<BenchResult> results;
   for (const ProtectionLevel& level : kLevels) {
-    if (!level.survives) continue;
-    DVM_ASSIGN(const DeathFigures deaths, measure_deaths(o, level.name, dvm_run));
+    if (level.survives.empty()) continue;
+    DVM_ASSIGN(const DeathFigures deaths, measure_deaths(o, level.name, level.survives, dvm_run));
     append(results, death_results(level, deaths));
   }
   std::array<SteadySamples, kLevels.size()> steady;

@@ -62,6 +62,8 @@ DESCRIPTION
     salvage    until the vCPU's state lay in the pool, and its heir was named
     take-over  until the heir's KVM had it
     resume     until it was about to enter the guest
+  The same with --protect epoch, and hosts that are lost: a node and its keeper, killed together. There
+  salvage is the way back to the last epoch.
   Then guests that differ in --protect alone take turns over two nodes: boot, compute, rewrite 5 MB, wake
   each other across nodes. The time a unit of each takes is set beside that without protection.
   Where there is no KVM: tools/lab run --timeout 1800 -- build/bin/dvm-bench recovery ...

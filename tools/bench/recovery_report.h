@@ -12,15 +12,16 @@ namespace dvm::tools {
 // A way to protect a guest, as dvm-run names it, and what it may cost beside none; 0: not said.
 struct ProtectionLevel {
   const char* name;
-  bool survives;  // deaths are measured
+  std::span<const DeathKind> survives;  // which are measured
   double boot, compute, rewrite, wake;
 };
+inline constexpr std::array kKeptDeaths = {DeathKind::kill, DeathKind::hang, DeathKind::power_fail};
+inline constexpr std::array kRolledBackDeaths = {DeathKind::host};
 // The first is what the others are held against.
 constexpr std::array<ProtectionLevel, 3> kLevels = {{
-    {"none", false, 0, 0, 0, 0},
-    {"flush", true, 0, 0, 0, 0},
-    // Deaths that epochs alone survive are measured by the guest's own figures (dvm-ctl status).
-    {"epoch", false, 0, 1.03, 1.15, 0},
+    {"none", {}, 0, 0, 0, 0},
+    {"flush", kKeptDeaths, 0, 0, 0, 0},
+    {"epoch", kRolledBackDeaths, 0, 1.03, 1.15, 0},
 }};
 
 std::vector<BenchResult> death_results(const ProtectionLevel& level, const DeathFigures& figures);
