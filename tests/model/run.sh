@@ -73,4 +73,10 @@ check_deaths "coherence, 2 nodes that share, run and rest" holds coherence.pml -
 for mistake in 1 2 3 4 5 6 7 8 9 10; do
   check_deaths "coherence, mistake $mistake" fails coherence.pml -DN=2 -DSHARE -DQUIET -DMISTAKE=$mistake
 done
+check_safety "epochs, two ends, a roll-back" holds epoch.pml
+check_safety "epochs, an end, two roll-backs" holds epoch.pml -DENDS=1 -DROLLS=2
+check_safety "epochs, mistake 1" fails epoch.pml -DENDS=1 -DROLLS=2 -DMISTAKE=1
+for mistake in 2 3 4 5; do
+  check_safety "epochs, mistake $mistake" fails epoch.pml -DMISTAKE=$mistake
+done
 exit $failed
