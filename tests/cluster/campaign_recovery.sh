@@ -8,7 +8,7 @@
 # shellcheck disable=SC2034,SC2154,SC2317 # what image_lib.sh reads; run_pid is lib.sh's; functions that check calls
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
-image_net=tap=tap0 image_at=192.0.2.2 image_nodes=3 kept=image
+image_net=tap=tap0 image_at=192.0.2.2 image_nodes=3 image_patience=300 kept=image
 # shellcheck source=tests/cluster/image_lib.sh
 . tests/cluster/image_lib.sh
 # shellcheck source=tests/cluster/fault_lib.sh
@@ -32,7 +32,7 @@ started+=("$outside")
 
 truncate -s 32M "$dir/verified.img"
 start_image --protect $protect --disk "$dir/verified.img" --events "$dir/image.events"
-check "a login prompt" wait_for image "login:" 600 || exit 1
+check "a login prompt" wait_for image "login:" 900 || exit 1
 check "systemd says running" image_runs || exit 1
 
 in_guest 'cat > /root/clock_check; chmod +x /root/clock_check' < "$cache/programs/clock_check"
