@@ -42,8 +42,8 @@ class Victim {
     DVM_ASSIGN(v.instances_, v.pool_.record<fabric::InstanceTable>(fabric::RegionKind::instances,
                                                                    fabric::kInstancesVersion));
     if (v.pool_.has_region(fabric::RegionKind::epoch)) {
-      DVM_ASSIGN(v.epoch_, v.pool_.record<vmm::EpochRecord>(fabric::RegionKind::epoch,
-                                                            vmm::kEpochVersion));
+      DVM_ASSIGN(v.epoch_,
+                 v.pool_.record<vmm::EpochRecord>(fabric::RegionKind::epoch, vmm::kEpochVersion));
     }
     return v;
   }
