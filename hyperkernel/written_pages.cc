@@ -4,11 +4,13 @@
 #include <cstring>
 #include <thread>
 
+#include "fabric/crc32c.h"
+
 namespace dvm::hyperkernel {
 namespace {
 
 // Every so many epochs a page that stays writable is looked at.
-constexpr u32 kLookEvery = 4;
+constexpr u32 kLookEvery = 8;
 // So many stay writable at most: the guest stands still while they are copied.
 constexpr std::size_t kMostHot = 8192;
 constexpr u64 kLongestRun = 64;
@@ -91,7 +93,6 @@ Status WrittenPages::admit(u32 epoch, u64 where) {
 void WrittenPages::note_writable(u32 epoch, u64 page, bool guessed) {
   Page& p = pages_[page];
   p.stays = p.last_written != 0 && epoch - p.last_written <= soon_;
-  p.unchanged = 0;
   p.writable = true;
   p.guessed = guessed;
   if (!guessed) p.last_written = epoch;
@@ -119,8 +120,8 @@ Status WrittenPages::protect(u32 epoch, u32 next) {
   guesses_ = 0;
   for (const u32 page : writable_) {
     Page& p = pages_[page];
-    const bool due = p.guessed ? guesses_++ % one_of == 0
-                               : p.stays && epoch / 2 % kLookEvery == page % kLookEvery;
+    const bool due =
+        p.guessed ? guesses_++ % one_of == 0 : p.stays && epoch % kLookEvery == page % kLookEvery;
     if (due) to_review_.push_back(page);
     if (p.stays && kept.size() < kMostHot) {
       if (!log_.capture(next, page, address(page))) return error("the undo log is full");
@@ -148,14 +149,17 @@ void WrittenPages::review() {
 // One that was written since the epoch's end counts as written in it.
 void WrittenPages::review(u32 page) {
   Page& p = pages_[page];
-  const std::byte* before = log_.image(ended_, page);
-  const bool same = before != nullptr && std::memcmp(before, address(page), kPageBytes) == 0;
-  if (!same) p.last_written = ended_;
+  const std::span<const std::byte> now(address(page), kPageBytes);
   if (p.stays && !p.guessed) {
-    p.unchanged = same ? static_cast<u8>(std::min(p.unchanged + kLookEvery, 255u)) : u8{0};
-    p.stays = p.unchanged < soon_;
+    const u32 sum = fabric::crc32c(now);  // has it been written since the last look?
+    if (sum != p.sum) p.last_written = ended_;
+    p.sum = sum;
+    p.stays = ended_ - p.last_written <= soon_;
     return;
   }
+  const std::byte* before = log_.image(ended_, page);
+  const bool same = before != nullptr && std::memcmp(before, now.data(), kPageBytes) == 0;
+  if (!same) p.last_written = ended_;
   p.guessed = false;
   Chunk& chunk = chunks_[page / kChunkPages];
   ++chunk.guessed;

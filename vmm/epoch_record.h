@@ -61,7 +61,7 @@ struct EpochFigures {
   std::atomic<u64> last_close_ns;    // of it: devices, until the commit
   std::atomic<u64> writes_waited;    // for their page to be saved
   std::atomic<u64> pages_saved;
-  std::atomic<u64> pages_hot;     // of them: ahead, as they are written all the time
+  std::atomic<u64> pages_hot;      // of them: ahead, as they are written all the time
   std::atomic<u64> roll_asked_ns;  // CLOCK_MONOTONIC: the last wish to go back
   std::atomic<u64> last_roll_ns;   // from the wish to going on
   std::atomic<u64> last_roll_pages;

@@ -120,6 +120,16 @@ TEST(WrittenPages, APageThatIsWrittenAllTheTimeCostsNoFaultAnyMore) {
   EXPECT_EQ(world.faults(), 3u);
 }
 
+TEST(WrittenPages, APageThatIsWrittenNowAndThenIsFoundOut) {
+  World world;
+  if (!world.why_not().empty()) GTEST_SKIP() << world.why_not();
+  for (u8 i = 0; i < 90; ++i) {
+    if (i % 3 == 0) world.write(9, i);  // not in the epochs in which it is looked at, mostly
+    world.end();
+  }
+  EXPECT_EQ(world.faults(), 2u);
+}
+
 TEST(WrittenPages, WhoWritesCloseByWaitsLessAndLessAndWhoWritesFarApartCopiesLess) {
   World world;
   if (!world.why_not().empty()) GTEST_SKIP() << world.why_not();
