@@ -1,5 +1,7 @@
 #include "hyperkernel/undo_log.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
@@ -71,12 +73,14 @@ Result<UndoLog> UndoLog::of(const fabric::Pool& pool) {
   }
   UndoLog log;
   log.header_ = header;
+  log.file_ = &pool.fd();
   for (u32 i = 0; i < log.halves_.size(); ++i) {
     const Layout at = layout_of(header->pages, i);
     Half& half = log.halves_[i];
     half.stamps = {reinterpret_cast<std::atomic<u64>*>(bytes.data() + at.stamps), header->pages};
     half.pages = {reinterpret_cast<std::atomic<u32>*>(bytes.data() + at.pages), header->slots};
     half.images = bytes.data() + at.images;
+    half.images_at = where.offset + at.images;
   }
   return log;
 }
@@ -122,6 +126,14 @@ bool UndoLog::capture(u32 epoch, u64 gfn, const std::byte* page) {
 u64 UndoLog::taken(u32 epoch) const {
   const u64 word = header_->taken[epoch % 2].load(std::memory_order_acquire);
   return epoch_of(word) == epoch ? std::min<u64>(number_of(word), half(epoch).pages.size()) : 0;
+}
+
+void UndoLog::give_back(u32 epoch, u64 but_slots) const {
+  const Half& from = half(epoch);
+  const u64 kept = std::min<u64>(but_slots, from.pages.size());
+  (void)::fallocate(file_->get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    static_cast<off_t>(from.images_at + kept * kPageBytes),
+                    static_cast<off_t>((from.pages.size() - kept) * kPageBytes));
 }
 
 // A slot may name a page whose stamp names another slot, or that of an epoch long gone.

@@ -54,7 +54,7 @@ class UndoLog {
  public:
   // Once, before `of`.
   static Status format(const fabric::Pool& pool, u64 pages);
-  static Result<UndoLog> of(const fabric::Pool& pool);
+  static Result<UndoLog> of(const fabric::Pool& pool);  // which outlives it
 
   u64 pages() const { return header_->pages; }
   // `page` is saved as it is now, unless it has been saved in this epoch; afterwards it may be
@@ -65,6 +65,9 @@ class UndoLog {
   const std::byte* image(u32 epoch, u64 gfn) const;
   // Slots taken in this epoch: at least the pages saved.
   u64 taken(u32 epoch) const;
+  // Memory of the half that this epoch is in goes back to the pool's file, but for so many slots.
+  // Precondition: the epoch has ended, and nobody saves pages for the one after the next yet.
+  void give_back(u32 epoch, u64 but_slots) const;
   // Every page saved in this epoch, with its image.
   void each(u32 epoch, const std::function<void(u64 gfn, const std::byte* image)>& put_back) const;
 
@@ -73,6 +76,7 @@ class UndoLog {
     std::span<std::atomic<u64>> stamps;  // by gfn: epoch << 32 | slot
     std::span<std::atomic<u32>> pages;   // by slot: the gfn
     std::byte* images = nullptr;         // by slot
+    u64 images_at = 0;                   // in the file
     u64 spare = 0;                       // epoch << 32 | slot; epoch 0: none
     const std::byte* image(u64 slot) const { return images + slot * kPageBytes; }
   };
@@ -80,6 +84,7 @@ class UndoLog {
   const Half& half(u32 epoch) const { return halves_[epoch % 2]; }
   std::optional<u32> take_slot(u32 epoch);
 
+  const Fd* file_ = nullptr;  // the pool's
   UndoHeader* header_ = nullptr;
   std::array<Half, 2> halves_;
 };

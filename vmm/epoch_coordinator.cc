@@ -158,6 +158,7 @@ void EpochCoordinator::end_epoch(const Answer& answer) {
   }
   const EpochWord now = word();
   if (ended) {
+    give_back_log(record_.log[open.epoch % 2].load());
     const u64 pause = ns_since(begin);
     figures.last_pause_ns.store(pause);
     figures.pause_sum_ns.fetch_add(pause);
@@ -183,6 +184,16 @@ bool EpochCoordinator::close(EpochWord closing) {
   record_.figures.last_close_ns.store(ns_since(begin));
   release_output();
   return true;
+}
+
+// What an epoch at its busiest took is not kept for ever. Each half in turn, while none is saved
+// for the epoch to come.
+void EpochCoordinator::give_back_log(u32 ended) {
+  constexpr u32 kEvery = 64;
+  most_slots_ = std::max(most_slots_, log_.taken(ended));
+  if (++ends_ < kEvery) return;
+  log_.give_back(ended, most_slots_ + most_slots_ / 4);
+  if (ends_ > kEvery) most_slots_ = ends_ = 0;
 }
 
 void EpochCoordinator::release_output() {

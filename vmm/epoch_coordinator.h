@@ -42,6 +42,7 @@ class EpochCoordinator {
   bool has_role();
   bool close(EpochWord closing);
   void release_output();
+  void give_back_log(u32 ended);
   void roll_back(EpochWord rolling, const Answer& answer);
   void put_back(u32 number);
   void place_vcpus(const GuestBank* bank);
@@ -51,6 +52,8 @@ class EpochCoordinator {
   EpochRecord& record_;
   const std::function<void()> released_;
   hyperkernel::UndoLog log_;
+  u64 most_slots_ = 0;             // that an epoch took lately
+  u32 ends_ = 0;                   // since the log's memory was given back
   hyperkernel::GuestView frames_;  // of RAM, that nobody protects
 };
 

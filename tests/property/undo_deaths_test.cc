@@ -3,6 +3,7 @@
 //   DVM_SEED: the random numbers; DVM_ROUNDS: how many epochs
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -126,6 +127,28 @@ TEST(UndoLog, APageIsSavedOnceAndItsFirstContentCounts) {
   one.each(6, [&](u64, const std::byte*) { ++images; });
   EXPECT_EQ(images, 1u);
   EXPECT_EQ(one.taken(6), 0u);
+}
+
+TEST(UndoLog, GivesBackWhatABusyEpochTook) {
+  constexpr u64 kMany = 2048;
+  const fabric::Pool pool = make_pool(kMany);
+  auto log = UndoLog::of(pool).take();
+  const auto backed = [&] {
+    struct stat st {};
+    EXPECT_EQ(::fstat(pool.fd().get(), &st), 0);
+    return static_cast<u64>(st.st_blocks) * 512;
+  };
+  const Memory memory;
+  for (const u32 epoch : {1u, 2u}) {
+    for (u64 gfn = 0; gfn < kMany; ++gfn) ASSERT_TRUE(log.capture(epoch, gfn, memory.page(0)));
+  }
+  const u64 before = backed();
+  log.give_back(1, 16);
+  EXPECT_NEAR(static_cast<double>(before - backed()), (kMany - 16) * kPageBytes, 32 * kPageBytes);
+  EXPECT_NE(log.image(2, kMany - 1), nullptr);
+  std::memset(memory.page(1), 7, kPageBytes);
+  ASSERT_TRUE(log.capture(3, 5, memory.page(1)));
+  EXPECT_EQ(log.image(3, 5)[99], std::byte{7});
 }
 
 TEST(UndoLog, IsRefusedWhenItDoesNotFit) {
