@@ -2,6 +2,8 @@
 // killed while they serve a queue.
 #include "vmm/net/net_device.h"
 
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +11,7 @@
 #include "tests/unit/machine_fixture.h"
 #include "tests/unit/net_frames.h"
 #include "tests/unit/virtio_fake_driver.h"
+#include "vmm/net/tap_server.h"
 #include "vmm/net/user_net_node.h"
 
 namespace dvm::vmm {
@@ -94,6 +97,31 @@ TEST(NetDeviceTest, WhatIsNotReleasedWaitsInItsQueue) {
   EXPECT_TRUE(transmit(w).empty());
   w.machine->state().net.release[0].store(kReleaseAll);
   EXPECT_EQ(transmit(w), (std::vector<u64>{3, 4, 5}));
+}
+
+// The vCPU that notified is long gone: who reads the interface has to be woken.
+TEST(NetDeviceTest, WhatWaitedForAnEpochsEndLeavesByATapOnceItIsReleased) {
+  World w(1);
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()), 0);
+  const Fd outside(ends[1]), wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  std::vector<Fd> taps;
+  taps.emplace_back(ends[0]);
+  TapServer server(*w.machine, kNet, std::move(taps), wake.duplicate().take());
+  for (auto& release : w.machine->state().net.release) release.store(0);
+  std::array<std::byte, 128> packet;
+  u64 rings = 0;
+
+  server.released();
+  EXPECT_LT(::read(wake.get(), &rings, sizeof rings), 0) << "nothing was released";
+  w.offer_packets(0, 1);
+  server.serve(1, false);
+  EXPECT_LT(::read(outside.get(), packet.data(), packet.size()), 0);
+  w.device.release_offered();
+  server.released();
+  EXPECT_EQ(::read(wake.get(), &rings, sizeof rings), sizeof rings);
+  server.serve(1, false);
+  EXPECT_EQ(::read(outside.get(), packet.data(), packet.size()), 72);
 }
 
 // One that is put off; the interrupts so far.
