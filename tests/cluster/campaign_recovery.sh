@@ -26,14 +26,14 @@ touch "$dir/leases"
 busybox udhcpd -f "$dir/dhcp" 2> "$dir/dhcp.err" &
 disown
 started+=("$!")
+truncate -s 32M "$dir/verified.img"
+start_image --protect $protect --disk "$dir/verified.img" --events "$dir/image.events"
+look_every=3 # it takes minutes, and under emulation each look takes of the guest's time
+check "a login prompt" wait_for image "login:" 900 || exit 1
+check "systemd says running" image_runs || exit 1
 python3 tests/cluster/outside_witness.py 192.0.2.1 7101 7102 "$dir/ledger" > "$dir/outside" 2>&1 &
 outside=$!
 started+=("$outside")
-
-truncate -s 32M "$dir/verified.img"
-start_image --protect $protect --disk "$dir/verified.img" --events "$dir/image.events"
-check "a login prompt" wait_for image "login:" 900 || exit 1
-check "systemd says running" image_runs || exit 1
 
 in_guest 'cat > /root/clock_check; chmod +x /root/clock_check' < "$cache/programs/clock_check"
 in_guest 'cat > /root/guest_witness.py' < tests/cluster/guest_witness.py

@@ -41,12 +41,12 @@ start() {
   exec {console_in}> "$dir/$name.in" # keeps it open; write to it to type
 }
 
-# wait_for NAME REGEX SECONDS: until the guest's console (or dvm-run) has printed it.
+# wait_for NAME REGEX SECONDS: until the guest's console (or dvm-run) has printed it. Looks each look_every (0.1) s.
 wait_for() {
   local deadline=$((SECONDS + $3)) # by the clock: on a busy machine a look can take longer than the pause
   while [ "$SECONDS" -lt "$deadline" ]; do
     grep -qE "$2" "$dir/$1.out" "$dir/$1.err" 2> /dev/null && return 0
-    sleep 0.1
+    sleep "${look_every:-0.1}"
   done
   echo "      $1: no '$2' within $3 s; the console's end:"
   tail -n 25 "$dir/$1.out" "$dir/$1.err" | sed 's/^/      | /'
