@@ -68,7 +68,7 @@ working=$!
 started+=("$working")
 told_so_far() { if [ -e "$dir/ledger" ]; then wc -l < "$dir/ledger"; else echo 0; fi; }
 all_work() { # the database gets on
-  local until=$((SECONDS + 60)) before
+  local until=$((SECONDS + 300)) before
   before=$(told_so_far)
   while [ "$SECONDS" -lt "$until" ]; do
     [ "$(told_so_far)" -gt $((before + 2)) ] && return

@@ -11,7 +11,7 @@ grows = words[1] if words[0] == "--grows" else None
 wanted = [(kind, int(times)) for kind, times in (word.split(":") for word in words[2 if grows else 0 :])]
 runtime = os.environ["DVM_RUNTIME_DIR"]
 # While the guest goes on; a node's last process is collected, and its number free, well before that.
-PATIENCE = 120
+PATIENCE = 240
 
 
 class Failure(Exception):
