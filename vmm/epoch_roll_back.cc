@@ -79,6 +79,7 @@ void EpochCoordinator::place_vcpus(const GuestBank* bank) {
     const auto heir = heir_of(machine_, i, place.node);
     if (!heir) continue;
     const Kind kind = arrives ? Kind::pass_on : bank != nullptr ? Kind::give_up : Kind::reassign;
+    v.move.begun.store(record_.figures.roll_asked_ns.load());  // it stands still since
     note_instant(v.move.committed);
     v.run_state.store(bank != nullptr ? VcpuRunState::outside : VcpuRunState::absent);
     take_step(v.place, {.kind = kind, .node = place.node, .heir = *heir});
