@@ -40,6 +40,8 @@ constexpr KindInfo info(EventKind kind) {
     case EventKind::node_failing: return {"node_failing", {"node", "reading", "in_ms"}};
     case EventKind::rolled_back: return {"rolled_back", {"epoch", "pages", "restarts"}};
     case EventKind::node_recovered: return {"node_recovered", {"node", "vcpus", "took_ns"}};
+    case EventKind::machine_resumed: return {"machine_resumed", {"from", "pages", "resumptions"}};
+    case EventKind::machine_saved: return {"machine_saved", {"took_ns", ""}};
     case EventKind::power_failing: return {"power_failing", {"node", "vcpus"}};
     case EventKind::disk_taken_over:
       return {"disk_taken_over", {"function", "requests", "waited_ns"}};

@@ -12,8 +12,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <fstream>
+#include <thread>
 
 namespace dvm::fabric {
 namespace {
@@ -123,6 +125,22 @@ Result<Pool> Pool::create(const PoolSpec& spec) {
     pool.unlink();
     return status.error();
   }
+  return pool;
+}
+
+Result<Pool> Pool::reopen(const std::string& path, u64 patience_ms) {
+  constexpr auto kNap = std::chrono::milliseconds(20);
+  auto fd = Fd::open(path, O_RDWR);
+  if (!fd.ok()) return Error{ErrorKind::usage, fd.error().sys_errno, "pool " + fd.error().message};
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(patience_ms);
+  Status locked = lock_exclusively(*fd, path);
+  while (!locked.ok() && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(kNap);
+    locked = lock_exclusively(*fd, path);
+  }
+  if (!locked.ok()) return locked.error();
+  DVM_ASSIGN(Pool pool, attach(fd.take(), path));
+  pool.path_ = path;
   return pool;
 }
 

@@ -33,6 +33,9 @@ class Pool {
   // maker died half-way is refused. An existing file is reused only if it is empty, a device, or a
   // valid pool that nobody uses.
   static Result<Pool> create(const PoolSpec& spec);
+  // Opens one that `create` made and that no process uses any more, and makes it this one's. Those
+  // that are being killed just now are waited for, for `patience_ms` at most.
+  static Result<Pool> reopen(const std::string& path, u64 patience_ms);
   // Maps a pool by a descriptor that `create` made (inherited from the process that did).
   static Result<Pool> attach(Fd fd, std::string name);
 
@@ -41,6 +44,8 @@ class Pool {
   const std::string& name() const { return name_; }
   const std::string& path() const { return path_; }
   bool created_file() const { return created_file_; }
+  // `unlink` removes the file of one that was opened again, too.
+  void own_file() { created_file_ = !path_.empty(); }
   // Removes the file, if `create` made it. The mapping stays.
   void unlink();
 

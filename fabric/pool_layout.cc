@@ -27,7 +27,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::coherence:
     case RegionKind::locality:
     case RegionKind::epoch:
-    case RegionKind::undo: return true;
+    case RegionKind::undo:
+    case RegionKind::resume: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -91,6 +92,7 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::locality: return "locality";
     case RegionKind::epoch: return "epoch";
     case RegionKind::undo: return "undo log";
+    case RegionKind::resume: return "resume";
     case RegionKind::none: break;
   }
   return "unknown";

@@ -32,6 +32,7 @@ enum class RegionKind : u32 {
   locality = 14,       // locality::LocalityRecord
   epoch = 15,          // vmm::EpochRecord
   undo = 16,           // hyperkernel::UndoHeader, stamps, slots and images of pages
+  resume = 17,         // vmm::ResumeRecord
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.

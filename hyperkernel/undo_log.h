@@ -28,7 +28,7 @@
 
 namespace dvm::hyperkernel {
 
-inline constexpr u32 kUndoVersion = 2;
+inline constexpr u32 kUndoVersion = 3;
 // Of a half, beyond one slot for each page: those that the dead leave, and one that each process
 // has spare.
 inline constexpr u32 kSpareSlots = 4096;
@@ -68,13 +68,19 @@ class UndoLog {
   // Memory of the half that this epoch is in goes back to the pool's file, but for so many slots.
   // Precondition: the epoch has ended, and nobody saves pages for the one after the next yet.
   void give_back(u32 epoch, u64 but_slots) const;
+  // Whether all that `each` would give is what was saved, as far as can be seen: for who comes when
+  // all that wrote it are gone. `ram(page)`: what the page holds now, empty if there is none.
+  Status check(u32 epoch, const std::function<std::span<const std::byte>(u64 page)>& ram) const;
   // Every page saved in this epoch, with its image.
-  void each(u32 epoch, const std::function<void(u64 gfn, const std::byte* image)>& put_back) const;
+  void each(u32 epoch, const std::function<void(u64 gfn, const std::byte* image)>& visit) const;
+  // RAM is as it was when the epoch began; returns how many pages that took. Any number of times.
+  u64 put_back(u32 epoch, const GuestMemory& ram) const;
 
  private:
   struct Half {
     std::span<std::atomic<u64>> stamps;  // by gfn: epoch << 32 | slot
     std::span<std::atomic<u32>> pages;   // by slot: the gfn
+    std::span<u64> sums;                 // by slot: of image, page and epoch
     std::byte* images = nullptr;         // by slot
     u64 images_at = 0;                   // in the file
     u64 spare = 0;                       // epoch << 32 | slot; epoch 0: none

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 
 #include "tools/daemon.h"
 #include "tools/exit_code.h"
@@ -32,6 +33,25 @@ void fill_standard_descriptors() {
   }
 }
 
+struct Launch {
+  RunSettings settings;
+  std::optional<vmm::ResumablePool> pool;  // of a guest that goes on
+};
+
+Result<Launch> launch_from(RunCommandLine line, const std::string& default_name) {
+  Launch launch;
+  if (!line.resume) {
+    DVM_ASSIGN(launch.settings, settings_from(std::move(line), default_name));
+    return launch;
+  }
+  const std::string path = std::filesystem::absolute(*line.resume);
+  DVM_ASSIGN(launch.pool, vmm::open_resumable(path));
+  DVM_ASSIGN(launch.settings, settings_from_launch(launch.pool->launch, std::move(line),
+                                                   launch.pool->config.name.data()));
+  launch.settings.pool = path;
+  return launch;
+}
+
 int run(const std::vector<std::string>& words) {
   auto line = parse_run_command_line(words);
   if (!line) return fail(line.error());
@@ -40,18 +60,19 @@ int run(const std::vector<std::string>& words) {
   if (line->cpu_help) return print(cpu_help());
   const auto default_name = [] { return fmt::format("dvm-{}", ::getpid()); };
   const std::string unnamed = default_name();
-  auto settings = settings_from(line.take(), unnamed);
-  if (!settings) return fail(settings.error());
+  auto launch = launch_from(line.take(), unnamed);
+  if (!launch) return fail(launch.error());
+  RunSettings* const settings = &launch->settings;
   if (!settings->detach) {
     GuestRun guest;
-    return finish(guest.run(*settings));
+    return finish(guest.run(*settings, std::move(launch->pool)));
   }
   auto split = Daemon::split();
   if (!split) return fail(split.error());
   if (split->exit_code) return *split->exit_code;
   if (settings->name == unnamed) settings->name = default_name();
   GuestRun guest(split->daemon.get());
-  const int code = finish(guest.run(*settings));
+  const int code = finish(guest.run(*settings, std::move(launch->pool)));
   split->daemon->end(code != kExitOk);
   return code;
 }

@@ -4,6 +4,7 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "fabric/fabric_state.h"
 #include "hyperkernel/userfault.h"
@@ -96,14 +97,13 @@ Result<std::optional<PreparedTap>> open_network(const RunSettings& settings) {
   return tap;
 }
 
-Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
-                                                   const vmm::BootSource& boot,
-                                                   const GuestDisks& disks) {
+Result<vmm::MachineSpec> describe_machine(const RunSettings& settings, const vmm::BootSource& boot,
+                                          const GuestDisks& disks) {
   DVM_ASSIGN(const GuestClock clock, measure_guest_clock());
   vmm::MachineSpec spec;
   std::copy(settings.name.begin(), settings.name.end(), spec.config.name.begin());
   spec.config.memory_bytes = settings.memory;
-  spec.config.tsc_offset = clock.tsc_offset;
+  spec.tsc_offset = clock.tsc_offset;
   spec.config.tsc_khz = clock.tsc_khz;
   spec.config.vcpus = settings.cpus;
   spec.config.nodes = settings.nodes;
@@ -121,6 +121,7 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
   spec.policy = settings.policy;
   spec.config.protection = settings.protection.level;
   spec.epoch_ms = settings.protection.epoch_ms;
+  spec.launch = settings.launch;
   std::copy(settings.placement.begin(), settings.placement.end(), spec.placement.begin());
   spec.pool_path = settings.pool;
   for (u32 n = 0; n < disks.count(); ++n) {
@@ -130,7 +131,56 @@ Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
   }
   add_network(settings, spec.config);
   add_console_and_balloon(settings, spec);
-  DVM_ASSIGN(auto machine, vmm::Machine::create(spec));
+  return spec;
+}
+
+// Nobody loses a guest by starting another.
+Status check_pool(const std::string& path) {
+  if (path.empty() || !vmm::open_resumable(path, 0).ok()) return {};
+  return usage_error(
+      "pool {}: holds a guest that can go on (dvm-run --resume {}); remove the file if it is not "
+      "wanted",
+      path, path);
+}
+
+// The files may have changed since.
+Status check_same(const RunSettings& settings, const vmm::ResumablePool& was,
+                  const vmm::MachineSpec& now) {
+  const auto other = [&](const std::string& what) {
+    return error("--resume {}: {}", settings.pool, what);
+  };
+  const vmm::MachineConfig& config = was.config;
+  if (config.firmware_bytes != now.config.firmware_bytes)
+    return other("its firmware is another one now");
+  if (config.vcpus != now.config.vcpus || config.memory_bytes != now.config.memory_bytes)
+    return other("how the guest was launched is not what its machine is");
+  for (u32 i = 0; i < vmm::kMaxFunctions; ++i) {
+    const u32 disk = i - kFirstDiskFunction;
+    const bool is_disk = i >= kFirstDiskFunction && disk < settings.disks.size();
+    if (std::memcmp(&config.functions[i], &now.config.functions[i], sizeof(vmm::FunctionConfig)) !=
+        0)
+      return other(is_disk
+                       ? fmt::format("disk {} is not what it was", settings.disks[disk].spec.path)
+                       : fmt::format("device {} is not what it was", i));
+    if (is_disk && now.capacity[i] < was.capacity[i]) {
+      return other(fmt::format("disk {} has {} bytes, and the guest knows {}",
+                               settings.disks[disk].spec.path, now.capacity[i], was.capacity[i]));
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
+                                                   const vmm::MachineSpec& spec,
+                                                   std::optional<vmm::ResumablePool> pool) {
+  std::unique_ptr<vmm::Machine> machine;
+  if (pool) {
+    DVM_TRY(check_same(settings, *pool, spec));
+    DVM_ASSIGN(machine, vmm::resume_machine(std::move(*pool), spec));
+  } else {
+    DVM_TRY(check_pool(settings.pool));
+    DVM_ASSIGN(machine, vmm::Machine::create(spec));
+  }
   if (const Status fits = check_page_mapping(*machine); !fits.ok()) {
     machine->pool().unlink();
     return fits.error();
@@ -166,7 +216,8 @@ Result<vmm::BootSource> open_boot_source(const RunSettings& settings) {
   return boot;
 }
 
-Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
+Result<PreparedGuest> prepare_guest(const RunSettings& settings,
+                                    std::optional<vmm::ResumablePool> pool) {
   DVM_ASSIGN(auto boot, open_boot_source(settings));
   DVM_ASSIGN(auto disks, GuestDisks::open(settings.disks));
   DVM_TRY(check_kvm());
@@ -195,7 +246,9 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings) {
     }
     firmware_log = file.take();
   }
-  auto machine = make_machine(settings, boot, disks);
+  auto spec = describe_machine(settings, boot, disks);
+  auto machine = spec.ok() ? make_machine(settings, *spec, std::move(pool))
+                           : Result<std::unique_ptr<vmm::Machine>>(spec.error());
   if (!machine) {
     if (events) events->discard();
     return machine.error();

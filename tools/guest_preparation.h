@@ -11,7 +11,7 @@
 #include "tools/run_settings.h"
 #include "tools/runtime_dir.h"
 #include "vmm/boot/loader.h"
-#include "vmm/machine.h"
+#include "vmm/machine_resume.h"
 
 namespace dvm::tools {
 
@@ -34,7 +34,9 @@ struct PreparedGuest {
 };
 
 // After an error nothing is left behind.
-Result<PreparedGuest> prepare_guest(const RunSettings& settings);
+// `pool`: of a guest that goes on; it stays as it is.
+Result<PreparedGuest> prepare_guest(const RunSettings& settings,
+                                    std::optional<vmm::ResumablePool> pool = {});
 // The kernel and initrd, or the firmware, opened and found fit for this guest.
 Result<vmm::BootSource> open_boot_source(const RunSettings& settings);
 // Function 0 is the entropy device.

@@ -25,7 +25,8 @@ namespace {
 int exit_code_for(StopReason reason) {
   switch (reason) {
     case StopReason::shutdown:
-    case StopReason::user: return kExitOk;
+    case StopReason::user:
+    case StopReason::power_failed: return kExitOk;
     case StopReason::panic: return kExitPanic;
     default: return kExitError;
   }
@@ -73,14 +74,15 @@ Result<Pipe> make_pipe() {
 
 GuestRun::GuestRun(Daemon* daemon) : daemon_(daemon), signals_(io_, SIGINT, SIGTERM, SIGHUP) {
   signals_.add(SIGCONT);
+  signals_.add(SIGPWR);
   signals_.add(SIGWINCH);
   ::signal(SIGPIPE, SIG_IGN);
   // Giving the terminal back must not stop us when a shell has put us in the background meanwhile.
   ::signal(SIGTTOU, SIG_IGN);
 }
 
-Result<int> GuestRun::run(const RunSettings& settings) {
-  DVM_ASSIGN(auto prepared, prepare_guest(settings));
+Result<int> GuestRun::run(const RunSettings& settings, std::optional<vmm::ResumablePool> pool) {
+  DVM_ASSIGN(auto prepared, prepare_guest(settings, std::move(pool)));
   guest_.emplace(std::move(prepared));
   if (daemon_ != nullptr) DVM_TRY(daemon_->keep_log(guest_->folder.path()));
   const Status started = start(settings);
@@ -107,6 +109,7 @@ Status GuestRun::start(const RunSettings& settings) {
     DVM_ASSIGN(gdb_, GdbServer::start(machine(), *settings.gdb));
   }
   say("{}", describe_guest(settings));
+  tell_resumption();
   if (settings.net && settings.net->kind == NetKind::user) {
     network_.emplace(io_, machine(), net_text(*settings.net));
     DVM_TRY(network_->start());
@@ -123,6 +126,21 @@ Status GuestRun::start(const RunSettings& settings) {
   start_watchers();
   fabric::watch_partition(&machine().faults().cut, machine().self().id);
   return {};
+}
+
+void GuestRun::tell_resumption() {
+  constexpr std::array<std::string_view, 3> kFrom = {"goes on from where its power failed",
+                                                     "goes on from its last epoch",
+                                                     "had been reset, and boots"};
+  const u32 resumed = machine().state().control.resumed.load();
+  if (resumed == 0 || resumed > kFrom.size()) return;
+  const vmm::EpochRecord* const epoch = machine().epoch();
+  const u32 times = machine().resume_record().resumptions.load();
+  const u64 pages = epoch == nullptr ? 0 : epoch->figures.last_roll_pages.load();
+  say("{}: {}, at {} s of its time; {} pages put back, resumption {}",
+      machine().config().name.data(), kFrom[resumed - 1], machine().now_ns() / 1'000'000'000, pages,
+      times);
+  machine().log_event(fabric::EventKind::machine_resumed, {resumed - 1, pages, times});
 }
 
 NodeLaunch GuestRun::node_launch() {
@@ -197,7 +215,22 @@ void GuestRun::finish() {
   console_.reset();
   if (const auto pages = page_summary(machine()))
     say("{}: {}", machine().config().name.data(), summary_text(*pages));
-  machine().pool().unlink();
+  if (!keeps_pool()) machine().pool().unlink();
+}
+
+// For a guest that can go on: its power failed, or all that ran it is gone.
+bool GuestRun::keeps_pool() {
+  const auto& control = machine().state().control;
+  if (control.boots.load() == 0 || !vmm::can_go_on(control)) return false;
+  if (control.stop_reason.load() == StopReason::power_failed && !vmm::keep_save(machine()))
+    say("{}: not all of the guest could be saved", machine().config().name.data());
+  const auto point =
+      vmm::resume_point(machine().state(), machine().epoch(), machine().resume_record());
+  if (!point.ok()) return false;
+  say("{}: {}; dvm-run --resume {} goes on", machine().config().name.data(),
+      *point == vmm::ResumePoint::save ? "saved as its power failed" : "ended with a way back",
+      machine().pool().path());
+  return true;
 }
 
 void GuestRun::await_signal() {
@@ -212,6 +245,12 @@ void GuestRun::on_signal(int signal) {
   if (signal == SIGCONT) {
     if (console_) console_->enter_terminal_again();
     if (hvc_) hvc_->enter_terminal_again();
+    return;
+  }
+  if (signal == SIGPWR) {
+    if (!machine().request_save())
+      say("the power fails, and nothing of the guest would be found again (--pool FILE and "
+          "--protect)");
     return;
   }
   if (signal == SIGWINCH) {

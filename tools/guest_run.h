@@ -23,7 +23,8 @@ class GuestRun final : private NodeControl {
   // Signals are held for run() from here on. `daemon`: what this process is, if it is one.
   explicit GuestRun(Daemon* daemon = nullptr);
   // Returns dvm-run's exit code when the guest has ended and all its nodes with it.
-  Result<int> run(const RunSettings& settings);
+  // `pool`: of a guest that goes on.
+  Result<int> run(const RunSettings& settings, std::optional<vmm::ResumablePool> pool = {});
 
  private:
   Status start(const RunSettings& settings);
@@ -33,6 +34,8 @@ class GuestRun final : private NodeControl {
   void start_watchers();
   std::optional<u64> look_for_start();
   void finish();
+  bool keeps_pool();
+  void tell_resumption();
   void await_signal();
   void on_signal(int signal);
   void on_keys(KeyCommand command);

@@ -1,6 +1,11 @@
 #include "tools/run_command_line.h"
 
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
 #include "tools/command_words.h"
+#include "tools/json_text.h"
 #include "tools/placement.h"
 #include "tools/run_config.h"
 #include "tools/size_text.h"
@@ -16,7 +21,7 @@ const OptionNames kNames = {
                    "--firmware",   "--firmware-log", "--serial",       "--console",
                    "--gdb",        "--cpu",          "--net",          "--mac",
                    "--hang-after", "--coherence",    "--local-memory", "--coherent-memory",
-                   "--policy",     "--protect"},
+                   "--policy",     "--protect",      "--resume"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -78,6 +83,31 @@ Result<RunRequest> read_request(const CommandWords& words) {
   return r;
 }
 
+// What a guest is stays as it was; who looks at it, and how, may be said anew.
+Status check_resume(const CommandWords& found) {
+  static const std::set<std::string> kAllowed = {
+      "--resume", "--name",        "--events",     "--serial", "--gdb",
+      "--detach", "--low-latency", "--hang-after", "--policy", "--firmware-log"};
+  std::vector<std::string> given(found.flags.begin(), found.flags.end());
+  for (const auto& [option, value] : found.values) given.push_back(option);
+  for (const auto& [option, values] : found.lists) given.push_back(option);
+  for (const std::string& option : given) {
+    if (!kAllowed.contains(option)) {
+      return usage_error("found {} with --resume; allowed: {} (the rest is as the guest began)",
+                         option, fmt::join(kAllowed, ", "));
+    }
+  }
+  return {};
+}
+
+Result<RunRequest> whole_request(RunCommandLine& line, const std::optional<std::string>& config) {
+  RunRequest base;
+  if (config) {
+    DVM_ASSIGN(base, parse_config(*config, *line.config));
+  }
+  return override_with(std::move(base), std::move(line.request));
+}
+
 }  // namespace
 
 std::vector<std::string> run_option_names() {
@@ -99,18 +129,54 @@ Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& wo
         "found '{}', which belongs to no option; allowed: options (--help lists them)",
         found.rest.front());
   }
+  line.words = words;
   DVM_ASSIGN(line.request, read_request(found));
   line.config = found.value("--config");
+  DVM_TRY(take(found, "--resume", line.resume, check_path));
+  if (line.resume) DVM_TRY(check_resume(found));
   return line;
 }
 
 Result<RunSettings> settings_from(RunCommandLine line, std::string default_name) {
-  RunRequest request;
+  std::optional<std::string> config;
   if (line.config) {
-    DVM_ASSIGN(request, read_config(*line.config));
+    DVM_ASSIGN(config, read_config(*line.config));
   }
-  return settle(override_with(std::move(request), std::move(line.request)),
-                std::move(default_name));
+  std::error_code none;  // of a folder that was removed: paths begin nowhere then
+  nlohmann::json launch = {{"words", line.words},
+                           {"folder", std::filesystem::current_path(none).string()}};
+  if (config) launch["config"] = *config;
+  DVM_ASSIGN(auto request, whole_request(line, config));
+  DVM_ASSIGN(auto settings, settle(std::move(request), std::move(default_name)));
+  settings.launch = to_line(launch);
+  return settings;
+}
+
+Result<RunSettings> settings_from_launch(const std::string& launch, RunCommandLine line,
+                                         std::string default_name) {
+  const nlohmann::json told = parse_json(launch);
+  const auto wrong = [] { return error("how the guest was launched cannot be read"); };
+  if (!told.is_object() || !told.contains("words") || !told.contains("folder") ||
+      !told["folder"].is_string())
+    return wrong();
+  std::vector<std::string> words;
+  for (const auto& word : told["words"]) {
+    if (!word.is_string()) return wrong();
+    words.push_back(word.get<std::string>());
+  }
+  std::optional<std::string> config;
+  if (const auto text = told.find("config"); text != told.end()) {
+    if (!text->is_string()) return wrong();
+    config = text->get<std::string>();
+  }
+  DVM_ASSIGN(RunCommandLine began, parse_run_command_line(words));
+  if (began.config.has_value() != config.has_value()) return wrong();
+  DVM_ASSIGN(auto request, whole_request(began, config));
+  start_paths_at(request, told["folder"].get<std::string>());
+  DVM_ASSIGN(auto settings, settle(override_with(std::move(request), std::move(line.request)),
+                                   std::move(default_name)));
+  settings.launch = launch;
+  return settings;
 }
 
 }  // namespace dvm::tools

@@ -9,8 +9,10 @@
 namespace dvm::tools {
 
 struct RunCommandLine {
+  std::vector<std::string> words;  // as they were given
   RunRequest request;
   std::optional<std::string> config;
+  std::optional<std::string> resume;  // the pool to go on from
   bool help = false;
   bool version = false;
   bool cpu_help = false;  // --cpu help
@@ -19,8 +21,13 @@ struct RunCommandLine {
 // `words` without the program's name. An option of a part that is not built is unknown. Never
 // throws.
 Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& words);
-// The command line and the configuration file it names, as one. (Not for --help and --version.)
+// The command line and the configuration file it names, as one. (Not for --help, --version and
+// --resume.)
 Result<RunSettings> settings_from(RunCommandLine line, std::string default_name);
+// Those of a guest that was launched with `RunSettings::launch`, where `line` does not say
+// otherwise.
+Result<RunSettings> settings_from_launch(const std::string& launch, RunCommandLine line,
+                                         std::string default_name);
 
 // All options, as "--kernel".
 std::vector<std::string> run_option_names();

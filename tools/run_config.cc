@@ -250,7 +250,7 @@ Result<RunRequest> parse_config(const std::string& text, const std::string& name
   return request;
 }
 
-Result<RunRequest> read_config(const std::string& path) {
+Result<std::string> read_config(const std::string& path) {
   auto file = Fd::open(path, O_RDONLY);
   if (!file) return usage_error("--config: {}", file.error().message);
   std::string text;
@@ -259,7 +259,7 @@ Result<RunRequest> read_config(const std::string& path) {
     const ssize_t n = ::read(file->get(), part.data(), part.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return usage_error("--config: {}", sys_error("read " + path).message);
-    if (n == 0) return parse_config(text, path);
+    if (n == 0) return text;
     text.append(part.data(), static_cast<std::size_t>(n));
   }
   return usage_error("--config {}: found more than 1 MiB; allowed: a JSON object", path);

@@ -11,6 +11,7 @@ namespace dvm::tools {
 Result<RunRequest> parse_config(const std::string& text, const std::string& name);
 // The names of all that it may say.
 std::vector<std::string_view> config_keys();
-Result<RunRequest> read_config(const std::string& path);
+// The text of such a file.
+Result<std::string> read_config(const std::string& path);
 
 }  // namespace dvm::tools

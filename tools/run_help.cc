@@ -26,6 +26,7 @@ SYNOPSIS
   dvm-run --kernel FILE [--initrd FILE] [--append TEXT] [--nodes N] [--cpus M] [--memory SIZE] ...
   dvm-run --firmware FILE [--firmware-log FILE] [--nodes N] [--cpus M] [--memory SIZE] ...
   dvm-run --config FILE.json [OPTION...]
+  dvm-run --resume POOL [--name NAME] [--detach] ...
 
 DESCRIPTION
   Starts a guest whose vCPUs run in N node processes and whose state lives in a memory pool that all
@@ -83,6 +84,12 @@ OPTIONS
                       guests have the same. Default: dvm-PID.
   --pool PATH         Keep the pool in this file (tmpfs, hugetlbfs) or DAX device. A file that
                       dvm-run makes, it removes at the end. Default: anonymous memory.
+  --resume POOL       Go on with the guest in this pool, all of whose processes are gone: from where
+                      its power failed (SIGPWR to dvm-run, with --protect flush or epoch), else
+                      from the beginning of its last epoch (--protect epoch). It says why if that
+                      cannot be, and leaves the pool as it was. The guest is what it was; with it
+                      may be said only --name, --detach, --serial, --events, --gdb, --policy,
+                      --firmware-log, --low-latency and --hang-after.
   --on-panic WHAT     When the guest kernel panics: reboot, or exit with code 3. Default: reboot.
   --events FILE       Append what happens to the guest, one JSON object a line. Default: not kept.
   --serial WHERE      Where the guest's serial port leads. Default: stdio; with --detach: a log of

@@ -87,6 +87,20 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   return base;
 }
 
+void start_paths_at(RunRequest& request, const std::string& folder) {
+  const auto start = [&](std::string& path) {
+    if (!path.empty() && path.front() != '/') path = folder + "/" + path;
+  };
+  for (auto* path : {&request.kernel, &request.initrd, &request.pool, &request.events,
+                     &request.firmware, &request.firmware_log}) {
+    if (*path) start(**path);
+  }
+  for (DiskOption& disk : request.disks) start(disk.spec.path);
+  if (request.serial) start(request.serial->path);
+  if (request.console) start(request.console->where.path);
+  if (request.gdb) start(request.gdb->path);
+}
+
 Result<RunSettings> settle(RunRequest request, std::string default_name) {
   DVM_TRY(check_boot(request));
   RunSettings settings;

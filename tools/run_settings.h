@@ -85,10 +85,13 @@ struct RunSettings {
   std::optional<CoherenceSettings> software_coherence;
   locality::PolicyKind policy = locality::PolicyKind::fixed;
   ProtectionChoice protection;
+  std::string launch;  // all of this as text, for who resumes the guest (run_command_line.h)
 };
 
 // `over` wins wherever it says something.
 RunRequest override_with(RunRequest base, RunRequest over);
+// Paths that are relative begin in that folder.
+void start_paths_at(RunRequest& request, const std::string& folder);
 // Fills in the defaults and checks what concerns more than one value. `default_name` is for a guest
 // that was given none.
 Result<RunSettings> settle(RunRequest request, std::string default_name);

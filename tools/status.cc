@@ -194,6 +194,8 @@ std::string_view stop_reason_name(vmm::StopReason reason) {
     case vmm::StopReason::error: return "error";
     case vmm::StopReason::node_died: return "node_died";
     case vmm::StopReason::user: return "user";
+    case vmm::StopReason::launcher_died: return "launcher_died";
+    case vmm::StopReason::power_failed: return "power_failed";
   }
   return "unknown";
 }

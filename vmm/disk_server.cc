@@ -120,7 +120,9 @@ void DiskServer::look(srt::DiskQueue::Look why) {
   if (peer_ != nullptr && !registration) {
     if (auto life = peer_->register_thread(); life.ok()) registration = life.take();
   }
-  if (rolls_back(machine_.epoch())) return drop_held();
+  const bool void_now = rolls_back(machine_.epoch()) ||
+                        (machine_.epoch() != nullptr && can_go_on(machine_.state().control));
+  if (void_now) return drop_held();
   const bool last = why == srt::DiskQueue::Look::last;
   const u64 told = notified_.exchange(0);
   u64 queues = watched_ | told;

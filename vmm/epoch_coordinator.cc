@@ -6,8 +6,8 @@
 #include "fabric/failpoint.h"
 #include "vmm/all_cells.h"
 #include "vmm/boot/e820.h"
+#include "vmm/epoch_output.h"
 #include "vmm/guest_bank.h"
-#include "vmm/net/net_device.h"
 
 namespace dvm::vmm {
 namespace {
@@ -78,7 +78,7 @@ u64 EpochCoordinator::due() const {
 // A guest that runs, all of it.
 bool EpochCoordinator::may_end() const {
   const MachineState& s = machine_.state();
-  if (s.control.phase.load() != Phase::running) return false;
+  if (s.control.phase.load() != Phase::running || s.control.power_fails.load() != 0) return false;
   for (u32 i = 0; i < s.config.vcpus; ++i) {
     const VcpuRecord& v = s.vcpus[i];
     if (v.run_state.load() == VcpuRunState::absent || v.where().stage != PlaceStage::settled)
@@ -174,7 +174,8 @@ void EpochCoordinator::end_epoch(const Answer& answer) {
 bool EpochCoordinator::close(EpochWord closing) {
   const u64 begin = fabric::monotonic_ns();
   GuestBank& bank = record_.banks[(closing.epoch + 1) % 2];
-  fill_bank(machine_.state(), bank, machine_.guest_tsc());
+  const u32 next = closing.epoch + 1;
+  fill_bank(machine_.state(), bank, machine_.guest_tsc(), {next, record_.log[next % 2].load()});
   record_.figures.pages_saved.fetch_add(log_.taken(record_.log[closing.epoch % 2].load()));
   record_.opened_ns.store(begin);
   fabric::failpoint("epoch.filled");
@@ -182,7 +183,8 @@ bool EpochCoordinator::close(EpochWord closing) {
   fabric::failpoint("epoch.committed");
   record_.figures.commits.fetch_add(1);
   record_.figures.last_close_ns.store(ns_since(begin));
-  release_output();
+  release_output(machine_);
+  if (released_) released_();
   return true;
 }
 
@@ -194,19 +196,6 @@ void EpochCoordinator::give_back_log(u32 ended) {
   if (++ends_ < kEvery) return;
   log_.give_back(ended, most_slots_ + most_slots_ / 4);
   if (ends_ > kEvery) most_slots_ = ends_ = 0;
-}
-
-void EpochCoordinator::release_output() {
-  MachineState& s = machine_.state();
-  record_.output_waits.store(0);
-  record_.serial_out.store(s.serial.published().tx_count);
-  record_.firmware_out.store(s.debug_port.published().written);
-  if (const auto console = find_function(s.config.functions, FunctionKind::console))
-    record_.virtio_out.store(s.functions[*console].queues[kConsoleTransmitQueue].published().moved);
-  if (const auto net = find_net_function(s.config)) NetDevice(machine_, *net).release_offered();
-  fabric::ring(s.console.produced);
-  fabric::ring(s.virtio_console.produced);
-  if (released_) released_();
 }
 
 }  // namespace dvm::vmm

@@ -41,10 +41,8 @@ class EpochCoordinator {
   bool wait_until(const std::function<bool()>& enough, EpochWord word, u64 longest_ns) const;
   bool has_role();
   bool close(EpochWord closing);
-  void release_output();
   void give_back_log(u32 ended);
   void roll_back(EpochWord rolling, const Answer& answer);
-  void put_back(u32 number);
   void place_vcpus(const GuestBank* bank);
   u32 a_dead_node() const;
 

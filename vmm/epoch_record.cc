@@ -19,8 +19,9 @@ void ask_to_roll_back(EpochRecord& record) {
 }
 
 Status check_record(const EpochRecord& record, const fabric::RecordPlace& place) {
-  const EpochWord word = EpochWord::unpack(record.word.load());
-  if (word.epoch == 0 || word.stage > EpochStage::rolling)
+  const u64 packed = record.word.load();
+  const EpochWord word = EpochWord::unpack(packed);
+  if (word.epoch == 0 || word.stage > EpochStage::rolling || word.packed() != packed)
     return place.wrong(&record.word, "epoch {}, stage {}", word.epoch,
                        static_cast<u32>(word.stage));
   const u32 period = record.period_ms.load();

@@ -12,35 +12,11 @@
 #include "fabric/doorbell.h"
 #include "fabric/pool_record.h"
 #include "vmm/epoch_word.h"
-#include "vmm/machine_state.h"
+#include "vmm/guest_bank.h"
 
 namespace dvm::vmm {
 
-inline constexpr u32 kEpochVersion = 2;
-
-// A vCPU at the barrier: KVM's part, by its thread; ours, by who closes.
-struct VcpuBank {
-  VcpuState state;
-  LapicState lapic;
-  std::array<u32, 18> inbox;  // LapicInbox: IRR, TMR, signals, LINT0
-  KvmClockState clock;
-  u32 started;
-  u32 interruptible_halt;
-};
-
-struct GuestBank {
-  // All cells' states, one after the other, each at a multiple of 8.
-  static constexpr u64 kDeviceBytes =
-      kMaxFunctions * (sizeof(VirtioPciState) + kMaxVirtioQueues * (sizeof(QueueState) + 8) + 8) +
-      64 * kKiB;
-  u64 boot;          // which of the machine's; 0: nothing is here
-  u64 guest_tsc;     // when it was taken
-  u64 device_bytes;  // used
-  u32 checksum;      // CRC-32C of the devices
-  u32 reserved;
-  std::array<VcpuBank, layout::kMaxVcpus> vcpus;
-  alignas(8) std::array<std::byte, kDeviceBytes> devices;
-};
+inline constexpr u32 kEpochVersion = 3;
 
 // A process that lets guest memory be written: a node, the network's, the launcher.
 struct EpochMemberRecord {
@@ -99,11 +75,17 @@ inline u32 running_epoch(const EpochRecord* record) {
 inline bool rolls_back(const EpochRecord* record) {
   return record != nullptr && EpochWord::unpack(record->word.load()).stage == EpochStage::rolling;
 }
+// Has it stopped, and may go on from its last epoch, or from when its power failed?
+inline bool can_go_on(const MachineControl& control) {
+  return control.outlives.load() != 0 && control.phase.load() == Phase::stopped &&
+         leaves_a_way_on(control.stop_reason.load());
+}
 // Does what the guest does now wait for the epoch's end before it leaves the machine? After a reset
 // or a stop there is no way back to before it.
 inline bool holds_output(const EpochRecord* record, const MachineControl& control) {
   const Phase phase = control.phase.load();
-  return record != nullptr && (phase == Phase::running || phase == Phase::paused);
+  return record != nullptr &&
+         (phase == Phase::running || phase == Phase::paused || can_go_on(control));
 }
 
 // The epoch that runs is void: a node's part in it is lost. Any number of times.

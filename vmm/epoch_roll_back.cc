@@ -27,7 +27,9 @@ void EpochCoordinator::roll_back(EpochWord rolling, const Answer& answer) {
   {
     const AllCells cells(machine_);
     if (!restart) {
-      put_back(record_.log[rolling.epoch % 2].load());
+      // By frames of the pool: nothing waits there.
+      record_.figures.last_roll_pages.store(
+          log_.put_back(record_.log[rolling.epoch % 2].load(), frames_.memory()));
       fabric::failpoint("epoch.pages_back");
       restore_bank(s, bank, static_cast<u8>(kFirstNodeInstance + a_dead_node() + 1));
       fabric::failpoint("epoch.bank_back");
@@ -43,18 +45,6 @@ void EpochCoordinator::roll_back(EpochWord rolling, const Answer& answer) {
                      {rolling.epoch, record_.figures.last_roll_pages.load(), restart ? 1u : 0u});
   if (restart && runs) machine_.request_reset();
   machine_.ring_everyone();
-}
-
-// By frames of the pool: nothing waits there.
-void EpochCoordinator::put_back(u32 number) {
-  u64 pages = 0;
-  log_.each(number, [&](u64 page, const std::byte* image) {
-    const auto to = hyperkernel::page_of_ram(frames_.memory(), page);
-    if (to.empty()) return;
-    std::ranges::copy(std::span(image, kPageBytes), to.begin());
-    ++pages;
-  });
-  record_.figures.last_roll_pages.store(pages);
 }
 
 u32 EpochCoordinator::a_dead_node() const {

@@ -33,16 +33,24 @@ enum class EpochStage : u8 { open, stopping, closing, rolling };
 
 struct EpochWord {
   u32 epoch = 1;  // the one that runs, or is ended or rolled back; 0 is none
-  u32 turn = 0;   // 24 bits
+  u32 turn = 0;   // 16 bits
   EpochStage stage = EpochStage::open;
 
-  static constexpr u32 kTurns = 1u << 24;
+  static constexpr u32 kTurns = 1u << 16;
+  // With a byte that makes all eight of them zero together: which epoch the machine goes back to
+  // after all its processes were lost hangs on this word.
   constexpr u64 packed() const {
-    return u64{epoch} << 32 | u64{turn % kTurns} << 8 | static_cast<u8>(stage);
+    const u64 word = u64{epoch} << 32 | u64{turn % kTurns} << 16 | static_cast<u8>(stage);
+    return word | u64{parity(word)} << 8;
   }
   static constexpr EpochWord unpack(u64 word) {
-    return {static_cast<u32>(word >> 32), static_cast<u32>(word >> 8) % kTurns,
+    return {static_cast<u32>(word >> 32), static_cast<u32>(word >> 16) % kTurns,
             static_cast<EpochStage>(static_cast<u8>(word))};
+  }
+  static constexpr u8 parity(u64 word) {
+    word ^= word >> 32;
+    word ^= word >> 16;
+    return static_cast<u8>(word ^ word >> 8);
   }
   friend constexpr bool operator==(EpochWord, EpochWord) = default;
 };

@@ -23,8 +23,28 @@ u64 bytes_of_cells(const MachineState& machine) {
   return bytes;
 }
 
-u32 checksum_of(const GuestBank& bank) {
-  return fabric::crc32c(std::span(bank.devices).first(bank.device_bytes));
+template <typename T>
+u32 add_checksum(u32 sum, const T& part) {
+  return fabric::crc32c(std::as_bytes(std::span(&part, 1)), sum);
+}
+
+// A vCPU's state from KVM goes in by its own checksum (vcpu_state.h). Precondition: device_bytes in
+// range.
+u32 checksum_of(const MachineState& machine, const GuestBank& bank) {
+  u32 sum = fabric::crc32c(std::span(bank.devices).first(bank.device_bytes));
+  sum = add_checksum(sum, bank.boot);
+  sum = add_checksum(sum, bank.guest_tsc);
+  sum = add_checksum(sum, bank.name);
+  for (u32 i = 0; i < machine.config.vcpus; ++i) {
+    const VcpuBank& v = bank.vcpus[i];
+    sum = add_checksum(sum, v.state.checksum);
+    sum = add_checksum(sum, v.lapic);
+    sum = add_checksum(sum, v.inbox);
+    sum = add_checksum(sum, v.clock);
+    sum = add_checksum(sum, v.started);
+    sum = add_checksum(sum, v.interruptible_halt);
+  }
+  return sum;
 }
 
 // Bits that are set in a word of the inbox, and nothing of it lost that is set meanwhile: nothing
@@ -40,7 +60,7 @@ void for_each_word(Inbox& inbox, Visit&& visit) {
 
 }  // namespace
 
-void fill_bank(const MachineState& machine, GuestBank& bank, u64 guest_tsc) {
+void fill_bank(const MachineState& machine, GuestBank& bank, u64 guest_tsc, BankName name) {
   bank.boot = machine.control.boots.load();
   bank.guest_tsc = guest_tsc;
   u64 at = 0;
@@ -50,7 +70,7 @@ void fill_bank(const MachineState& machine, GuestBank& bank, u64 guest_tsc) {
     at += rounded(sizeof(state));
   });
   bank.device_bytes = at;
-  bank.checksum = checksum_of(bank);
+  bank.name = name;
   for (u32 i = 0; i < machine.config.vcpus; ++i) {
     const VcpuRecord& v = machine.vcpus[i];
     VcpuBank& to = bank.vcpus[i];
@@ -60,12 +80,13 @@ void fill_bank(const MachineState& machine, GuestBank& bank, u64 guest_tsc) {
     to.started = v.started.load();
     to.interruptible_halt = v.interruptible_halt.load();
   }
+  bank.checksum = checksum_of(machine, bank);
 }
 
 Status check_bank(const MachineState& machine, const GuestBank& bank) {
   if (bank.device_bytes != bytes_of_cells(machine) || bank.device_bytes > bank.devices.size() ||
-      bank.checksum != checksum_of(bank)) {
-    return error("the epoch's bank of devices is damaged");
+      bank.checksum != checksum_of(machine, bank)) {
+    return error("the saved state of the devices is damaged: its checksum is wrong");
   }
   return {};
 }
@@ -79,6 +100,9 @@ void restore_bank(MachineState& machine, const GuestBank& bank, u8 dead_holder) 
     orphan(state, dead_holder);
     cell.reset(state);
   });
+  for (u32 i = 0; i < kMaxFunctions; ++i) {
+    if (machine.config.functions[i].kind != FunctionKind::none) follow_bar(machine.functions[i]);
+  }
   for (u32 i = 0; i < machine.config.vcpus; ++i) {
     VcpuRecord& v = machine.vcpus[i];
     const VcpuBank& from = bank.vcpus[i];

@@ -10,8 +10,8 @@
 #include "hyperkernel/coherence_record.h"
 #include "hyperkernel/undo_log.h"
 #include "vmm/boot/e820.h"
-#include "vmm/epoch_record.h"
 #include "vmm/firmware/fw_cfg_files.h"
+#include "vmm/resume_record.h"
 
 namespace dvm::vmm {
 using fabric::RegionKind;
@@ -39,7 +39,8 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
       {RegionKind::faults, fabric::kFaultsVersion, sizeof(fabric::FaultBoard)},
       {RegionKind::health, fabric::kHealthVersion, sizeof(fabric::HealthTable)},
       {RegionKind::locality, locality::kLocalityVersion, sizeof(locality::LocalityRecord)},
-      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion, pages * sizeof(u64)}};
+      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion, pages * sizeof(u64)},
+      {RegionKind::resume, kResumeVersion, sizeof(ResumeRecord)}};
   if (spec.coherence) {
     pool.metadata.push_back({RegionKind::coherence, hyperkernel::kCoherenceVersion,
                              hyperkernel::coherence_region_bytes(
@@ -56,6 +57,9 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   DVM_TRY(check_config(spec.config, spec.config.name.data()));
+  if (spec.launch.size() > kMaxLaunchBytes)
+    return usage_error("how it is launched takes {} bytes; allowed: {}", spec.launch.size(),
+                       kMaxLaunchBytes);
   DVM_ASSIGN(fabric::Pool pool, make_pool(spec));
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
   DVM_TRY(lay_out_pages(pool, spec, directory));
@@ -63,7 +67,11 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   std::construct_at(state);
   state->config = spec.config;
   state->config.checksum = config_checksum(state->config);
+  state->control.tsc_offset.store(spec.tsc_offset);
   open_net_record(state->net);
+  state->control.outlives.store(pool.path().empty() ? 0 : 1);
+  DVM_ASSIGN(auto* resume, pool.new_record<ResumeRecord>(RegionKind::resume, kResumeVersion));
+  open_resume_record(*resume, spec.launch, pool.created_file());
   DVM_ASSIGN(auto* where, pool.new_record<locality::LocalityRecord>(RegionKind::locality,
                                                                     locality::kLocalityVersion));
   where->policy.store(spec.policy);
@@ -125,6 +133,7 @@ Status Machine::open(fabric::Pool pool) {
   if (pool_.has_region(RegionKind::epoch)) {
     DVM_ASSIGN(epoch_, pool_.record<EpochRecord>(RegionKind::epoch, kEpochVersion));
   }
+  DVM_ASSIGN(resume_, pool_.record<ResumeRecord>(RegionKind::resume, kResumeVersion));
   place_.events = events_;
   place_.metadata = pool_.metadata();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
@@ -162,7 +171,9 @@ Status Machine::check_cpu_model() const {
   return check_cpu(state_->cpu, {pool_.name(), "machine", where.offset, state_});
 }
 
-u64 Machine::guest_tsc() const { return __rdtsc() + state_->config.tsc_offset; }
+u64 Machine::guest_tsc() const {
+  return __rdtsc() + state_->control.tsc_offset.load(std::memory_order_relaxed);
+}
 
 u64 Machine::now_ns() const {
   return static_cast<u64>(static_cast<u128>(guest_tsc()) * 1'000'000 / state_->config.tsc_khz);

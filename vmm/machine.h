@@ -36,9 +36,13 @@ struct MachineSpec {
   std::optional<Coherence> coherence;
   locality::PolicyKind policy = locality::PolicyKind::fixed;
   u32 epoch_ms = 100;  // with Protection::epoch: how long one lasts at most
+  u64 tsc_offset = 0;  // makes the guest's TSC start near 0
+  // What the launcher wants to be given back when the machine is resumed, at most kMaxLaunchBytes.
+  std::string launch;
 };
 
 struct EpochRecord;
+struct ResumeRecord;
 struct Line;
 class QueueServer;
 
@@ -94,6 +98,7 @@ class Machine {
   locality::LocalityRecord& locality() { return *locality_; }
   // With Protection::epoch; else nullptr.
   EpochRecord* epoch() const { return epoch_; }
+  ResumeRecord& resume_record() const { return *resume_; }
   // For this process's part in fault injection (fabric/fault_injector.h).
   fabric::FaultPlace fault_place() const { return place_; }
   fabric::FaultHooks fault_hooks();
@@ -209,8 +214,12 @@ class Machine {
   // ----------------------------------------------------------------
   void request_reset();                  // running or paused -> resetting
   void request_stop(StopReason reason);  // any -> stopped; the first reason stays
-  bool request_pause();                  // false unless running
-  bool request_resume();                 // false unless paused
+  // The power of the whole machine fails: vCPUs leave their states in the pool, the last one stops
+  // the machine (resume_record.h). False: nobody would ever find them there.
+  bool request_save();
+  bool can_be_saved() const;
+  bool request_pause();   // false unless running
+  bool request_resume();  // false unless paused
   void press_power_button();
   void guest_panicked(u64 cause);  // resets or stops, as configured
   // Makes the guest's OS panic: a vCPU gets a double fault, which no OS goes on after. False: none
@@ -331,6 +340,7 @@ class Machine {
   fabric::EventLog* events_ = nullptr;
   locality::LocalityRecord* locality_ = nullptr;
   EpochRecord* epoch_ = nullptr;
+  ResumeRecord* resume_ = nullptr;
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
   hyperkernel::GuestView view_;

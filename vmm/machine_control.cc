@@ -57,6 +57,17 @@ void Machine::request_stop(StopReason reason) {
   fabric::ring(state_->virtio_console.produced);
 }
 
+bool Machine::can_be_saved() const {
+  return state_->control.outlives.load() != 0 && state_->config.protection != Protection::none &&
+         !has_software_coherence();
+}
+
+bool Machine::request_save() {
+  if (!can_be_saved()) return false;
+  if (state_->control.power_fails.exchange(1) == 0) ring_everyone();
+  return true;
+}
+
 bool Machine::request_pause() {
   if (!change_phase(state_->control, Phase::running, Phase::paused)) return false;
   ring_everyone();

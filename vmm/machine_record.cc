@@ -1,4 +1,5 @@
 // What makes the machine's record one that may be followed (fabric/pool_record.h).
+#include <algorithm>
 #include <cstddef>
 #include <span>
 
@@ -85,9 +86,9 @@ Status check_devices(const MachineState& m, const RecordPlace& place) {
 
 Status check_control(const MachineState& m, const RecordPlace& place) {
   const MachineControl& c = m.control;
-  if (c.phase.load() > Phase::stopped)
+  if (std::ranges::find(kPhases, c.phase.load()) == kPhases.end())
     return place.wrong(&c.phase, "phase {}", static_cast<u32>(c.phase.load()));
-  if (c.stop_reason.load() > StopReason::user)
+  if (std::ranges::find(kStopReasons, c.stop_reason.load()) == kStopReasons.end())
     return place.wrong(&c.stop_reason, "stop reason {}", static_cast<u32>(c.stop_reason.load()));
   for (const NodeRecord& node : m.nodes) {
     if (node.stage.load() > NodeStage::leaving)

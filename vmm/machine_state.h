@@ -41,7 +41,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 11;
+inline constexpr u32 kMachineVersion = 12;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -53,7 +53,6 @@ static_assert(kNetInstance < fabric::kMaxInstances - 1);
 struct MachineConfig {
   std::array<char, 64> name{};
   u64 memory_bytes = 0;
-  u64 tsc_offset = 0;  // guest TSC = host TSC + this, on every node
   u64 tsc_khz = 0;
   u32 vcpus = 0;
   u32 nodes = 0;
@@ -63,7 +62,7 @@ struct MachineConfig {
   u32 firmware_log = 0;    // somebody listens to the debug port
   CpuLevel cpu_level = CpuLevel::host;
   Protection protection = Protection::none;
-  u32 reserved = 0;
+  std::array<u32, 3> reserved{};
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
 static_assert(sizeof(MachineConfig) == 128 + 64 * kMaxFunctions);
@@ -83,18 +82,52 @@ struct CpuBaseline {
 u32 cpu_checksum(const CpuBaseline& cpu, u32 count);
 
 // starting -> running <-> paused; running|paused -> resetting -> running; any -> stopped.
-// "resetting" covers the first start too: boot 0 has not happened yet.
-enum class Phase : u32 { resetting, running, paused, stopped };
+// "resetting" covers the first start too: boot 0 has not happened yet. A byte of the pool that goes
+// wrong makes none of these another one, as they differ in all their bytes: whether the guest goes
+// on after the loss of the whole machine hangs on them.
+enum class Phase : u32 {
+  resetting = 0,
+  running = 0x1111'1111,
+  paused = 0x2222'2222,
+  stopped = 0x3333'3333
+};
+inline constexpr std::array kPhases = {Phase::resetting, Phase::running, Phase::paused,
+                                       Phase::stopped};
 
-enum class StopReason : u32 { none, shutdown, panic, error, node_died, user };
+// Why it stopped. After the last four the guest can be gone on with, if it is protected and its
+// pool outlives its processes (resume_record.h).
+enum class StopReason : u32 {
+  none = 0,
+  shutdown = 0x1111'1111,
+  panic = 0x2222'2222,
+  user = 0x3333'3333,
+  error = 0x4444'4444,
+  node_died = 0x5555'5555,
+  launcher_died = 0x6666'6666,
+  power_failed = 0x7777'7777,
+};
+inline constexpr std::array kStopReasons = {
+    StopReason::none,  StopReason::shutdown,  StopReason::panic,         StopReason::user,
+    StopReason::error, StopReason::node_died, StopReason::launcher_died, StopReason::power_failed};
+constexpr bool leaves_a_way_on(StopReason reason) {
+  return static_cast<u32>(reason) >= static_cast<u32>(StopReason::error);
+}
 
 struct MachineControl {
   std::atomic<Phase> phase;
   std::atomic<StopReason> stop_reason;
   std::atomic<u32> boots;        // resets carried out so far; the n-th boot runs while boots == n
+  std::atomic<u32> boots_again;  // the same, stored after it and before the phase
   fabric::Doorbell changed;      // rung at every change that a waiter may wait for
   std::atomic<u64> reset_owner;  // who carries the reset out (fabric/claim.h)
   std::atomic<u64> power_button_presses;
+  std::atomic<u64> tsc_offset;  // guest TSC = host TSC + this, on every node; set before they start
+  std::atomic<u32> outlives;    // 1: the pool is still there when all processes are gone
+  std::atomic<u32> resumed;     // 1 + ResumePoint; 0: the guest began with these processes
+  // The power of the whole machine fails: each vCPU leaves the guest and its state in the pool.
+  std::atomic<u32> power_fails;
+  // By vCPU: it has. The last one stops the machine.
+  std::array<std::atomic<u32>, layout::kMaxVcpus> saved;
 };
 
 // Where a vCPU is. in_guest and halted tell a sender how to reach it.

@@ -30,11 +30,6 @@ class AllQueues {
   VirtioFunction& function_;
 };
 
-void follow_bar(VirtioFunction& f) {
-  const auto window = bar_window(f.device.published().pci, kVirtioBar);
-  f.bar.store(window ? window->base : 0, std::memory_order_release);
-}
-
 VirtioPciState make_function(const FunctionConfig& config, u64 capacity) {
   switch (config.kind) {
     case FunctionKind::rng: return make_virtio_rng();

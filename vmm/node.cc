@@ -31,7 +31,9 @@ void Node::power_fails() {
 
 // The vCPUs' threads see it before they next enter the guest.
 void Node::look_at_power() {
-  if (!power_failed.load() || !keeper_ || record_.power_fails.load() != 0) return;
+  if (!power_failed.load() || !keeper_) return;
+  if (has_vcpus() && !somebody_else_takes_vcpus()) machine_->request_save();
+  if (record_.power_fails.load() != 0) return;
   u32 vcpus = 0;
   for (u32 i = 0; i < machine_->config().vcpus; ++i)
     vcpus += machine_->state().vcpus[i].node() == index_ ? 1u : 0u;
@@ -41,6 +43,13 @@ void Node::look_at_power() {
   for (u32 i = 0; i < machine_->config().vcpus; ++i)
     if (machine_->state().vcpus[i].node() == index_) machine_->kick(i, std::nullopt);
   machine_->log_event(EventKind::power_failing, {index_, vcpus});
+}
+
+bool Node::somebody_else_takes_vcpus() const {
+  for (u32 node = 0; node < layout::kMaxNodes; ++node) {
+    if (node != index_ && machine_->takes_vcpus(node)) return true;
+  }
+  return false;
 }
 
 Status Node::run() {
@@ -193,7 +202,7 @@ void Node::leave() {
   fabric_.reset();
 }
 
-void Node::launcher_gone() { machine_->request_stop(StopReason::user); }
+void Node::launcher_gone() { machine_->request_stop(StopReason::launcher_died); }
 
 // Device timers are served where vCPU 0 runs; the other nodes only listen.
 void Node::serve(u32 seen) {

@@ -44,6 +44,7 @@ class Node {
   Status work();
   NodeStage stage() const { return record_.stage.load(); }
   bool has_vcpus() const;
+  bool somebody_else_takes_vcpus() const;
   void stand_down();
   void close_devices();
   void bring_pages_home();

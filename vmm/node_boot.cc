@@ -5,6 +5,7 @@
 #include "vmm/boot/command_line.h"
 #include "vmm/cpuid.h"
 #include "vmm/node.h"
+#include "vmm/resume_record.h"
 
 namespace dvm::vmm {
 
@@ -57,6 +58,7 @@ Status Node::carry_out_reset() {
                                                machine_->config().memory_bytes}
                           : std::array<u64, 3>{next});
   s.control.boots.store(next);
+  s.control.boots_again.store(next);
   fabric::disclaim(s.control.reset_owner);
   Phase resetting = Phase::resetting;  // unless it was stopped meanwhile
   s.control.phase.compare_exchange_strong(resetting, Phase::running);
@@ -100,7 +102,9 @@ Status Node::start_vcpus() {
   vcpus_.emplace(*machine_, *vm_, fabric_->peer(), keeper_.get());
   DVM_TRY(vcpus_->make());
   if (memory_) DVM_TRY(start_pre_fault());
+  machine_->resume_record().saved.store(0);  // from here on it is another guest
   vcpus_->start();
+  if (machine_->state().control.resumed.load() != 0) machine_->mend_devices();
   return {};
 }
 

@@ -36,10 +36,12 @@ void VcpuThread::stand_still() {
     const EpochWord word = EpochWord::unpack(now);
     const Phase phase = machine_.state().control.phase.load();
     if (!holds_vcpus(word.stage) || phase == Phase::stopped || phase == Phase::resetting) break;
+    if (all_power_fails()) break;
     // Before this thread saw it, the machine was put back, and the next end has begun: what it has
     // is void, and is to be loaded anew before it is saved.
     if (rolled_back && word.stage != EpochStage::rolling) break;
     rolled_back = word.stage == EpochStage::rolling;
+    if (rolled_back) machine_.state().control.saved[index_].store(0);
     if (word.stage == EpochStage::stopping &&
         !save_for_epoch(record.banks[(word.epoch + 1) % 2].vcpus[index_].state)) {
       break;
@@ -70,6 +72,7 @@ void VcpuThread::load_epoch() {
   VcpuState state;
   Status good = copy_vcpu_state(v_, record.banks[epoch % 2].vcpus[index_].state, index_,
                                 static_cast<u32>(vcpu_.injection()), state);
+  state.tsc_offset = machine_.state().control.tsc_offset.load();
   state.sregs.apic_base = v_.lapic.apic_base;
   if (good.ok()) good = transfer_->prepare();
   if (good.ok()) good = transfer_->load(state);

@@ -115,6 +115,7 @@ bool VcpuThread::take_over() {
   VcpuState state;
   Status good = copy_vcpu_state(v_, machine_.state().vcpu_states[index_], index_,
                                 static_cast<u32>(vcpu_.injection()), state);
+  state.tsc_offset = machine_.state().control.tsc_offset.load();  // another one, if it was resumed
   state.sregs.apic_base = v_.lapic.apic_base;  // KVM's is behind that of one that was killed
   if (good.ok() && !std::exchange(prepared_, false)) good = transfer_->prepare();
   if (good.ok()) good = transfer_->load(state);

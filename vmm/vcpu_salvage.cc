@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "fabric/failpoint.h"
+#include "vmm/epoch_record.h"
 #include "vmm/heir.h"
 #include "vmm/keeper_record.h"
 #include "vmm/vcpu_passage.h"
@@ -111,6 +112,34 @@ bool VcpuThread::give_up(VcpuState& state) {
   fabric::ring(v_.arrival);
   fabric::ring(machine_.state().nodes[*heir].bell);
   return true;
+}
+
+// Not while the machine goes back to an epoch: what this thread has is void then.
+bool VcpuThread::all_power_fails() const {
+  return machine_.state().control.power_fails.load(std::memory_order_relaxed) != 0 &&
+         !rolls_back(machine_.epoch());
+}
+
+// The power of the whole machine fails: to whoever resumes it. The last one stops the machine.
+void VcpuThread::leave_saved() {
+  MachineControl& control = machine_.state().control;
+  VcpuState& state = machine_.state().vcpu_states[index_];
+  if (!finish_exit()) return;  // and again, soon
+  if (const Status saved = transfer_->save(state); !saved.ok()) return fail(saved.error().message);
+  state.halted = halted() ? 1 : 0;
+  state.ready = vcpu_.run().ready_for_interrupt_injection;
+  seal_vcpu_state(state, index_);
+  v_.journal.phase.store(VcpuPhase::outside);
+  v_.run_state.store(VcpuRunState::parked);
+  control.saved[index_].store(1);
+  const auto all = std::span(control.saved).first(machine_.config().vcpus);
+  if (std::ranges::all_of(all, [](const auto& saved) { return saved.load() != 0; }))
+    machine_.request_stop(StopReason::power_failed);
+  for (u32 seen = fabric::listen(v_.bell); control.phase.load() != Phase::stopped;
+       seen = fabric::listen(v_.bell)) {
+    if (!all_power_fails()) return;
+    fabric::wait(v_.bell, seen, std::nullopt);
+  }
 }
 
 }  // namespace dvm::vmm

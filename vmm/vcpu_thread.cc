@@ -57,7 +57,7 @@ Status VcpuThread::set_up(const Vm& vm) {
   const CpuBaseline& cpu = machine_.state().cpu;
   const u32 count = std::min(cpu.count.load(std::memory_order_acquire), CpuBaseline::kMaxEntries);
   DVM_TRY(vcpu_.set_cpuid(cpuid_for_vcpu({cpu.entries.data(), count}, index_)));
-  DVM_TRY(vcpu_.set_tsc_offset(machine_.config().tsc_offset));
+  DVM_TRY(vcpu_.set_tsc_offset(machine_.state().control.tsc_offset.load()));
   if (machine_.epoch() != nullptr) DVM_TRY(vcpu_.follow_vectors());
   DVM_ASSIGN(transfer_, VcpuTransfer::of(vm, vcpu_));
   // After CPUID: without its x2APIC bit KVM refuses this IA32_APIC_BASE.
@@ -116,6 +116,10 @@ void VcpuThread::loop() {
   for (;;) {
     const Phase phase = machine_.state().control.phase.load(std::memory_order_acquire);
     const bool goes_on = phase == Phase::running || phase == Phase::paused;
+    if (goes_on && all_power_fails()) {
+      leave_saved();
+      continue;
+    }
     if (goes_on && epoch_waits()) {
       stand_still();
       continue;
@@ -166,7 +170,7 @@ bool VcpuThread::interrupt_waits() const {
 
 bool VcpuThread::has_work() const {
   if (machine_.state().control.phase.load() != Phase::running || v_.inbox.signals.load() != 0 ||
-      move_waits() || epoch_waits())
+      move_waits() || epoch_waits() || all_power_fails())
     return true;
   const u64 deadline = v_.lapic.deadline_tsc;
   return deadline != 0 && deadline <= machine_.guest_tsc();

@@ -80,6 +80,8 @@ class VcpuThread {
   bool call_off(MoveRefusal why);
   // Epochs (vcpu_epoch.cc).
   bool epoch_waits() const;
+  bool all_power_fails() const;
+  void leave_saved();
   bool save_for_epoch(VcpuState& state);
   void stand_still();
   void load_epoch();

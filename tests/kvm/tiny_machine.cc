@@ -102,7 +102,7 @@ Result<std::unique_ptr<TinyMachine>> TinyMachine::create(const std::string& gues
   std::strcpy(spec.config.name.data(), "tiny");
   DVM_ASSIGN(const u64 khz, host_tsc_khz());
   spec.config.tsc_khz = khz * options.tsc_percent / 100;
-  spec.config.tsc_offset = 0;
+  spec.tsc_offset = 0;
   spec.config.memory_bytes = layout::kMinMemory;
   spec.config.vcpus = options.vcpus;
   spec.config.nodes = options.nodes;

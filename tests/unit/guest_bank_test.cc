@@ -1,7 +1,9 @@
 // Guest state into a bank and back.
 #include "vmm/guest_bank.h"
+
 #include "tests/unit/machine_fixture.h"
 #include "vmm/all_cells.h"
+#include "vmm/epoch_record.h"
 
 namespace dvm::vmm {
 namespace {

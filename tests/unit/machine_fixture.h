@@ -36,6 +36,7 @@ inline std::unique_ptr<Machine> make_machine(const MachineSpec& spec) {
   if (!made.ok()) return nullptr;
   (*made)->reset_devices();
   (*made)->state().control.boots.store(1);
+  (*made)->state().control.boots_again.store(1);
   (*made)->state().control.phase.store(Phase::running);
   return made.take();
 }

@@ -61,6 +61,12 @@ struct VirtioFunction {
   std::array<DeviceCell<QueueState>, kMaxVirtioQueues> queues;
 };
 
+// `bar`, after the registers changed. The caller has the device's lock.
+inline void follow_bar(VirtioFunction& f) {
+  const auto window = bar_window(f.device.published().pci, kVirtioBar);
+  f.bar.store(window ? window->base : 0, std::memory_order_release);
+}
+
 // The first function of that kind, if there is one.
 constexpr std::optional<u32> find_function(
     const std::array<FunctionConfig, kMaxFunctions>& functions, FunctionKind kind) {
