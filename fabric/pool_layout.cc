@@ -28,7 +28,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::locality:
     case RegionKind::epoch:
     case RegionKind::undo:
-    case RegionKind::resume: return true;
+    case RegionKind::resume:
+    case RegionKind::sums: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -93,6 +94,7 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::epoch: return "epoch";
     case RegionKind::undo: return "undo log";
     case RegionKind::resume: return "resume";
+    case RegionKind::sums: return "page sums";
     case RegionKind::none: break;
   }
   return "unknown";

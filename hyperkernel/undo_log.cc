@@ -10,6 +10,7 @@
 
 #include "fabric/crc32c.h"
 #include "fabric/failpoint.h"
+#include "hyperkernel/page_sum.h"
 
 namespace dvm::hyperkernel {
 namespace {
@@ -38,18 +39,8 @@ constexpr u64 pack(u32 epoch, u32 number) { return u64{epoch} << 32 | number; }
 constexpr u32 epoch_of(u64 word) { return static_cast<u32>(word >> 32); }
 constexpr u32 number_of(u64 word) { return static_cast<u32>(word); }
 
-// Four lanes, so that it is about as fast as a copy; each step is a bijection, so one word that
-// differs shows for certain.
-u64 sum_of(const std::byte* page, u32 epoch, u64 gfn) {
-  constexpr u64 kPrime = 0x9e37'79b9'7f4a'7c15;
-  std::array<u64, 4> lanes = {epoch, gfn, 0, 0}, words;
-  for (u64 at = 0; at < kPageBytes; at += sizeof words) {
-    std::memcpy(words.data(), page + at, sizeof words);
-    for (u32 i = 0; i < lanes.size(); ++i) lanes[i] = (lanes[i] ^ words[i]) * kPrime;
-  }
-  u64 sum = 0;
-  for (const u64 lane : lanes) sum = (sum ^ lane ^ lane >> 32) * kPrime;
-  return sum;
+u64 sum_of(const std::byte* image, u32 epoch, u64 gfn) {
+  return page_sum(image) ^ pack(epoch, static_cast<u32>(gfn));
 }
 
 }  // namespace

@@ -25,11 +25,12 @@ u64 ns_since(u64 begin) { return fabric::monotonic_ns() - begin; }
 Result<std::unique_ptr<EpochCoordinator>> EpochCoordinator::make(Machine& machine,
                                                                  std::function<void()> released) {
   DVM_ASSIGN(auto log, hyperkernel::UndoLog::of(machine.pool()));
+  DVM_ASSIGN(auto sums, hyperkernel::PageSums::of(machine.pool()));
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(machine.pool()));
   DVM_ASSIGN(auto frames, hyperkernel::GuestView::map(machine.pool(), directory,
                                                       ram_layout(machine.config().memory_bytes)));
-  return std::unique_ptr<EpochCoordinator>(
-      new EpochCoordinator(machine, std::move(released), std::move(log), std::move(frames)));
+  return std::unique_ptr<EpochCoordinator>(new EpochCoordinator(
+      machine, std::move(released), std::move(log), std::move(sums), std::move(frames)));
 }
 
 bool EpochCoordinator::step(EpochWord from, EpochStep how) {
@@ -43,7 +44,19 @@ bool EpochCoordinator::has_role() {
   if (fabric::InstanceId::unpack(record_.coordinator.load()) == machine_.self()) return true;
   if (!fabric::claim(record_.coordinator, machine_.self(), machine_.instances())) return false;
   record_.opened_ns.store(0);
+  catch_up_sums();
   return true;
+}
+
+// Of the epoch before this one, whose end somebody died in; unless the next one's had begun, and
+// what it wrote is forgotten.
+void EpochCoordinator::catch_up_sums() {
+  const u32 epoch = word().epoch;
+  const u32 before = record_.log[(epoch + 1) % 2].load(), number = record_.log[epoch % 2].load();
+  if (sums_.epoch() == epoch) return;
+  if (before < number) return sums_.follow(log_, before, number, epoch, frames_.memory());
+  sums_.forget();
+  sums_.set_epoch(epoch);
 }
 
 u64 EpochCoordinator::look(const Answer& answer) {
@@ -158,12 +171,16 @@ void EpochCoordinator::end_epoch(const Answer& answer) {
   }
   const EpochWord now = word();
   if (ended) {
-    give_back_log(record_.log[open.epoch % 2].load());
+    machine_.ring_everyone();
     const u64 pause = ns_since(begin);
     figures.last_pause_ns.store(pause);
     figures.pause_sum_ns.fetch_add(pause);
     if (pause > figures.longest_pause_ns.load()) figures.longest_pause_ns.store(pause);
-  } else if (now.turn == stopping.turn && step(now, EpochStep::call_off)) {
+    const u32 number = record_.log[open.epoch % 2].load();
+    sums_.follow(log_, number, record_.log[now.epoch % 2].load(), now.epoch, frames_.memory());
+    return give_back_log(number);
+  }
+  if (now.turn == stopping.turn && step(now, EpochStep::call_off)) {
     figures.called_off.fetch_add(1);
     record_.opened_ns.store(fabric::monotonic_ns());
   }

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "hyperkernel/guest_view.h"
+#include "hyperkernel/page_sums.h"
 #include "hyperkernel/undo_log.h"
 #include "vmm/epoch_record.h"
 #include "vmm/machine.h"
@@ -25,11 +26,12 @@ class EpochCoordinator {
 
  private:
   EpochCoordinator(Machine& machine, std::function<void()> released, hyperkernel::UndoLog log,
-                   hyperkernel::GuestView frames)
+                   hyperkernel::PageSums sums, hyperkernel::GuestView frames)
       : machine_(machine),
         record_(*machine.epoch()),
         released_(std::move(released)),
         log_(std::move(log)),
+        sums_(std::move(sums)),
         frames_(std::move(frames)) {}
   EpochWord word() const { return EpochWord::unpack(record_.word.load()); }
   bool step(EpochWord from, EpochStep how);
@@ -40,6 +42,7 @@ class EpochCoordinator {
   bool await_members(EpochWord word, const Answer& answer) const;
   bool wait_until(const std::function<bool()>& enough, EpochWord word, u64 longest_ns) const;
   bool has_role();
+  void catch_up_sums();
   bool close(EpochWord closing);
   void give_back_log(u32 ended);
   void roll_back(EpochWord rolling, const Answer& answer);
@@ -50,6 +53,7 @@ class EpochCoordinator {
   EpochRecord& record_;
   const std::function<void()> released_;
   hyperkernel::UndoLog log_;
+  hyperkernel::PageSums sums_;
   u64 most_slots_ = 0;             // that an epoch took lately
   u32 ends_ = 0;                   // since the log's memory was given back
   hyperkernel::GuestView frames_;  // of RAM, that nobody protects

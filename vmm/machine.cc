@@ -8,7 +8,7 @@
 #include "fabric/crc32c.h"
 #include "fabric/fabric_state.h"
 #include "hyperkernel/coherence_record.h"
-#include "hyperkernel/undo_log.h"
+#include "hyperkernel/page_sums.h"
 #include "vmm/boot/e820.h"
 #include "vmm/firmware/fw_cfg_files.h"
 #include "vmm/resume_record.h"
@@ -46,6 +46,11 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
                              hyperkernel::coherence_region_bytes(
                                  spec.config.memory_bytes / kPageBytes, shared_frames)});
   }
+  if (spec.config.protection != Protection::none && !spec.coherence) {
+    pool.metadata.push_back(
+        {RegionKind::sums, hyperkernel::kSumsVersion,
+         hyperkernel::sums_region_bytes(spec.config.memory_bytes / kPageBytes)});
+  }
   if (spec.config.protection == Protection::epoch) {
     pool.metadata.push_back({RegionKind::epoch, kEpochVersion, sizeof(EpochRecord)});
     pool.metadata.push_back(
@@ -75,6 +80,8 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   DVM_ASSIGN(auto* where, pool.new_record<locality::LocalityRecord>(RegionKind::locality,
                                                                     locality::kLocalityVersion));
   where->policy.store(spec.policy);
+  if (pool.has_region(RegionKind::sums))
+    DVM_TRY(hyperkernel::PageSums::format(pool, spec.config.memory_bytes / kPageBytes));
   if (spec.config.protection == Protection::epoch) {
     DVM_ASSIGN(auto* epoch, pool.new_record<EpochRecord>(RegionKind::epoch, kEpochVersion));
     open_epoch_record(*epoch, state->net, spec.epoch_ms);

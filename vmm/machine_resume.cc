@@ -8,10 +8,10 @@
 
 #include "fabric/fabric_state.h"
 #include "fabric/failpoint.h"
-#include "hyperkernel/undo_log.h"
+#include "hyperkernel/page_sums.h"
 #include "vmm/all_cells.h"
-#include "vmm/boot/e820.h"
 #include "vmm/epoch_output.h"
+#include "vmm/resume_memory.h"
 
 namespace dvm::vmm {
 namespace {
@@ -23,14 +23,8 @@ constexpr u64 kTscTolerance = 1000;
 // In whose hands requests are that were under way: nobody's that ever joins.
 constexpr u8 kLostInstance = fabric::kMaxInstances - 2;
 
-struct Records {
-  MachineState* machine;
-  EpochRecord* epoch = nullptr;
-  ResumeRecord* resume;
-};
-
-Result<Records> records_of(const fabric::Pool& pool) {
-  Records all{};
+Result<ResumeRecords> records_of(const fabric::Pool& pool) {
+  ResumeRecords all;
   DVM_ASSIGN(all.machine, pool.record<MachineState>(RegionKind::machine, kMachineVersion));
   DVM_ASSIGN(all.resume, pool.record<ResumeRecord>(RegionKind::resume, kResumeVersion));
   const bool epochs = all.machine->config.protection == Protection::epoch;
@@ -42,23 +36,6 @@ Result<Records> records_of(const fabric::Pool& pool) {
   return all;
 }
 
-Result<hyperkernel::GuestView> view_ram(const fabric::Pool& pool, const MachineConfig& config) {
-  DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
-  return hyperkernel::GuestView::map(pool, directory, ram_layout(config.memory_bytes));
-}
-
-u32 log_number(const EpochRecord& epoch) {
-  return epoch.log[EpochWord::unpack(epoch.word.load()).epoch % 2].load();
-}
-
-Status check_undo(const fabric::Pool& pool, const Records& records) {
-  DVM_ASSIGN(const auto log, hyperkernel::UndoLog::of(pool));
-  DVM_ASSIGN(const auto ram, view_ram(pool, records.machine->config));
-  return log.check(log_number(*records.epoch), [&](u64 page) {
-    return std::span<const std::byte>(page_of_ram(ram.memory(), page));
-  });
-}
-
 // What the guest said and nobody has read yet lies in a ring.
 Status check_ring(const ConsoleOut& ring, u64 produced, const char* name) {
   const u64 consumed = ring.consumed.load();
@@ -67,7 +44,7 @@ Status check_ring(const ConsoleOut& ring, u64 produced, const char* name) {
 }
 
 // What the guest goes on from; nullptr: it boots.
-const GuestBank* bank_of(const Records& records, ResumePoint point) {
+const GuestBank* bank_of(const ResumeRecords& records, ResumePoint point) {
   if (point == ResumePoint::start) return nullptr;
   if (point == ResumePoint::save) return &records.resume->bank;
   return &records.epoch->banks[EpochWord::unpack(records.epoch->word.load()).epoch % 2];
@@ -130,7 +107,7 @@ void renew_machine(MachineState& state, const fabric::InstanceTable& instances, 
 
 // The epoch that runs from now on begins with what `bank` holds.
 void renew_epochs(EpochRecord& epoch, const MachineState& state, ResumePoint point,
-                  const GuestBank& saved) {
+                  const GuestBank& saved, hyperkernel::PageSums sums) {
   for (EpochMemberRecord& member : epoch.members) {
     member.instance.store(0);
     member.answered.store(0);
@@ -147,6 +124,8 @@ void renew_epochs(EpochRecord& epoch, const MachineState& state, ResumePoint poi
     std::memcpy(static_cast<void*>(&bank), &saved, sizeof(bank));
     fill_bank(state, bank, saved.guest_tsc, {next, number});
     epoch.log[next % 2].store(number);
+    if (sums.epoch() != hyperkernel::PageSums::kAtRest) sums.forget();
+    sums.set_epoch(next);
     word.epoch = next;
   }
   word.stage = EpochStage::open;
@@ -154,14 +133,12 @@ void renew_epochs(EpochRecord& epoch, const MachineState& state, ResumePoint poi
 }
 
 // Where a guest boots anew, its devices are those of a machine before its reset.
-Status put_back(Machine& machine, const Records& records, ResumePoint point) {
+Status put_back(Machine& machine, const ResumeRecords& records, ResumePoint point) {
   MachineState& state = *records.machine;
   EpochRecord* const epoch = records.epoch;
   u64 pages = 0;
   if (point == ResumePoint::epoch) {
-    DVM_ASSIGN(const auto log, hyperkernel::UndoLog::of(machine.pool()));
-    DVM_ASSIGN(const auto ram, view_ram(machine.pool(), state.config));
-    pages = log.put_back(log_number(*epoch), ram.memory());
+    DVM_ASSIGN(pages, put_memory_back(machine.pool(), records));
   }
   if (const GuestBank* const bank = bank_of(records, point)) {
     const AllCells cells(machine);
@@ -172,7 +149,8 @@ Status put_back(Machine& machine, const Records& records, ResumePoint point) {
   if (epoch == nullptr) return {};
   epoch->figures.last_roll_pages.store(pages);
   for (auto& release : state.net.release) release.store(0);
-  renew_epochs(*epoch, state, point, records.resume->bank);
+  DVM_ASSIGN(const auto sums, hyperkernel::PageSums::of(machine.pool()));
+  renew_epochs(*epoch, state, point, records.resume->bank, sums);
   release_output(machine);
   return {};
 }
@@ -200,9 +178,8 @@ Result<ResumablePool> open_resumable(const std::string& path, u64 patience_ms) {
   if (!records.ok()) return records.error();
   const auto point = resume_point(*records->machine, records->epoch, *records->resume);
   if (!point.ok()) return unfit(point.error());
-  if (*point == ResumePoint::epoch) {
-    if (const Status whole = check_undo(*pool, *records); !whole.ok()) return unfit(whole.error());
-  }
+  if (const Status whole = check_memory(*pool, *records, *point); !whole.ok())
+    return unfit(whole.error());
   auto launch = launch_of(*records->resume);
   if (!launch.ok()) return unfit(launch.error());
   ResumablePool found{.pool = pool.take(),
@@ -222,7 +199,7 @@ Result<std::unique_ptr<Machine>> resume_machine(ResumablePool resumable, const M
     return error("--resume {}: the guest's TSC runs at {} kHz, this host's at {}", pool.name(), was,
                  now);
   }
-  DVM_ASSIGN(const Records records, records_of(pool));
+  DVM_ASSIGN(const ResumeRecords records, records_of(pool));
   DVM_TRY(renew_fabric(pool));
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
   directory.fill_plain();
@@ -259,6 +236,9 @@ bool keep_save(Machine& machine) {
     fill_bank(state, record.bank, machine.guest_tsc());
   }
   record.saved.store(kSavedWhole);
+  // Without them it can be gone on with, too.
+  if (const auto records = records_of(machine.pool()); records.ok())
+    (void)sum_memory(machine.pool(), *records);
   return true;
 }
 

@@ -1,0 +1,79 @@
+#include "vmm/resume_memory.h"
+
+#include "hyperkernel/guest_view.h"
+#include "hyperkernel/page_sums.h"
+#include "vmm/boot/e820.h"
+
+namespace dvm::vmm {
+namespace {
+
+Result<hyperkernel::GuestView> view_ram(const fabric::Pool& pool, const MachineConfig& config) {
+  DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
+  return hyperkernel::GuestView::map(pool, directory, ram_layout(config.memory_bytes));
+}
+
+u32 log_number(const EpochRecord& epoch) {
+  return epoch.log[EpochWord::unpack(epoch.word.load()).epoch % 2].load();
+}
+
+// Who summed what the epoch before wrote may have died in it: it is as it was then again.
+Status finish_sums(const fabric::Pool& pool, const EpochRecord& epoch,
+                   const hyperkernel::UndoLog& log, const hyperkernel::GuestMemory& ram) {
+  DVM_ASSIGN(auto sums, hyperkernel::PageSums::of(pool));
+  const u32 running = EpochWord::unpack(epoch.word.load()).epoch;
+  if (sums.epoch() + 1 == running)
+    sums.sum_saved(log, epoch.log[(running + 1) % 2].load(), ram);
+  else if (sums.epoch() != running)
+    sums.forget();
+  sums.set_epoch(running);
+  return {};
+}
+
+}  // namespace
+
+Status check_memory(const fabric::Pool& pool, const ResumeRecords& records, ResumePoint point) {
+  if (point == ResumePoint::start) return {};
+  DVM_ASSIGN(const auto ram, view_ram(pool, records.machine->config));
+  DVM_ASSIGN(const auto sums, hyperkernel::PageSums::of(pool));
+  if (point == ResumePoint::save) {
+    const bool told = sums.epoch() == hyperkernel::PageSums::kAtRest;
+    return told ? sums.check(ram.memory(), [](u64) { return false; }) : Status();
+  }
+  const EpochRecord& epoch = *records.epoch;
+  DVM_ASSIGN(const auto log, hyperkernel::UndoLog::of(pool));
+  const u32 number = log_number(epoch);
+  DVM_TRY(log.check(number, [&](u64 page) {
+    return std::span<const std::byte>(page_of_ram(ram.memory(), page));
+  }));
+  const u32 running = EpochWord::unpack(epoch.word.load()).epoch;
+  const bool summed = sums.epoch() == running;
+  const u32 before = epoch.log[(running + 1) % 2].load();
+  return sums.check(ram.memory(), [&](u64 page) {
+    return log.image(number, page) != nullptr || (!summed && log.image(before, page) != nullptr);
+  });
+}
+
+Result<u64> put_memory_back(const fabric::Pool& pool, const ResumeRecords& records) {
+  DVM_ASSIGN(const auto log, hyperkernel::UndoLog::of(pool));
+  DVM_ASSIGN(const auto ram, view_ram(pool, records.machine->config));
+  const u64 pages = log.put_back(log_number(*records.epoch), ram.memory());
+  DVM_TRY(finish_sums(pool, *records.epoch, log, ram.memory()));
+  return pages;
+}
+
+// What epochs did not write is summed already.
+Status sum_memory(const fabric::Pool& pool, const ResumeRecords& records) {
+  DVM_ASSIGN(auto sums, hyperkernel::PageSums::of(pool));
+  DVM_ASSIGN(const auto ram, view_ram(pool, records.machine->config));
+  if (records.epoch == nullptr) {
+    sums.sum_all(ram.memory());
+  } else {
+    DVM_ASSIGN(const auto log, hyperkernel::UndoLog::of(pool));
+    DVM_TRY(finish_sums(pool, *records.epoch, log, ram.memory()));
+    sums.sum_saved(log, log_number(*records.epoch), ram.memory());
+  }
+  sums.set_epoch(hyperkernel::PageSums::kAtRest);
+  return {};
+}
+
+}  // namespace dvm::vmm
