@@ -100,6 +100,8 @@ inline constexpr auto kPointNames = std::to_array<std::string_view>({
     "recovery.step",
     "recovery.stepped",
     "recovery.told",
+    "resume.put_back",
+    "resume.renewed",
     "standby.suspects",
     "standby.takes",
     "standby.took",

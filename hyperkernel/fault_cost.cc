@@ -39,13 +39,21 @@ Result<u64> ns_a_fault(const Mapping& view) {
       took[i] = fabric::monotonic_ns() - from;
     }
   });
-  for (u64 i = 0; i < kTouches;) {
+  Status served;
+  for (u64 i = 0; i < kTouches && served.ok();) {
     uffd_msg message;
     const ssize_t got = ::read(user.fd().get(), &message, sizeof message);
-    if (got == sizeof message) user.protect(at + i++ * kPageBytes, kPageBytes, false);
-    if (got < 0) std::this_thread::yield();
+    if (got == sizeof message)
+      user.protect(at + i++ * kPageBytes, kPageBytes, false);
+    else if (errno == EAGAIN || errno == EINTR)
+      std::this_thread::yield();
+    else
+      served = sys_error("read userfaultfd");
   }
+  if (!served.ok())
+    user.protect(at, kTouches * kPageBytes, false);  // the writer goes on, unmeasured
   writer.join();
+  DVM_TRY(served);
   return median(took);
 }
 

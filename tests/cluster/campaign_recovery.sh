@@ -5,6 +5,7 @@
 #   tools/lab run --timeout 7200 --disk IMAGE --memory 5G --modules tun -- \
 #     tests/cluster/campaign_recovery.sh [KILLS [HANGS [POWER_FAILURES [HOSTS [SEED]]]]]
 # HOSTS: times that a node's keeper is killed with it, for which the guest runs with --protect epoch instead of flush.
+# LOSSES (0), of the environment: times that all processes are killed at once, and dvm-run --resume goes on from the pool.
 # shellcheck disable=SC2034,SC2154,SC2317 # what image_lib.sh reads; run_pid is lib.sh's; functions that check calls
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -17,7 +18,9 @@ image_net=tap=tap0 image_at=192.0.2.2 image_nodes=3 image_patience=300 kept=imag
 . tests/cluster/keeper_lib.sh
 kills=${1:-20} hangs=${2:-3} powers=${3:-5} hosts=${4:-0} RANDOM=${5:-1}
 protect=flush
-[ "$hosts" = 0 ] || protect=epoch
+losses=${LOSSES:-0} pool=()
+[ "$hosts$losses" = 00 ] || protect=epoch
+[ "$losses" = 0 ] || pool=(--pool "$dir/pool")
 
 ip tuntap add tap0 mode tap && ip addr add 192.0.2.1/24 dev tap0 && ip link set tap0 up
 printf '%s\n' 'start 192.0.2.2' 'end 192.0.2.2' 'interface tap0' 'opt subnet 255.255.255.0' "lease_file $dir/leases" \
@@ -27,9 +30,9 @@ busybox udhcpd -f "$dir/dhcp" 2> "$dir/dhcp.err" &
 disown
 started+=("$!")
 truncate -s 32M "$dir/verified.img"
-start_image --protect $protect --disk "$dir/verified.img" --events "$dir/image.events"
+start_image --protect $protect "${pool[@]}" --disk "$dir/verified.img" --events "$dir/image.events"
 look_every=3 # it takes minutes, and under emulation each look takes of the guest's time
-check "a login prompt" wait_for image "login:" 900 || exit 1
+check "a login prompt" wait_for image "login:" 1800 || exit 1
 check "systemd says running" image_runs || exit 1
 python3 tests/cluster/outside_witness.py 192.0.2.1 7101 7102 "$dir/ledger" > "$dir/outside" 2>&1 &
 outside=$!
@@ -67,8 +70,8 @@ in_guest "$work" > "$dir/work" 2>&1 &
 working=$!
 started+=("$working")
 told_so_far() { if [ -e "$dir/ledger" ]; then wc -l < "$dir/ledger"; else echo 0; fi; }
-all_work() { # the database gets on
-  local until=$((SECONDS + 300)) before
+all_work() { # [SECONDS]: the database gets on
+  local until=$((SECONDS + ${1:-300})) before
   before=$(told_so_far)
   while [ "$SECONDS" -lt "$until" ]; do
     [ "$(told_so_far)" -gt $((before + 2)) ] && return
@@ -76,10 +79,21 @@ all_work() { # the database gets on
   done
   return 1
 }
-check "the guest works" all_work || { cat "$dir/work"; exit 1; }
+check "the guest works" all_work 1200 || { cat "$dir/work"; exit 1; }
 
-let_nodes_die --grows "$dir/ledger" "kill:$kills" "hang:$hangs" "power-failure:$powers" "host:$hosts"
+[ $((kills + hangs + powers + hosts)) = 0 ] ||
+  let_nodes_die --grows "$dir/ledger" "kill:$kills" "hang:$hangs" "power-failure:$powers" "host:$hosts"
 ! ended || exit 1
+for ((n = 1; n <= losses; ++n)); do
+  sleep "$((RANDOM % 5)).$((RANDOM % 10))"
+  mapfile -t all < <(pgrep '^dvm-(run|node|net|fabric|keeper)')
+  kill -9 "${all[@]}"
+  wait "$run_pid"
+  build/bin/dvm-run --resume "$dir/pool" < "$dir/image.in" >> "$dir/image.out" 2>> "$dir/image.err" &
+  run_pid=$!
+  started+=("$run_pid")
+  check "all lost, and on from the pool, $n of $losses" all_work || { tail -n 5 "$dir/image.err"; exit 1; }
+done
 check "the guest is told to end its work" in_guest touch /root/done
 check "it does" ends "$working" 180 0
 sed 's/^/      | /' "$dir/work"

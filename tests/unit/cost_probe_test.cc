@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "hyperkernel/fault_cost.h"
 #include "tests/unit/machine_fixture.h"
 
 namespace dvm::migration {
@@ -23,6 +24,12 @@ TEST(CostProbe, ThePoolIsNotFilledByBeingMeasured) {
   const u64 before = bytes_backed(*machine);
   EXPECT_GT(measure_costs(*machine).region_ns, 0);
   EXPECT_LE(bytes_backed(*machine) - before, 10 * kMiB);
+}
+
+TEST(CostProbe, AFaultCostsSomeCopies) {
+  const u32 copies = hyperkernel::copies_for_a_fault();
+  EXPECT_GE(copies, 8u);
+  EXPECT_LE(copies, 200u);
 }
 
 }  // namespace
