@@ -57,9 +57,29 @@ void NodeSupervisor::keeper_ended(Watched& node) {
   all_may_have_ended();
 }
 
+// The node has stopped. Where its keeper has, too, and has not done its work, there is nothing to
+// wait for: not for the kernel, which may be taking gigabytes of memory apart.
+void NodeSupervisor::look_at_keeper(Watched& node, u32 looks) {
+  constexpr auto kLook = std::chrono::milliseconds(1);
+  constexpr u32 kLooks = 500;  // then its end will tell
+  const vmm::KeeperRecord& record = machine_.state().keepers[node.process.index()];
+  if (node.ended || node.lost || looks == kLooks || record.state.load() == vmm::KeeperState::done)
+    return;
+  if (fabric::life_stopped(record.life.value.load())) {
+    retire(node.process);
+    roll_back(node);
+    return;
+  }
+  node.rolls_back.emplace(io_, kLook);
+  node.rolls_back->async_wait([this, &node, looks](const asio::error_code& cancelled) {
+    if (!cancelled) look_at_keeper(node, looks + 1);
+  });
+}
+
 // Nobody has read out its vCPUs: with epochs, the living go back to the last one. False: that
 // cannot be, or need not.
 bool NodeSupervisor::roll_back(Watched& node) {
+  if (node.lost) return true;
   const u32 index = node.process.index();
   vmm::EpochRecord* record = machine_.epoch();
   const NodeStage stage = machine_.state().nodes[index].stage.load();
@@ -68,21 +88,24 @@ bool NodeSupervisor::roll_back(Watched& node) {
       machine_.state().control.phase.load() == Phase::stopped || holds_nothing(index)) {
     return false;
   }
-  say("node {} (pid {}) died: {} - nothing is left of it, the guest goes back to its last epoch",
-      index, node.process.pid(), describe_wait_status(node.status));
-  log_death(node.process, node.status);
+  node.lost = true;
+  say("node {} (pid {}) is lost, and its keeper with it: the guest goes back to its last epoch",
+      index, node.process.pid());
+  fence_servers(index);
   vmm::ask_to_roll_back(*record);
   node.rolls_back.emplace(io_);
   await_roll_back(node);
   return true;
 }
 
-// Its number is not given to another before.
+// Its number is not given to another before, nor before its processes have been collected.
 void NodeSupervisor::await_roll_back(Watched& node) {
   constexpr auto kLook = std::chrono::milliseconds(5);
   const bool stopped = machine_.state().control.phase.load() == Phase::stopped;
-  if (stopped || !vmm::rolls_back(machine_.epoch())) {
+  const bool over = stopped || !vmm::rolls_back(machine_.epoch());
+  if (over && node.ended && !node.keeper) {
     node.rolls_back.reset();
+    log_death(node.process, node.status);
     take_off(node.process.index());
     return all_may_have_ended();
   }

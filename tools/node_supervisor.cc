@@ -162,6 +162,7 @@ void NodeSupervisor::watch_manager() {
 std::optional<u64> NodeSupervisor::look_at_failures() {
   for (u32 i = 0; i < vmm::layout::kMaxNodes; ++i) {
     const auto failure = fabric::look(fabric_->failures[vmm::kFirstNodeInstance + i]);
+    if (failure.stage < fabric::FailureStage::announced) posted_ &= ~(1u << i);  // another one
     if (failure.stage < fabric::FailureStage::announced || (posted_ & (1u << i)) != 0) continue;
     posted_ |= 1u << i;
     asio::post(io_, [this, i, cause = failure.cause] { node_announced(i, cause); });
@@ -179,6 +180,7 @@ void NodeSupervisor::node_announced(u32 index, fabric::FailureCause cause) {
     if (cause != fabric::FailureCause::died)
       say("node {} (pid {}) hung: it was powered off", index, node.process.pid());
     if (!has_keepers(machine_)) machine_.request_stop(StopReason::node_died);
+    if (machine_.epoch() != nullptr) look_at_keeper(node, 0);
   }
 }
 

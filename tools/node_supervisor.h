@@ -47,6 +47,7 @@ class NodeSupervisor {
     bool announced = false;               // as dead, by the fabric manager
     int status = 0;                       // ended: what it ended with
     std::optional<KeeperProcess> keeper;  // that has not been collected
+    bool lost = false;                    // with its keeper: the guest goes back to its last epoch
     std::optional<asio::steady_timer> rolls_back;
   };
   Status spawn(u32 index, bool added);
@@ -61,6 +62,7 @@ class NodeSupervisor {
   void watch(Watched& node);
   void node_ended(Watched& node);
   void tell_end(Watched& node);
+  void look_at_keeper(Watched& node, u32 looks);
   void await_keeper(Watched& node);
   void keeper_ended(Watched& node);
   bool roll_back(Watched& node);

@@ -23,14 +23,16 @@ u64 ns_since(u64 begin) { return fabric::monotonic_ns() - begin; }
 }  // namespace
 
 Result<std::unique_ptr<EpochCoordinator>> EpochCoordinator::make(Machine& machine,
-                                                                 std::function<void()> released) {
+                                                                 std::function<void()> released,
+                                                                 std::function<bool()> io_over) {
   DVM_ASSIGN(auto log, hyperkernel::UndoLog::of(machine.pool()));
   DVM_ASSIGN(auto sums, hyperkernel::PageSums::of(machine.pool()));
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(machine.pool()));
   DVM_ASSIGN(auto frames, hyperkernel::GuestView::map(machine.pool(), directory,
                                                       ram_layout(machine.config().memory_bytes)));
-  return std::unique_ptr<EpochCoordinator>(new EpochCoordinator(
-      machine, std::move(released), std::move(log), std::move(sums), std::move(frames)));
+  return std::unique_ptr<EpochCoordinator>(
+      new EpochCoordinator(machine, std::move(released), std::move(io_over), std::move(log),
+                           std::move(sums), std::move(frames)));
 }
 
 bool EpochCoordinator::step(EpochWord from, EpochStep how) {

@@ -15,9 +15,11 @@ namespace dvm::vmm {
 
 class EpochCoordinator {
  public:
-  // `released` is called when packets may leave.
+  // `released` is called when packets may leave; `io_over` tells whether nothing of nodes that have
+  // ended is in flight at disks.
   static Result<std::unique_ptr<EpochCoordinator>> make(Machine& machine,
-                                                        std::function<void()> released);
+                                                        std::function<void()> released,
+                                                        std::function<bool()> io_over);
 
   // Does what is due, if this process has the role. `answer`: its own part as a member. When to
   // look again at the latest (CLOCK_MONOTONIC). Threads: one.
@@ -25,11 +27,13 @@ class EpochCoordinator {
   u64 look(const Answer& answer);
 
  private:
-  EpochCoordinator(Machine& machine, std::function<void()> released, hyperkernel::UndoLog log,
-                   hyperkernel::PageSums sums, hyperkernel::GuestView frames)
+  EpochCoordinator(Machine& machine, std::function<void()> released, std::function<bool()> io_over,
+                   hyperkernel::UndoLog log, hyperkernel::PageSums sums,
+                   hyperkernel::GuestView frames)
       : machine_(machine),
         record_(*machine.epoch()),
         released_(std::move(released)),
+        io_over_(std::move(io_over)),
         log_(std::move(log)),
         sums_(std::move(sums)),
         frames_(std::move(frames)) {}
@@ -40,6 +44,7 @@ class EpochCoordinator {
   void end_epoch(const Answer& answer);
   bool await_vcpus(EpochWord word, bool rolling) const;
   bool await_members(EpochWord word, const Answer& answer) const;
+  bool await_io(EpochWord word) const;
   bool wait_until(const std::function<bool()>& enough, EpochWord word, u64 longest_ns) const;
   bool has_role();
   void catch_up_sums();
@@ -52,6 +57,7 @@ class EpochCoordinator {
   Machine& machine_;
   EpochRecord& record_;
   const std::function<void()> released_;
+  const std::function<bool()> io_over_;
   hyperkernel::UndoLog log_;
   hyperkernel::PageSums sums_;
   u64 most_slots_ = 0;             // that an epoch took lately

@@ -18,7 +18,8 @@ Result<std::unique_ptr<EpochMember>> EpochMember::join(Machine& machine,
   if (!member->stop_.valid()) return sys_error("eventfd");
   DVM_ASSIGN(member->pages_, hyperkernel::WrittenPages::watch(machine.pool(), machine.memory()));
   if (member->options_.coordinates) {
-    DVM_ASSIGN(member->coordinator_, EpochCoordinator::make(machine, member->options_.released));
+    DVM_ASSIGN(member->coordinator_, EpochCoordinator::make(machine, member->options_.released,
+                                                            member->options_.io_over));
   }
   DVM_TRY(member->take_place());  // from here on it is waited for
   EpochMember* const m = member.get();

@@ -21,7 +21,8 @@ struct EpochMemberOptions {
   fabric::Peer* peer = nullptr;     // with which its threads register
   std::function<void()> committed;  // an epoch has ended: what was held back here may leave
   std::function<void()> released;   // by this node, as the coordinator: packets may leave
-  std::function<void()> rest;  // rolling: returns when no I/O on guest memory is under way here
+  std::function<void()> rest;     // rolling: returns when no I/O on guest memory is under way here
+  std::function<bool()> io_over;  // and none of the dead nodes': what they had in flight has landed
 };
 
 class EpochMember {

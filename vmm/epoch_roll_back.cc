@@ -20,6 +20,7 @@ void EpochCoordinator::roll_back(EpochWord rolling, const Answer& answer) {
   const bool runs = phase == Phase::running || phase == Phase::paused;
   if (runs && !await_vcpus(rolling, true)) return;
   if (!await_members(rolling, answer)) return;
+  if (!await_io(rolling)) return;
   fabric::failpoint("epoch.resting");
   // The guest has been reset since: it starts once more.
   const bool restart =
@@ -45,6 +46,19 @@ void EpochCoordinator::roll_back(EpochWord rolling, const Answer& answer) {
                      {rolling.epoch, record_.figures.last_roll_pages.load(), restart ? 1u : 0u});
   if (restart && runs) machine_.request_reset();
   machine_.ring_everyone();
+}
+
+// What a dead node has in flight would land in memory that has been put back. Nothing is under way
+// of the living, who are at rest.
+bool EpochCoordinator::await_io(EpochWord rolling) const {
+  constexpr u64 kNapNs = 1'000'000, kLongestNs = 2'000'000'000;
+  const u64 end = fabric::monotonic_ns() + kLongestNs;
+  while (io_over_ && machine_.any_in_flight() && !io_over_()) {
+    const u64 now = fabric::monotonic_ns();
+    if (word() != rolling || now >= end) return false;
+    fabric::wait(record_.bell, fabric::listen(record_.bell), now + kNapNs);
+  }
+  return true;
 }
 
 u32 EpochCoordinator::a_dead_node() const {

@@ -45,6 +45,7 @@ Result<std::unique_ptr<Keeper>> Keeper::start(Machine& machine, u32 node) {
   record.given_up.store(0);
   record.helper.store(0);
   record.trouble.store(KeeperTrouble::none);
+  record.life.value.store(0);
   keeper->storage_ = std::thread([&k = *keeper] { k.make_process(); });
   fabric::Doorbell& made = record.bell;
   for (u32 seen = fabric::listen(made); keeper->pid_.load() == 0; seen = fabric::listen(made))
@@ -86,8 +87,19 @@ void Keeper::make_process() {
   for (;;) ::syscall(SYS_pause);
 }
 
+// By its own calls: LifeRegistration allocates.
+void Keeper::register_life() {
+  entry_.next = &head_.list;
+  head_.list.next = &entry_;
+  head_.futex_offset =
+      reinterpret_cast<const char*>(&record_.life.value) - reinterpret_cast<const char*>(&entry_);
+  if (::syscall(SYS_set_robust_list, &head_, sizeof(head_)) < 0) return;  // its pidfd tells, later
+  record_.life.value.store(static_cast<u32>(::syscall(SYS_gettid)) | FUTEX_WAITERS);
+}
+
 int Keeper::process(void* keeper) {
   auto& k = *static_cast<Keeper*>(keeper);
+  k.register_life();
   char name[16] = {};
   std::snprintf(name, sizeof(name), "dvm-keeper-%u", k.node_);
   ::prctl(PR_SET_NAME, name);

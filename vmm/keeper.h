@@ -39,6 +39,7 @@ class Keeper {
   Keeper(Machine& machine, u32 node);
   void make_process();
   static int process(void* keeper);
+  void register_life();
   void run();
   bool wanted() const;
 
@@ -49,6 +50,9 @@ class Keeper {
   std::array<std::atomic<VcpuThread*>, layout::kMaxVcpus> threads_{};
   std::atomic<int> pid_{0};  // -errno: it could not be made
   std::thread storage_;      // whose thread-local storage it has
+  // What the kernel walks when the keeper ends (fabric/life_word.h).
+  robust_list entry_{};
+  robust_list_head head_{};
 };
 
 // Answers keepers that ask, of nodes that have been fenced. Thread: a living node's main one.

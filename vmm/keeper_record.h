@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "fabric/doorbell.h"
+#include "fabric/life_word.h"
 #include "fabric/types.h"
 
 namespace dvm::vmm {
@@ -51,8 +52,9 @@ struct alignas(64) KeeperRecord {
   // Under this number, since the guest was started. By the launcher, for people.
   std::array<std::atomic<u32>, kRecoveryKinds> recoveries;
   std::atomic<KeeperTrouble> trouble;  // failed
+  fabric::LifeWord life;               // of its one thread: its end is known before its memory goes
   alignas(64) std::array<std::byte, kRunBytes> run;
 };
-static_assert(sizeof(KeeperRecord) == 64 + KeeperRecord::kRunBytes);
+static_assert(sizeof(KeeperRecord) == 128 + KeeperRecord::kRunBytes);
 
 }  // namespace dvm::vmm

@@ -1,5 +1,7 @@
 #include "vmm/node.h"
 
+#include <algorithm>
+
 #include "fabric/failpoint.h"
 
 namespace dvm::vmm {
@@ -108,6 +110,9 @@ Status Node::join_epochs() {
   options.released = release_;
   options.rest = [this] {
     for (auto& disk : disks_) disk->drain();
+  };
+  options.io_over = [this] {
+    return std::ranges::all_of(disks_, [](const auto& disk) { return disk->drained(); });
   };
   DVM_ASSIGN(epochs_, EpochMember::join(*machine_, std::move(options)));
   return {};

@@ -25,13 +25,13 @@ class NodeDisk {
                                                 fabric::Peer* peer = nullptr);
   // Nothing of this process's is in flight after it. No vCPU of its runs.
   void drain() { server_->drain(); }
+  bool drained() const;                       // nor anything of nodes that have ended
   void committed() { server_->committed(); }  // an epoch has ended
   u32 function() const { return function_; }
   const DiskServer& server() const { return *server_; }
 
  private:
   NodeDisk(Machine& machine, u32 function) : machine_(machine), function_(function) {}
-  bool drained() const;
   bool kernel_drained(u32 node) const;
   bool server_drained(u32 node) const;
 

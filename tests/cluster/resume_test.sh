@@ -11,7 +11,7 @@
 times=${1:-3} RANDOM=${2:-1}
 pool=$dir/pool disk=$dir/disk.img out=$dir/keep.out
 # The loop forks for each line, and a page that is new to an epoch costs a fault.
-least_lines=8
+least_lines=4
 truncate -s 16M "$disk"
 
 work="(read -r x < /dev/console; touch /done) & ($count_up) & (disk_witness --write /dev/vda) & echo WORKING
