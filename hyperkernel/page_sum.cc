@@ -7,16 +7,24 @@
 namespace dvm::hyperkernel {
 namespace {
 
-// Each step is a bijection of its lane.
+// As wide as every x86-64 has them.
+using Lanes = u64 __attribute__((vector_size(16)));
+
+// Each step is a bijection of its lane, of operations that vectors have.
 u64 mixed(const std::byte* page) {
   constexpr u64 kPrime = 0x9e37'79b9'7f4a'7c15;
-  std::array<u64, 4> lanes = {}, words;
+  std::array<Lanes, 4> lanes = {}, words;
   for (u64 at = 0; at < kPageBytes; at += sizeof words) {
-    std::memcpy(words.data(), page + at, sizeof words);
-    for (u32 i = 0; i < lanes.size(); ++i) lanes[i] = (lanes[i] ^ words[i]) * kPrime;
+    std::memcpy(&words, page + at, sizeof words);
+    for (u32 i = 0; i < lanes.size(); ++i) {
+      const Lanes lane = lanes[i] ^ words[i];
+      lanes[i] = lane + (lane << 13) + kPrime;
+    }
   }
   u64 sum = kPrime;
-  for (const u64 lane : lanes) sum = (sum ^ lane ^ lane >> 32) * kPrime;
+  for (const Lanes& two : lanes) {
+    for (const u64 lane : {two[0], two[1]}) sum = (sum ^ lane ^ lane >> 32) * kPrime;
+  }
   return sum;
 }
 

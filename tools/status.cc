@@ -144,7 +144,11 @@ json epochs_json(const vmm::Machine& machine) {
   const vmm::EpochRecord* record = machine.epoch();
   if (record == nullptr) return nullptr;
   const vmm::EpochFigures& f = record->figures;
+  const auto who = fabric::InstanceId::unpack(record->coordinator.load());
+  json coordinator;  // null: nobody yet
+  if (who.valid()) coordinator = who.id - vmm::kFirstNodeInstance;
   return {{"epoch", vmm::running_epoch(record)},
+          {"coordinator", std::move(coordinator)},
           {"period_ms", record->period_ms.load()},
           {"commits", f.commits.load()},
           {"called_off", f.called_off.load()},

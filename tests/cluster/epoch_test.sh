@@ -12,6 +12,9 @@ RANDOM=1
 # The loop forks for each line, and a page that is new to an epoch costs a fault: one took two seconds under emulation.
 least_lines=8
 
+# Numbers are given in order.
+back_of_two() { if [ "$1" -lt "$2" ]; then back "$1" && back "$2"; else back "$2" && back "$1"; fi; }
+
 start_keep epoch
 check "works" wait_for keep WORKING 240 || exit 1
 check "status says how it is protected" grep -q 'protect epoch$' <(ctl keep status)
@@ -29,6 +32,14 @@ wait $!
 check "both are taken off" eval 'gone 0 && gone 1'
 ! ended || exit 1
 check "both are back" eval 'back 0 && back 1'
+# While the guest goes back, who takes it there is lost as well.
+taker=$(ctl keep --json status | grep -o '"coordinator": *[0-9]*' | grep -o '[0-9]*$')
+first=$(((taker + 1) % 3))
+check "host $taker is to be lost in a roll-back" inject keep kill-host "$taker" --at-point epoch.pages_back
+check "host $first is lost" inject keep kill-host $first
+check "both are taken off" eval "gone $first && gone $taker"
+! ended || exit 1
+check "both are back" eval "back_of_two $first $taker"
 inject keep kill fabric &
 check "host 2 is lost, and the fabric manager" inject keep kill-host 2
 wait $!
