@@ -4,7 +4,7 @@
 #include <cstring>
 #include <thread>
 
-#include "fabric/crc32c.h"
+#include "hyperkernel/page_sum.h"
 
 namespace dvm::hyperkernel {
 namespace {
@@ -151,7 +151,8 @@ void WrittenPages::review(u32 page) {
   Page& p = pages_[page];
   const std::span<const std::byte> now(address(page), kPageBytes);
   if (p.stays && !p.guessed) {
-    const u32 sum = fabric::crc32c(now);  // has it been written since the last look?
+    const u32 sum =
+        static_cast<u32>(page_sum(now.data()));  // has it been written since the last look?
     if (sum != p.sum) p.last_written = ended_;
     p.sum = sum;
     p.stays = ended_ - p.last_written <= soon_;

@@ -55,7 +55,7 @@ class WrittenPages {
  private:
   struct Page {
     u32 last_written = 0;  // the epoch, as far as is known
-    u32 sum = 0;           // CRC-32C when it was looked at, of one that stays writable
+    u32 sum = 0;           // of page_sum, when it was looked at, of one that stays writable
     bool stays = false;
     bool writable = false;  // here and now
     bool guessed = false;   // on suspicion, in this epoch
