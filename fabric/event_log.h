@@ -39,7 +39,7 @@ enum class EventKind : u32 {
   power_failing,    // node, vCPUs that it has
   rolled_back,      // epoch that was begun anew, pages put back, 1: the guest starts again instead
   machine_resumed,  // from what (ResumePoint), pages put back, resumptions so far
-  machine_saved,    // as the power failed: ns from the wish
+  machine_saved,    // as the power fails, its vCPUs are: ns that took
   disk_taken_over,  // PCI function, requests of the dead that are done again, ns waited for their
                     // I/O
 };

@@ -1,5 +1,6 @@
 // dvm-run: launches a guest and stays with it.
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include "tools/guest_run.h"
 #include "tools/message.h"
 #include "tools/run_command_line.h"
+#include "tools/size_text.h"
 
 namespace dvm::tools {
 namespace {
@@ -45,6 +47,11 @@ Result<Launch> launch_from(RunCommandLine line, const std::string& default_name)
     return launch;
   }
   const std::string path = std::filesystem::absolute(*line.resume);
+  constexpr u64 kTakesSeconds = 4 * kGiB;
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0 && static_cast<u64>(st.st_blocks) * 512 > kTakesSeconds)
+    say("{}: looking whether {} are what they were", path,
+        format_size(static_cast<u64>(st.st_blocks) * 512));
   DVM_ASSIGN(launch.pool, vmm::open_resumable(path));
   DVM_ASSIGN(launch.settings, settings_from_launch(launch.pool->launch, std::move(line),
                                                    launch.pool->config.name.data()));

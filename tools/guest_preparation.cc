@@ -138,8 +138,8 @@ Result<vmm::MachineSpec> describe_machine(const RunSettings& settings, const vmm
 Status check_pool(const std::string& path) {
   if (path.empty() || !vmm::open_resumable(path, 0).ok()) return {};
   return usage_error(
-      "pool {}: holds a guest that can go on (dvm-run --resume {}); remove the file if it is not "
-      "wanted",
+      "pool {}: holds a guest that can go on (dvm-run --resume {}); remove or overwrite it if it "
+      "is not wanted",
       path, path);
 }
 

@@ -137,9 +137,10 @@ void GuestRun::tell_resumption() {
   const vmm::EpochRecord* const epoch = machine().epoch();
   const u32 times = machine().resume_record().resumptions.load();
   const u64 pages = epoch == nullptr ? 0 : epoch->figures.last_roll_pages.load();
-  say("{}: {}, at {} s of its time; {} pages put back, resumption {}",
-      machine().config().name.data(), kFrom[resumed - 1], machine().now_ns() / 1'000'000'000, pages,
-      times);
+  const bool paused = machine().state().control.phase.load() == Phase::paused;
+  say("{}: {}, at {} s of its time{}; {} pages put back, resumption {}",
+      machine().config().name.data(), kFrom[resumed - 1], machine().now_ns() / 1'000'000'000,
+      paused ? ", paused" : "", pages, times);
   machine().log_event(fabric::EventKind::machine_resumed, {resumed - 1, pages, times});
 }
 

@@ -151,9 +151,11 @@ KEYS
 
 SIGNALS
   SIGTERM, SIGINT, SIGHUP ask the guest to shut down (power button); the second one stops it.
+  SIGPWR: the power fails. With --pool and --protect the guest is saved, and --resume goes on.
 
 EXIT CODES
-  0   the guest shut itself down, or was stopped by you (Ctrl-A x, second signal, dvm-ctl stop)
+  0   the guest shut itself down, was stopped by you (Ctrl-A x, second signal, dvm-ctl stop), or was
+      saved as its power failed
   1   run-time error: KVM, memory, or a node that died
   3   the guest panicked under --on-panic exit
   64  bad command line or configuration

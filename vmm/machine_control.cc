@@ -4,6 +4,7 @@
 
 #include "vmm/boot/e820.h"
 #include "vmm/machine_steps.h"
+#include "vmm/resume_record.h"
 
 namespace dvm::vmm {
 
@@ -64,7 +65,11 @@ bool Machine::can_be_saved() const {
 
 bool Machine::request_save() {
   if (!can_be_saved()) return false;
-  if (state_->control.power_fails.exchange(1) == 0) ring_everyone();
+  MachineControl& control = state_->control;
+  if (control.power_fails.exchange(1) != 0) return true;
+  control.power_fails_ns.store(fabric::monotonic_ns());
+  resume_->paused.store(control.phase.load() == Phase::paused ? 1 : 0);
+  ring_everyone();
   return true;
 }
 

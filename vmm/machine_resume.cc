@@ -156,12 +156,16 @@ Status put_back(Machine& machine, const ResumeRecords& records, ResumePoint poin
 }
 
 // From the last store on the pool is that of a machine whose nodes start.
-void let_go_on(MachineControl& control, ResumePoint point) {
+void let_go_on(MachineControl& control, ResumePoint point, const ResumeRecord& record) {
+  const bool paused = point == ResumePoint::save ? record.paused.load() != 0
+                                                 : control.phase.load() == Phase::paused;
   for (auto& saved : control.saved) saved.store(0);
   control.reset_owner.store(0);
   control.power_button_presses.store(0);
   control.resumed.store(1 + static_cast<u32>(point));
-  control.phase.store(point == ResumePoint::start ? Phase::resetting : Phase::running);
+  control.phase.store(point == ResumePoint::start ? Phase::resetting
+                      : paused                    ? Phase::paused
+                                                  : Phase::running);
   control.stop_reason.store(StopReason::none);
   control.power_fails.store(0);
 }
@@ -217,7 +221,7 @@ Result<std::unique_ptr<Machine>> resume_machine(ResumablePool resumable, const M
   fabric::failpoint("resume.renewed");
   DVM_TRY(put_back(*machine, records, resumable.point));
   fabric::failpoint("resume.put_back");
-  let_go_on(control, resumable.point);
+  let_go_on(control, resumable.point, *records.resume);
   records.resume->resumptions.fetch_add(1);
   return machine;
 }

@@ -126,6 +126,7 @@ struct MachineControl {
   std::atomic<u32> resumed;     // 1 + ResumePoint; 0: the guest began with these processes
   // The power of the whole machine fails: each vCPU leaves the guest and its state in the pool.
   std::atomic<u32> power_fails;
+  std::atomic<u64> power_fails_ns;  // CLOCK_MONOTONIC: since when
   // By vCPU: it has. The last one stops the machine.
   std::array<std::atomic<u32>, layout::kMaxVcpus> saved;
 };

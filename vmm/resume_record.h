@@ -24,9 +24,8 @@ struct ResumeRecord {
   u32 launch_checksum;           // CRC-32C of launch_bytes and the text
   u32 owns_file;                 // the launcher made the pool's file: it goes with the machine
   std::atomic<u32> saved;        // kSavedWhole: `bank` is what the guest goes on from; 0: it is not
-  std::atomic<u64> save_ns;      // from the wish to `saved`
+  std::atomic<u32> paused;       // 1: it was paused as its power failed
   std::atomic<u32> resumptions;  // so far
-  u32 reserved;
   GuestBank bank;
   std::array<char, kMaxLaunchBytes> launch;
 };

@@ -133,8 +133,11 @@ void VcpuThread::leave_saved() {
   v_.run_state.store(VcpuRunState::parked);
   control.saved[index_].store(1);
   const auto all = std::span(control.saved).first(machine_.config().vcpus);
-  if (std::ranges::all_of(all, [](const auto& saved) { return saved.load() != 0; }))
+  if (std::ranges::all_of(all, [](const auto& saved) { return saved.load() != 0; })) {
+    machine_.log_event(fabric::EventKind::machine_saved,
+                       {fabric::monotonic_ns() - control.power_fails_ns.load()});
     machine_.request_stop(StopReason::power_failed);
+  }
   for (u32 seen = fabric::listen(v_.bell); control.phase.load() != Phase::stopped;
        seen = fabric::listen(v_.bell)) {
     if (!all_power_fails()) return;
