@@ -3,14 +3,16 @@
 //   job_work --job wordcount|kmeans|matrix|histogram|blackscholes|dedup [--repeats 40] [--threads
 //   N]
 //            [--spoil input:N|result:N]
-// Prints how far it is after each time, and in the end the pieces done and the nanoseconds they
-// took. --spoil changes byte N (modulo their number) of the input before the first time, or of the
-// result after the last: the check must find that, and a test sees to it.
+// Prints how far it is, some forty times in all, and in the end the pieces done and the nanoseconds
+// they took. --spoil changes byte N (modulo their number) of the input before the first time, or of
+// the result after the last: the check must find that, and a test sees to it.
 #include "jobs/jobs.h"
 
 namespace {
 
 using guest::Format;
+
+constexpr size_t kTold = 40;  // a line on a serial port takes time, too
 
 // Where a byte is to be changed.
 struct Spoil {
@@ -56,7 +58,8 @@ int Work(const std::string& name, size_t repeats, size_t threads, const Spoil& s
     job->Repeat(crew);
     if (spoil.result && repeat == repeats) spoil.Change(job->Result());
     Check(*job, repeat, verdict);
-    printf("job_work: %zu of %zu\n", repeat, repeats);
+    if (repeat * kTold / repeats != (repeat - 1) * kTold / repeats)
+      printf("job_work: %zu of %zu\n", repeat, repeats);
   }
   const auto elapsed = static_cast<long long>(guest::Nanoseconds() - from);
   return verdict.Finish(Format("job=%s units=%llu elapsed_ns=%lld", name.c_str(),

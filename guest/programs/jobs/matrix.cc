@@ -5,7 +5,7 @@
 namespace jobs {
 namespace {
 
-constexpr size_t kSize = 128, kRowsOfPiece = 4;
+constexpr size_t kSize = 192, kRowsOfPiece = 4;
 
 // Below 256; a byte of a double that is changed is another number, if perhaps hardly another.
 std::vector<double> SmallNumbers(uint64_t seed) {
