@@ -14,7 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr u64 kPatienceNs = 60'000'000'000;
-constexpr auto kLook = std::chrono::milliseconds(5);
+constexpr auto kLook = std::chrono::milliseconds(10);
 constexpr std::array<int, kDeathKinds> kSignals = {SIGKILL, SIGSTOP, SIGPWR, SIGKILL};
 
 }  // namespace
