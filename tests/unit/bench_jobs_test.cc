@@ -26,6 +26,10 @@ TEST(BenchJobs, ReadsItsOptions) {
   ASSERT_TRUE(two.ok());
   EXPECT_TRUE(two->wants_job("matrix"));
   EXPECT_FALSE(two->wants_job("kmeans"));
+  EXPECT_TRUE(two->wants_protection("flush") && two->wants_protection("epoch"));
+  const auto one = parse_recovery_options({"--jobs", "--protect", "epoch"});
+  ASSERT_TRUE(one.ok());
+  EXPECT_FALSE(one->wants_protection("flush"));
   EXPECT_EQ(two->rounds, 7u);
   EXPECT_EQ(two->memory, 512 * kMiB);
   EXPECT_EQ(parse_recovery_options({})->rounds, 5u) << "without --jobs";
@@ -35,7 +39,8 @@ TEST(BenchJobs, RefusesWhatMeansNothing) {
   for (const Words& words :
        {Words{"--jobs", "--job", "sort"}, Words{"--job", "dedup"}, Words{"--jobs", "--machinery"},
         Words{"--jobs", "--deaths", "3"}, Words{"--jobs", "--seconds", "3"},
-        Words{"--jobs", "--job"}, Words{"--jobs", "--rounds", "0"}, Words{"--jobs", "dedup"}}) {
+        Words{"--jobs", "--job"}, Words{"--jobs", "--rounds", "0"}, Words{"--jobs", "dedup"},
+        Words{"--protect", "flush"}, Words{"--jobs", "--protect", "none"}}) {
     const auto refused = parse_recovery_options(words);
     ASSERT_FALSE(refused.ok()) << words.back();
     EXPECT_EQ(refused.error().kind, ErrorKind::usage) << words.back();

@@ -27,6 +27,7 @@ void add_run(const JobRun& run, const std::string& what, const Result<JobTimes>&
 JobFigures measure_jobs(const RecoveryOptions& options, const std::string& dvm_run) {
   JobFigures figures;
   for (const JobProtection& protection : kJobProtections) {
+    if (!options.wants_protection(protection.name)) continue;
     for (const JobKind& job : kJobs) {
       if (options.wants_job(job.name))
         figures.series.push_back(
@@ -35,7 +36,8 @@ JobFigures measure_jobs(const RecoveryOptions& options, const std::string& dvm_r
   }
   for (u32 round = 0; round < options.rounds; ++round) {
     for (JobSeries& series : figures.series) {
-      for (const JobRunKind& kind : kJobRunKinds) {
+      for (std::size_t i = 0; i < kJobRunKinds.size(); ++i) {
+        const JobRunKind& kind = kJobRunKinds[(round + i) % kJobRunKinds.size()];
         const JobRun run{*series.job, *series.protection, kind};
         const std::string what =
             fmt::format("round {} of {}, {}, {}, {}", round + 1, options.rounds,

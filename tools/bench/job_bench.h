@@ -29,7 +29,7 @@ struct JobFigures {
 };
 
 // In each round each job, under each protection, runs in one guest after the other that differ in
-// the deaths alone. Progress goes to stderr.
+// the deaths alone, another one first in each round. Progress goes to stderr.
 JobFigures measure_jobs(const RecoveryOptions& options, const std::string& dvm_run);
 
 }  // namespace dvm::tools

@@ -19,12 +19,12 @@ struct JobKind {
   u32 repeats;
 };
 constexpr std::array<JobKind, 6> kJobs = {{
-    {"wordcount", "wordcount", 40},
-    {"kmeans", "kmeans", 40},
-    {"matrix", "matrix-multiply", 40},
-    {"histogram", "histogram", 40},
-    {"blackscholes", "black-scholes", 40},
-    {"dedup", "dedup", 40},
+    {"wordcount", "wordcount", 128},
+    {"kmeans", "kmeans", 108},
+    {"matrix", "matrix-multiply", 92},
+    {"histogram", "histogram", 180},
+    {"blackscholes", "black-scholes", 212},
+    {"dedup", "dedup", 90},
 }};
 std::string job_names();  // "wordcount, kmeans, ..."
 

@@ -13,7 +13,7 @@ constexpr u32 kMaxDeaths = 10'000, kMaxRounds = 1000, kMaxSeconds = 600, kMaxLim
 
 const OptionNames kNames = {
     .with_value = {"--deaths", "--rounds", "--seconds", "--memory", "--kernel", "--initrd",
-                   "--limit", "--plot"},
+                   "--limit", "--plot", "--protect"},
     .flags = {"--json", "--machinery", "--jobs", "--help"},
     .repeatable = {"--job"},
 };
@@ -26,8 +26,14 @@ Status check_jobs(const CommandWords& found, const RecoveryOptions& o) {
     if (std::ranges::none_of(kJobs, [&](const JobKind& job) { return name == job.name; }))
       return usage_error("--job: found '{}'; allowed: {}", name, job_names());
   }
+  if (!o.job_protection.empty() &&
+      std::ranges::none_of(kJobProtections,
+                           [&](const JobProtection& p) { return o.job_protection == p.name; }))
+    return usage_error("--protect: found '{}'; allowed: flush, epoch", o.job_protection);
   if (!o.jobs && !o.job_names.empty())
     return usage_error("--job: found without --jobs; allowed: with it");
+  if (!o.jobs && !o.job_protection.empty())
+    return usage_error("--protect: found without --jobs; allowed: with it");
   if (o.jobs && o.machinery)
     return usage_error("--jobs: found with --machinery; allowed: one of them");
   for (const char* option : {"--deaths", "--seconds"}) {
@@ -47,6 +53,7 @@ Result<RecoveryOptions> parse_recovery_options(const std::vector<std::string>& w
   o.machinery = found.has("--machinery");
   o.jobs = found.has("--jobs");
   o.job_names = found.list("--job");
+  o.job_protection = found.value("--protect").value_or("");
   if (o.help) return o;
   if (!found.rest.empty()) {
     return usage_error("recovery: found '{}', which belongs to no option (--help lists them)",
@@ -73,6 +80,10 @@ Result<RecoveryOptions> parse_recovery_options(const std::vector<std::string>& w
   return o;
 }
 
+bool RecoveryOptions::wants_protection(const std::string& name) const {
+  return job_protection.empty() || job_protection == name;
+}
+
 bool RecoveryOptions::wants_job(const std::string& name) const {
   return job_names.empty() || std::ranges::find(job_names, name) != job_names.end();
 }
@@ -85,8 +96,8 @@ std::string recovery_help() {
 SYNOPSIS
   dvm-bench recovery [--deaths N] [--rounds N] [--seconds S] [--memory SIZE] [--kernel FILE]
                      [--initrd FILE] [--limit S] [--plot FILE.svg] [--json]
-  dvm-bench recovery --jobs [--job NAME...] [--rounds N] [--memory SIZE] [--kernel FILE]
-                     [--initrd FILE] [--limit S] [--plot FILE.svg] [--json]
+  dvm-bench recovery --jobs [--job NAME...] [--protect LEVEL] [--rounds N] [--memory SIZE]
+                     [--kernel FILE] [--initrd FILE] [--limit S] [--plot FILE.svg] [--json]
   dvm-bench recovery --machinery [--rounds N] [--seconds S] [--json]
 
 DESCRIPTION
@@ -120,6 +131,7 @@ OPTIONS
   --jobs           As above.
   --job NAME       With --jobs, any number of times: these alone. wordcount, kmeans, matrix, histogram,
                    blackscholes or dedup.
+  --protect LEVEL  With --jobs: flush or epoch alone. Default: both.
   --deaths N       Of each kind. Default: 10.
   --rounds N       Of the guests' work, or of the exits. Default: 5; of the jobs: 3.
   --seconds S      Of each kind of work in a round. Default: 5.

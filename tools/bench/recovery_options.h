@@ -16,6 +16,7 @@ struct RecoveryOptions {
   bool machinery = false;
   bool jobs = false;
   std::vector<std::string> job_names;  // empty: all
+  std::string job_protection;          // empty: all
   u32 deaths = 10;                     // of each kind
   u32 rounds = 5;                      // of the overhead
   u32 seconds = 5;                     // of each work in a round
@@ -25,6 +26,7 @@ struct RecoveryOptions {
   std::string kernel;  // empty: that of the cache
   std::string initrd;
 
+  bool wants_protection(const std::string& name) const;
   bool wants_job(const std::string& name) const;
 };
 

@@ -6,7 +6,7 @@
 namespace jobs {
 namespace {
 
-constexpr size_t kOptions = 8000, kPieces = 40;
+constexpr size_t kOptions = 40'000, kPieces = 40;
 
 struct Option {
   double spot, strike, rate, volatility, years;

@@ -9,7 +9,7 @@
 namespace jobs {
 namespace {
 
-constexpr size_t kBytes = 1'500'000, kPieces = 48, kShards = 64;
+constexpr size_t kBytes = 6'000'000, kPieces = 48, kShards = 64;
 constexpr size_t kLeastChunk = 128, kMostChunk = 4096;
 constexpr uint64_t kEndMask = 0x1ff;  // a chunk has some 512 bytes more than the least
 

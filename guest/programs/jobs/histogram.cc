@@ -4,7 +4,7 @@
 namespace jobs {
 namespace {
 
-constexpr size_t kPixels = 3'000'000, kColours = 3, kValues = 256, kPieces = 64;
+constexpr size_t kPixels = 9'000'000, kColours = 3, kValues = 256, kPieces = 64;
 
 using Counts = std::vector<uint64_t>;  // red first
 

@@ -7,7 +7,7 @@
 namespace jobs {
 namespace {
 
-constexpr size_t kPoints = 20'000, kDimensions = 4, kCentres = 12, kSteps = 6, kPieces = 32;
+constexpr size_t kPoints = 100'000, kDimensions = 4, kCentres = 12, kSteps = 6, kPieces = 32;
 
 using Point = std::array<int32_t, kDimensions>;
 struct Cluster {
