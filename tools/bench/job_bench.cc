@@ -42,7 +42,8 @@ JobFigures measure_jobs(const RecoveryOptions& options, const std::string& dvm_r
         const std::string what =
             fmt::format("round {} of {}, {}, {}, {}", round + 1, options.rounds,
                         run.protection.name, run.job.name, kind.name);
-        add_run(run, what, run_job(run, options, dvm_run), series, figures);
+        const auto begun = [&] { say_line("dvm-bench", what + " ..."); };
+        add_run(run, what, run_job(run, options, dvm_run, begun), series, figures);
       }
     }
   }

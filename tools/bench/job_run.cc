@@ -139,22 +139,25 @@ std::vector<std::string> words_of(const JobRun& run, const RecoveryOptions& opti
 }  // namespace
 
 Result<JobTimes> run_job(const JobRun& run, const RecoveryOptions& options,
-                         const std::string& dvm_run) {
+                         const std::string& dvm_run, const std::function<void()>& begun) {
   const std::string name = fmt::format("bench-jobs-{}", ::getpid());
   const std::string pool = "/dev/shm/dvm-" + name;
   Progress progress;
   Conductor conductor(run, name, pool, progress);
   Status conducted = error("the job did not begin");
   std::thread thread;  // begun after the guest was forked
-  const ConsoleRequest request{
-      .words = words_of(run, options, dvm_run, name, pool),
-      .marker = "job_work: ",
-      .limit_s = options.limit_s,
-      .at_marker = [&] { thread = std::thread([&] { conducted = conductor.conduct(); }); },
-      .on_line =
-          [&](std::string_view line) {
-            if (const auto said = read_job_line(line)) progress.add(*said);
-          }};
+  const ConsoleRequest request{.words = words_of(run, options, dvm_run, name, pool),
+                               .marker = "job_work: ",
+                               .limit_s = options.limit_s,
+                               .at_marker =
+                                   [&] {
+                                     begun();
+                                     thread = std::thread([&] { conducted = conductor.conduct(); });
+                                   },
+                               .on_line =
+                                   [&](std::string_view line) {
+                                     if (const auto said = read_job_line(line)) progress.add(*said);
+                                   }};
   const auto console = run_on_console(request);
   progress.guest_is_gone();
   if (thread.joinable()) thread.join();

@@ -1,6 +1,7 @@
 // One guest, one job in it, and nodes that die meanwhile.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "fabric/result.h"
@@ -21,8 +22,9 @@ struct JobTimes {
   double still_ms = 0;       // the pauses of the vCPUs whose node died, added up
 };
 
+// `begun` is called as the job begins.
 // Errors: what the job computed is wrong; fewer deaths than wanted; the guest ended.
 Result<JobTimes> run_job(const JobRun& run, const RecoveryOptions& options,
-                         const std::string& dvm_run);
+                         const std::string& dvm_run, const std::function<void()>& begun);
 
 }  // namespace dvm::tools
