@@ -39,5 +39,15 @@ TEST(BenchStats, ARatioComparesRoundByRound) {
   EXPECT_FALSE(paired_ratio({}, {}).has_value());
 }
 
+TEST(BenchStats, RatiosKeepTheirRounds) {
+  EXPECT_EQ(ratios({2.0, std::nullopt, 6.0}, {1.0, 1.0, 2.0}), (Series{2.0, std::nullopt, 3.0}));
+  EXPECT_EQ(ratios({2.0, 3.0}, {0.0}), (Series{std::nullopt}));
+}
+
+TEST(BenchStats, ASpreadIsARatioToTheMedian) {
+  EXPECT_DOUBLE_EQ(spread_above({10.0, 10.0, 20.0}), 1.9);
+  EXPECT_DOUBLE_EQ(spread_above({}), 1);
+}
+
 }  // namespace
 }  // namespace dvm::tools

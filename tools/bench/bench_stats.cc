@@ -27,13 +27,23 @@ std::vector<double> present(const Series& series) {
   return values;
 }
 
-std::optional<double> paired_ratio(const Series& of, const Series& over) {
-  std::vector<double> ratios;
+Series ratios(const Series& of, const Series& over) {
+  Series all;
   for (std::size_t i = 0; i < std::min(of.size(), over.size()); ++i) {
-    if (of[i] && over[i] && *over[i] > 0) ratios.push_back(*of[i] / *over[i]);
+    const bool both = of[i] && over[i] && *over[i] > 0;
+    all.push_back(both ? std::optional(*of[i] / *over[i]) : std::nullopt);
   }
-  if (ratios.empty()) return std::nullopt;
-  return percentile(std::move(ratios), 50);
+  return all;
+}
+
+std::optional<double> paired_ratio(const Series& of, const Series& over) {
+  const auto summary = summarize(present(ratios(of, over)));
+  return summary ? std::optional(summary->median) : std::nullopt;
+}
+
+double spread_above(const Series& series) {
+  const auto summary = summarize(present(series));
+  return summary && summary->median > 0 ? summary->p95 / summary->median : 1;
 }
 
 }  // namespace dvm::tools

@@ -6,14 +6,10 @@
 #include <span>
 
 #include "tools/bench/bench_stats.h"
+#include "tools/bench/death_instants.h"
 #include "tools/bench/recovery_options.h"
 
 namespace dvm::tools {
-
-// What ends a node.
-enum class DeathKind : u32 { kill, hang, power_fail, host };
-inline constexpr u32 kDeathKinds = 4;
-constexpr std::array<const char*, kDeathKinds> kDeathNames = {"kill", "hang", "power-fail", "host"};
 
 // From the end to the vCPU's next instruction:
 //   detect     until somebody has noticed; of a failing power: until the vCPU's thread is out of
@@ -33,10 +29,6 @@ struct DeathSamples {
 };
 using DeathFigures = std::array<DeathSamples, kDeathKinds>;
 
-// The instants of one death, CLOCK_MONOTONIC in ns. `noticed` 0: by nobody before the fence.
-struct DeathInstants {
-  u64 end = 0, noticed = 0, fenced = 0, committed = 0, loaded = 0, entered = 0;
-};
 // Pure.
 void add_death(const DeathInstants& at, DeathSamples& samples);
 

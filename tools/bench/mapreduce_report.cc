@@ -16,12 +16,6 @@ constexpr LupinFigures kLupin[] = {{"wordcount", 0.0, 2.9},       {"kmeans", 0.0
                                    {"matrix-multiply", 0.0, 4.6}, {"histogram", 0.0, 7.8},
                                    {"black-scholes", 0.0, 0.0},   {"dedup", 3.4, 6.3}};
 
-// How far runs without crashes lie above their median.
-double spread_of(const Series& without) {
-  const auto summary = summarize(present(without));
-  return summary && summary->median > 0 ? summary->p95 / summary->median : 1;
-}
-
 BenchResult result_of(const MapReduceSeries& series, std::size_t kind) {
   const u32 crashes = series.crashes[kind];
   BenchResult result{.name = fmt::format("mapreduce.{}.{}-workers.{}-crashes", series.app,
@@ -34,7 +28,7 @@ BenchResult result_of(const MapReduceSeries& series, std::size_t kind) {
   if (without) result.peer_median = without->median;
   result.ratio = paired_ratio(series.ms[kind], series.ms[0]);
   const auto lupin = lupin_slowdown(series.app, crashes);
-  if (lupin) result.goal = *lupin > 0 ? 1 + *lupin : spread_of(series.ms[0]);
+  if (lupin) result.goal = *lupin > 0 ? 1 + *lupin : spread_above(series.ms[0]);
   return result;
 }
 
@@ -68,7 +62,7 @@ std::vector<std::string> text_row(const MapReduceSeries& series, std::size_t kin
                                   fmt::format("{}", series.begun_again[kind])};
   if (const auto lupin = lupin_slowdown(series.app, series.crashes[kind])) {
     row[6] = *lupin > 0 ? percent(1 + *lupin)
-                        : fmt::format("0.0 % (spread {})", percent(spread_of(series.ms[0])));
+                        : fmt::format("0.0 % (spread {})", percent(spread_above(series.ms[0])));
   }
   if (const auto holds = r.holds()) row[7] = *holds ? "holds" : "MISSED";
   return row;

@@ -4,6 +4,7 @@
 
 #include "tools/bench/bench_words.h"
 #include "tools/bench/exit_machinery.h"
+#include "tools/bench/job_report.h"
 #include "tools/bench/recovery_report.h"
 #include "tools/bench/saving_bench.h"
 #include "tools/bench/saving_ways.h"
@@ -40,11 +41,29 @@ Result<std::vector<BenchResult>> measure_guests(RecoveryOptions o,
   return results;
 }
 
+// What was measured is told, whatever failed beside it.
+Status bench_jobs(RecoveryOptions o, const std::vector<std::string>& words) {
+  DVM_TRY(need_kvm("recovery", words));
+  DVM_TRY(find_guest_files(o.kernel, o.initrd));
+  DVM_ASSIGN(const std::string dvm_run, sibling_program("dvm-run"));
+  const JobFigures figures = measure_jobs(o, dvm_run);
+  BenchReport report = report_here();
+  report.results = job_results(figures.series);
+  if (o.plot) DVM_TRY(write_text(*o.plot, job_chart(figures.series, report.machine)));
+  DVM_TRY(print_text(o.json ? to_line(report_json(report)) + "\n"
+                            : fmt::format("{} ({})\n\n{}", report.machine, report.where,
+                                          job_text(figures.series))));
+  if (figures.failures.empty()) return {};
+  return error("{} of the runs failed; the first: {}", figures.failures.size(),
+               figures.failures.front());
+}
+
 }  // namespace
 
 Status bench_recovery(const std::vector<std::string>& words) {
   DVM_ASSIGN(const RecoveryOptions options, parse_recovery_options(words));
   if (options.help) return print_text(recovery_help());
+  if (options.jobs) return bench_jobs(options, words);
   BenchReport report = report_here();
   if (options.machinery) {
     DVM_ASSIGN(report.results, measure_exits(options.rounds));
