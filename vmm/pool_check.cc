@@ -4,8 +4,8 @@
 
 #include "fabric/fabric_state.h"
 #include "hyperkernel/coherence_record.h"
-#include "hyperkernel/undo_log.h"
-#include "vmm/epoch_record.h"
+#include "hyperkernel/page_sums.h"
+#include "vmm/resume_record.h"
 
 namespace dvm::vmm {
 namespace {
@@ -71,6 +71,14 @@ Status check_epochs(Machine& machine) {
   return log.ok() ? Status() : log.error();
 }
 
+Status check_resumption(Machine& machine) {
+  const auto launch = launch_of(machine.resume_record());
+  if (!launch.ok()) return launch.error();
+  if (!machine.pool().has_region(RegionKind::sums)) return {};
+  const auto sums = hyperkernel::PageSums::of(machine.pool());
+  return sums.ok() ? Status() : sums.error();
+}
+
 }  // namespace
 
 std::vector<std::string> check_pool(Machine& machine) {
@@ -85,7 +93,8 @@ std::vector<std::string> check_pool(Machine& machine) {
         check_as<EventLog>(machine, RegionKind::events, kEventsVersion), check_events(machine),
         check_as<locality::LocalityRecord>(machine, RegionKind::locality,
                                            locality::kLocalityVersion),
-        check_directory(machine), check_coherence(machine), check_epochs(machine)}) {
+        check_directory(machine), check_coherence(machine), check_epochs(machine),
+        check_resumption(machine)}) {
     if (!status.ok()) all.push_back(status.error().message);
   }
   return all;
