@@ -135,6 +135,21 @@ class ResumeDamage : public ::testing::Test {
   std::filesystem::path folder_;
 };
 
+TEST_F(ResumeDamage, APausedGuestStaysPaused) {
+  make_guest(path("pool"));
+  {
+    auto pool = fabric::Pool::reopen(path("pool"), 0);
+    ASSERT_TRUE(pool.ok());
+    auto state = pool->record<MachineState>(fabric::RegionKind::machine, kMachineVersion);
+    (*state)->control.phase.store(Phase::paused);
+  }
+  auto found = open_resumable(path("pool"), 0);
+  ASSERT_TRUE(found.ok()) << found.error().message;
+  const auto machine = resume_machine(found.take(), spec_of(Protection::epoch, path("pool")));
+  ASSERT_TRUE(machine.ok()) << machine.error().message;
+  EXPECT_EQ((*machine)->state().control.phase.load(), Phase::paused);
+}
+
 TEST_F(ResumeDamage, GoesOnAsItWas) {
   make_guest(path("pool"));
   EXPECT_EQ(go_on(path("pool")), "");
