@@ -1,5 +1,6 @@
 // What becomes of a node that has ended: its keeper is awaited, or the guest goes back to its last
 // epoch, or it ends.
+#include <algorithm>
 #include <chrono>
 
 #include "tools/message.h"
@@ -59,9 +60,13 @@ void NodeSupervisor::keeper_ended(Watched& node) {
 
 // The node has stopped. Where its keeper has, too, and has not done its work, there is nothing to
 // wait for: not for the kernel, which may be taking gigabytes of memory apart.
-void NodeSupervisor::look_at_keeper(Watched& node, u32 looks) {
+void NodeSupervisor::look_at_keeper(pid_t pid, u32 looks) {
   constexpr auto kLook = std::chrono::milliseconds(1);
   constexpr u32 kLooks = 500;  // then its end will tell
+  const auto found =
+      std::ranges::find(nodes_, pid, [](const Watched& w) { return w.process.pid(); });
+  if (found == nodes_.end()) return;
+  Watched& node = *found;
   const vmm::KeeperRecord& record = machine_.state().keepers[node.process.index()];
   if (node.ended || node.lost || looks == kLooks || record.state.load() == vmm::KeeperState::done)
     return;
@@ -71,8 +76,8 @@ void NodeSupervisor::look_at_keeper(Watched& node, u32 looks) {
     return;
   }
   node.rolls_back.emplace(io_, kLook);
-  node.rolls_back->async_wait([this, &node, looks](const asio::error_code& cancelled) {
-    if (!cancelled) look_at_keeper(node, looks + 1);
+  node.rolls_back->async_wait([this, pid, looks](const asio::error_code& cancelled) {
+    if (!cancelled) look_at_keeper(pid, looks + 1);
   });
 }
 

@@ -180,7 +180,7 @@ void NodeSupervisor::node_announced(u32 index, fabric::FailureCause cause) {
     if (cause != fabric::FailureCause::died)
       say("node {} (pid {}) hung: it was powered off", index, node.process.pid());
     if (!has_keepers(machine_)) machine_.request_stop(StopReason::node_died);
-    if (machine_.epoch() != nullptr) look_at_keeper(node, 0);
+    if (machine_.epoch() != nullptr) look_at_keeper(node.process.pid(), 0);
   }
 }
 

@@ -62,7 +62,7 @@ class NodeSupervisor {
   void watch(Watched& node);
   void node_ended(Watched& node);
   void tell_end(Watched& node);
-  void look_at_keeper(Watched& node, u32 looks);
+  void look_at_keeper(pid_t node, u32 looks);
   void await_keeper(Watched& node);
   void keeper_ended(Watched& node);
   bool roll_back(Watched& node);

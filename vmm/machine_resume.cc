@@ -146,10 +146,12 @@ Status put_back(Machine& machine, const ResumeRecords& records, ResumePoint poin
     for (u32 i = 0; i < state.config.vcpus; ++i) state.vcpu_states[i] = bank->vcpus[i].state;
   }
   DVM_TRY(check_ring(state.console, state.serial.published().tx_count, "serial port"));
+  DVM_ASSIGN(auto sums, hyperkernel::PageSums::of(machine.pool()));
+  // Without epochs nothing follows what the guest writes from here on.
+  if (epoch == nullptr) sums.set_epoch(0);
   if (epoch == nullptr) return {};
   epoch->figures.last_roll_pages.store(pages);
   for (auto& release : state.net.release) release.store(0);
-  DVM_ASSIGN(const auto sums, hyperkernel::PageSums::of(machine.pool()));
   renew_epochs(*epoch, state, point, records.resume->bank, sums);
   release_output(machine);
   return {};
