@@ -150,6 +150,55 @@ TEST_F(ResumeDamage, APausedGuestStaysPaused) {
   EXPECT_EQ((*machine)->state().control.phase.load(), Phase::paused);
 }
 
+// Its vCPUs have left their states, as their threads do.
+void leave_vcpus(Machine& machine) {
+  for (u32 i = 0; i < 2; ++i) {
+    VcpuState& state = machine.state().vcpu_states[i];
+    state.version = kVcpuStateVersion;
+    state.vector = kNoWaitingVector;
+    seal_vcpu_state(state, i);
+    machine.state().control.saved[i].store(1);
+  }
+}
+
+TEST_F(ResumeDamage, ASecondSaveIsNotHeldToTheSumsOfTheFirst) {
+  const MachineSpec spec = spec_of(Protection::flush, path("pool"));
+  {
+    const auto machine = make_machine(spec);
+    write_page(*machine, 1, 1);
+    leave_vcpus(*machine);
+    ASSERT_TRUE(keep_save(*machine));
+  }
+  {
+    auto found = open_resumable(path("pool"), 0);
+    ASSERT_TRUE(found.ok()) << found.error().message;
+    const auto machine = resume_machine(found.take(), spec);
+    ASSERT_TRUE(machine.ok()) << machine.error().message;
+    (*machine)->resume_record().saved.store(0);
+    write_page(**machine, 1, 2);
+    leave_vcpus(**machine);
+    // The power goes after the mark, and before RAM is summed.
+    GuestBank& bank = (*machine)->resume_record().bank;
+    for (u32 i = 0; i < 2; ++i) bank.vcpus[i].state = (*machine)->state().vcpu_states[i];
+    fill_bank((*machine)->state(), bank, 1);
+    (*machine)->resume_record().saved.store(kSavedWhole);
+  }
+  const auto again = open_resumable(path("pool"), 0);
+  EXPECT_TRUE(again.ok()) << again.error().message;
+}
+
+TEST_F(ResumeDamage, AnotherHostsClockIsRefused) {
+  make_guest(path("pool"));
+  auto found = open_resumable(path("pool"), 0);
+  ASSERT_TRUE(found.ok()) << found.error().message;
+  MachineSpec spec = spec_of(Protection::epoch, path("pool"));
+  spec.config.tsc_khz += spec.config.tsc_khz / 100;
+  const auto refused = resume_machine(found.take(), spec);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message.find("TSC runs at"), std::string::npos);
+  EXPECT_EQ(go_on(path("pool")), "") << "it is as it was";
+}
+
 TEST_F(ResumeDamage, GoesOnAsItWas) {
   make_guest(path("pool"));
   EXPECT_EQ(go_on(path("pool")), "");
