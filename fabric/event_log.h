@@ -42,8 +42,10 @@ enum class EventKind : u32 {
   machine_saved,    // as the power fails, its vCPUs are: ns that took
   disk_taken_over,  // PCI function, requests of the dead that are done again, ns waited for their
                     // I/O
+  guest_restarted,  // boot, ns from the wish to reset until its first vCPU runs, ns of these until
+                    // all nodes stood still
 };
-inline constexpr EventKind kLastEventKind = EventKind::disk_taken_over;
+inline constexpr EventKind kLastEventKind = EventKind::guest_restarted;
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.
 std::array<std::string_view, 3> event_arguments(EventKind kind);

@@ -80,6 +80,16 @@ Status check_room(const Fd& fd, u64 bytes, u64 had, const std::string& name) {
 
 }  // namespace
 
+bool takes_holes(const std::string& path) {
+  if (path.empty()) return true;
+  struct stat st {};
+  if (::stat(path.c_str(), &st) == 0 && S_ISCHR(st.st_mode)) return false;
+  const auto slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  struct statfs fs {};
+  return ::statfs(folder.c_str(), &fs) != 0 || fs.f_type != HUGETLBFS_MAGIC;
+}
+
 Result<Pool> Pool::create(const PoolSpec& spec) {
   Pool pool;
   pool.path_ = spec.path;
@@ -106,7 +116,8 @@ Result<Pool> Pool::create(const PoolSpec& spec) {
       if (total > had)
         return usage_error("pool {}: {} bytes needed, the device has {}", pool.name_, total, had);
     } else {
-      if (!spec.path.empty()) DVM_TRY(check_room(pool.fd_, total, had, pool.name_));
+      if (!spec.path.empty())
+        DVM_TRY(check_room(pool.fd_, total - spec.spare_bytes, had, pool.name_));
       if (::ftruncate(pool.fd_.get(), 0) < 0 ||
           ::ftruncate(pool.fd_.get(), static_cast<off_t>(total)) < 0) {
         return sys_error(fmt::format("ftruncate {} to {} bytes", pool.name_, total));

@@ -21,7 +21,12 @@ struct PoolSpec {
   std::string name;  // for messages, and the memfd's name
   std::vector<RegionSpec> metadata;
   u64 frames_bytes = 0;
+  u64 spare_bytes = 0;  // of these, which are holes when as many others are not
 };
+
+// Whether a pool at that path (empty: anonymous memory) can give frames back to its file, one by
+// one: no DAX device can, nor can hugetlbfs.
+bool takes_holes(const std::string& path);
 
 // Threads: any, once made. Locking of the file: an exclusive flock is held by every descriptor that
 // comes from the creator's (inherited or passed on), so a pool is in use as long as any process of

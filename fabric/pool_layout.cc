@@ -29,7 +29,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::epoch:
     case RegionKind::undo:
     case RegionKind::resume:
-    case RegionKind::sums: return true;
+    case RegionKind::sums:
+    case RegionKind::replicas: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -95,6 +96,7 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::undo: return "undo log";
     case RegionKind::resume: return "resume";
     case RegionKind::sums: return "page sums";
+    case RegionKind::replicas: return "replicas";
     case RegionKind::none: break;
   }
   return "unknown";

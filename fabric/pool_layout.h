@@ -34,6 +34,7 @@ enum class RegionKind : u32 {
   undo = 16,           // hyperkernel::UndoHeader, stamps, slots and images of pages
   resume = 17,         // vmm::ResumeRecord
   sums = 18,           // hyperkernel::SumsHeader and a sum for each page of RAM
+  replicas = 19,       // srt::ReplicaHeader, kept frames and buckets
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.

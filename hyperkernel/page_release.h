@@ -21,13 +21,14 @@ class PageRelease {
   // Gives the whole pages of [gpa, gpa + bytes) back. Returns how many bytes the file took: not
   // what is no RAM, nor pages that are not simply shared (others may hold copies of those), nor
   // what the file keeps (a DAX device cannot have holes).
-  u64 release(u64 gpa, u64 bytes);
+  // `shift`: as with GuestView::map.
+  u64 release(u64 gpa, u64 bytes, u64 shift = 0);
 
  private:
   PageRelease(const fabric::Pool& pool, const PageDirectory& directory, std::vector<RamPart> parts,
               const fabric::RegionHeader& frames)
       : pool_(&pool), directory_(directory), parts_(std::move(parts)), frames_(frames) {}
-  u64 release_part(u64 first_page, u64 pages);
+  u64 release_part(u64 first_page, u64 pages, u64 shift);
   u64 punch(u64 frame, u64 pages);
 
   const fabric::Pool* pool_;

@@ -29,7 +29,8 @@ class PageSums {
  public:
   // Once, before `of`: all pages are zero, and epoch 1 runs.
   static Status format(const fabric::Pool& pool, u64 pages);
-  static Result<PageSums> of(const fabric::Pool& pool);  // which outlives it
+  // `pool` outlives it; `shift` as with GuestView::map.
+  static Result<PageSums> of(const fabric::Pool& pool, u64 shift = 0);
 
   // `epoch` runs now, as `next` in the undo log, and `ended` is the log's number of the one before.
   void follow(const UndoLog& log, u32 ended, u32 next, u64 epoch, const GuestMemory& ram);
@@ -49,7 +50,7 @@ class PageSums {
  private:
   PageSums() = default;
   const Fd* file_ = nullptr;  // the pool's
-  u64 frames_at_ = 0;         // page n of RAM lies at this + n pages: it never moves here
+  u64 frames_at_ = 0;         // page n of RAM lies at this + n pages, in this boot
   SumsHeader* header_ = nullptr;
   std::span<u64> sums_;
 };

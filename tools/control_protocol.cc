@@ -15,6 +15,7 @@
 #include "tools/node_requests.h"
 #include "tools/page_status.h"
 #include "tools/policy_request.h"
+#include "tools/srt_figures.h"
 #include "tools/status.h"
 #include "tools/trace_recording.h"
 #include "tools/why_request.h"
@@ -128,6 +129,7 @@ Result<json> do_trace(const json& request, Machine& machine) {
   return json{{"trace", file}, {"seconds", seconds}};
 }
 
+Result<json> do_srt(const json&, Machine& machine) { return srt_json(machine); }
 Result<json> do_why(const json&, Machine& machine) { return why_json(machine); }
 
 Result<json> do_resume(const json&, Machine& machine) {
@@ -170,7 +172,7 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 23> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 24> kCommands = {{{"status", do_status},
                                                 {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
@@ -184,6 +186,7 @@ constexpr std::array<Command, 23> kCommands = {{{"status", do_status},
                                                 {"dump", do_dump},
                                                 {"trace", do_trace},
                                                 {"why", do_why},
+                                                {"srt", do_srt},
                                                 {"policy", policy_request},
                                                 {"fault", handle_fault_request},
                                                 {"console-size", do_console_size},

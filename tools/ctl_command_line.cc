@@ -15,11 +15,11 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 22> kCommandNames = {
+constexpr std::array<std::string_view, 23> kCommandNames = {
     "status",   "console",  "events",      "pause",   "resume",       "reset",
     "shutdown", "stop",     "metrics",     "check",   "dump",         "list",
     "evacuate", "add-node", "remove-node", "balloon", "migrate-vcpu", "resize-disk",
-    "why",      "trace",    "pages",       "policy"};
+    "why",      "trace",    "pages",       "policy",  "srt"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
@@ -240,6 +240,8 @@ COMMANDS
   why              The last 128 decisions on where vCPUs run, oldest first, each with what spoke for
                    it and what came of it; who decides, by which policy (dvm-run --policy), and
                    what things cost here.
+  srt              What the storage replica table holds: blocks of disks that are in memory, how many
+                   reads they have saved, the memory it takes, and why entries went.
   policy [NAME]    Let another policy place the vCPUs from now on: static, affinity or learned, as with
                    dvm-run --policy. Those stay where they are until it moves them. Without NAME:
                    which one does.

@@ -14,6 +14,7 @@
 #include "tools/node_requests.h"
 #include "tools/reply_text.h"
 #include "tools/size_text.h"
+#include "tools/srt_figures.h"
 #include "tools/why_request.h"
 
 namespace dvm::tools {
@@ -80,6 +81,7 @@ std::string reply_text(const CtlCommandLine& line, const std::string& guest, con
   if (line.json) return to_line(reply) + "\n";
   if (line.command == "status") return status_text(reply);
   if (line.command == "why") return why_text(reply);
+  if (line.command == "srt") return srt_text(reply);
   if (line.command == "pages") return pages_text(reply);
   if (line.command == "metrics") return reply.at("text").get<std::string>();
   if (line.command == "events") {

@@ -73,6 +73,8 @@ json event_json(const Event& event) {
 std::optional<std::string> event_message(const Event& event, const vmm::MachineConfig& config) {
   const auto& a = event.arguments;
   switch (event.kind) {
+    case EventKind::guest_restarted:
+      return fmt::format("the guest runs again, {} us after the wish to reset it", a[1] / 1000);
     case EventKind::guest_reset: return fmt::format("the guest resets: boot {}", a[0]);
     case EventKind::guest_panicked:
       return fmt::format("the guest {}: it {}", a[0] == 0 ? "panicked" : "triple-faulted",

@@ -15,6 +15,7 @@
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm_probe.h"
 #include "vmm/net/tap.h"
+#include "vmm/ram_place.h"
 
 namespace dvm::tools {
 namespace {
@@ -119,6 +120,7 @@ Result<vmm::MachineSpec> describe_machine(const RunSettings& settings, const vmm
                       settings.software_coherence->local_bytes};
   }
   spec.policy = settings.policy;
+  spec.replica_bytes = settings.srt_memory;
   spec.config.protection = settings.protection.level;
   spec.epoch_ms = settings.protection.epoch_ms;
   spec.launch = settings.launch;
@@ -129,6 +131,10 @@ Result<vmm::MachineSpec> describe_machine(const RunSettings& settings, const vmm
         disks.function(n, std::min(settings.cpus, vmm::kMaxBlockQueues));
     spec.capacity[kFirstDiskFunction + n] = disks.bytes(n);
   }
+  // Where copies of blocks are of use after a reset, it leaves RAM where it was.
+  if (settings.srt_memory && !spec.coherence && fabric::takes_holes(settings.pool) &&
+      settings.protection.level != vmm::Protection::epoch)
+    spec.config.ram_places = vmm::kRamPlaces;
   add_network(settings, spec.config);
   add_console_and_balloon(settings, spec);
   return spec;

@@ -7,6 +7,7 @@
 #include "tools/page_counters.h"
 #include "tools/recovery_figures.h"
 #include "tools/recovery_metrics.h"
+#include "tools/srt_figures.h"
 #include "tools/status.h"
 #include "vmm/coherent_memory.h"
 #include "vmm/net/net_device.h"
@@ -276,6 +277,7 @@ std::string metrics_text(vmm::Machine& machine) {
   locality_metrics(out, machine);
   device_metrics(out, machine);
   balloon_metrics(out, machine);
+  srt_metrics(out, machine);
   vcpu_placement_metrics(out, machine.state());
   vcpu_move_metrics(out, machine.state());
   vcpu_exit_metrics(out, machine.state());

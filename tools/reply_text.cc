@@ -108,15 +108,6 @@ std::string owners(const json& held) {
   return text.empty() ? "-" : text;
 }
 
-// "3.2 MiB"
-std::string amount(u64 bytes) {
-  constexpr std::array<std::string_view, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
 std::string device_table(const json& devices) {
   TextTable table({"DEVICE", "IN", "BYTES", "OUT", "BYTES", "OTHER", "ERRORS", "DROPPED", "KICKS",
                    "INTERRUPTS", "OWNERS", "DETAIL"});

@@ -9,6 +9,7 @@
 #include "tools/placement.h"
 #include "tools/run_config.h"
 #include "tools/size_text.h"
+#include "tools/srt_option.h"
 #include "vmm/layout.h"
 
 namespace dvm::tools {
@@ -21,7 +22,8 @@ const OptionNames kNames = {
                    "--firmware",   "--firmware-log", "--serial",       "--console",
                    "--gdb",        "--cpu",          "--net",          "--mac",
                    "--hang-after", "--coherence",    "--local-memory", "--coherent-memory",
-                   "--policy",     "--protect",      "--resume"},
+                   "--policy",     "--protect",      "--resume",       "--srt",
+                   "--srt-memory"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -77,6 +79,8 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--local-memory", r.local_memory, parse_memory<check_local_memory>));
   DVM_TRY(take(words, "--coherent-memory", r.coherent_memory, parse_memory<check_coherent_memory>));
   DVM_TRY(take(words, "--policy", r.policy, locality::parse_policy));
+  DVM_TRY(take(words, "--srt", r.srt, parse_on_off));
+  DVM_TRY(take(words, "--srt-memory", r.srt_memory, parse_memory<check_srt_memory>));
   DVM_TRY(take(words, "--protect", r.protection, parse_protection));
   if (words.has("--detach")) r.detach = true;
   if (words.has("--low-latency")) r.low_latency = true;

@@ -12,6 +12,7 @@
 #include "tools/json_text.h"
 #include "tools/placement.h"
 #include "tools/size_text.h"
+#include "tools/srt_option.h"
 #include "vmm/layout.h"
 
 namespace dvm::tools {
@@ -108,6 +109,11 @@ Result<CoherenceMode> coherence_of(const json& value) {
   return parse_coherence(text);
 }
 
+Result<bool> on_off_of(const json& value) {
+  DVM_ASSIGN(const auto text, text_of(value, "\"on\" or \"off\""));
+  return parse_on_off(text);
+}
+
 Result<locality::PolicyKind> policy_of(const json& value) {
   DVM_ASSIGN(const auto text, text_of(value, "\"static\", \"affinity\" or \"learned\""));
   return locality::parse_policy(text);
@@ -155,7 +161,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 29> kKeys = {{
+constexpr std::array<Key, 31> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -184,6 +190,8 @@ constexpr std::array<Key, 29> kKeys = {{
      [](J v, R r) { return store(r.local_memory, memory_of<check_local_memory>(v)); }},
     {"coherent_memory",
      [](J v, R r) { return store(r.coherent_memory, memory_of<check_coherent_memory>(v)); }},
+    {"srt", [](J v, R r) { return store(r.srt, on_off_of(v)); }},
+    {"srt_memory", [](J v, R r) { return store(r.srt_memory, memory_of<check_srt_memory>(v)); }},
     {"policy", [](J v, R r) { return store(r.policy, policy_of(v)); }},
     {"protect", [](J v, R r) { return store(r.protection, protection_of(v)); }},
     {"detach", [](J v, R r) { return store(r.detach, flag_of(v)); }},

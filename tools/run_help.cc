@@ -65,6 +65,11 @@ OPTIONS
   --coherent-memory SIZE
                       With software coherence: the region of pages that many nodes write all the
                       time, {min_coherent} to {max_coherent}, a multiple of 2 MiB. Default: {coherent}.
+  --srt on|off        Whether blocks of disks that are in memory already are read from there, also
+                      after the guest has panicked or been reset: it is back without reading the
+                      disk again. dvm-ctl srt tells what it gives. Default: on.
+  --srt-memory SIZE   What that may take beside RAM, for the table, copies, and memory of the boot
+                      before. Default: half of RAM, at least 64M.
   --policy static|affinity|learned
                       Whether vCPUs change their node by themselves, with software coherence.
                       static: no. affinity: a vCPU goes to the node that most of the pages it
@@ -136,9 +141,8 @@ OPTIONS
                       events, disks (an array of objects with path, readonly, format, cache,
                       discard, serial), firmware, firmware_log, serial, console, gdb, cpu, balloon,
                       detach and low_latency (true or false), hang_after, net, mac, coherence,
-                      local_memory, coherent_memory, policy, protect. The command line wins over the file. Paths
-                      are relative to the
-                      current folder.
+                      local_memory, coherent_memory, policy, protect, srt, srt_memory. The command line
+                      wins over the file. Paths are relative to the current folder.
   --version           Print the version.
   --help              Print this.
 

@@ -6,6 +6,7 @@
 #include "tools/disk_launch.h"
 #include "tools/placement.h"
 #include "tools/size_text.h"
+#include "tools/srt_option.h"
 #include "vmm/layout.h"
 
 namespace dvm::tools {
@@ -83,6 +84,8 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.local_memory, over.local_memory);
   take_over(base.coherent_memory, over.coherent_memory);
   take_over(base.policy, over.policy);
+  take_over(base.srt, over.srt);
+  take_over(base.srt_memory, over.srt_memory);
   take_over(base.protection, over.protection);
   return base;
 }
@@ -137,6 +140,8 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   settings.protection = request.protection.value_or(settings.protection);
   if (settings.protection.level == vmm::Protection::epoch && settings.software_coherence)
     return usage_error("protect: epochs need a pool that is coherent by itself (coherence shared)");
+  DVM_ASSIGN(settings.srt_memory,
+             settle_srt(request.srt, request.srt_memory, settings.memory, !settings.disks.empty()));
   settings.detach = request.detach.value_or(false);
   settings.low_latency = request.low_latency.value_or(false);
   settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);

@@ -52,6 +52,8 @@ struct RunRequest {
   std::optional<u64> local_memory, coherent_memory;
   std::optional<locality::PolicyKind> policy;
   std::optional<ProtectionChoice> protection;
+  std::optional<bool> srt;
+  std::optional<u64> srt_memory;
 };
 
 // SeaBIOS, as Debian's package `seabios` installs it.
@@ -85,6 +87,7 @@ struct RunSettings {
   std::optional<CoherenceSettings> software_coherence;
   locality::PolicyKind policy = locality::PolicyKind::fixed;
   ProtectionChoice protection;
+  std::optional<u64> srt_memory;  // of the storage replica table; nothing: there is none
   std::string launch;  // all of this as text, for who resumes the guest (run_command_line.h)
 };
 

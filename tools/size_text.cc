@@ -53,4 +53,12 @@ std::string format_size(u64 bytes) {
   return fmt::format("{} {}", bytes, kUnits[unit]);
 }
 
+std::string amount(u64 bytes) {
+  constexpr std::array<std::string_view, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
 }  // namespace dvm::tools

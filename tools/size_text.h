@@ -14,5 +14,7 @@ namespace dvm::tools {
 Result<u64> parse_size(std::string_view text);
 // In the largest unit that divides it: "512 MiB".
 std::string format_size(u64 bytes);
+// To two figures or so: "3.2 MiB".
+std::string amount(u64 bytes);
 
 }  // namespace dvm::tools

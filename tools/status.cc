@@ -11,6 +11,7 @@
 #include "tools/net_option.h"
 #include "tools/page_status.h"
 #include "tools/recovery_figures.h"
+#include "tools/srt_figures.h"
 #include "vmm/epoch_record.h"
 #include "vmm/net/net_device.h"
 
@@ -244,6 +245,7 @@ json status_json(Machine& machine) {
           {"epochs", epochs_json(machine)},
           {"devices", devices_json(machine)},
           {"balloon", balloon_json(machine)},
+          {"srt", srt_json(machine)},
           {"bad_pages", {{"reported", bad.reported}, {"not_taken", bad.waiting_count}}},
           {"pool",
            {{"path", path.empty() ? "memfd" : path},

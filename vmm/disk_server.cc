@@ -65,8 +65,10 @@ DiskServer::DiskServer(Machine& machine, u32 function, DiskTakeover::Drained dra
 Result<std::unique_ptr<DiskServer>> DiskServer::open(Machine& machine, u32 function,
                                                      const OpenQueue& open_queue,
                                                      DiskTakeover::Drained drained,
-                                                     fabric::Peer* peer) {
+                                                     fabric::Peer* peer,
+                                                     std::unique_ptr<srt::DiskReplicas> replicas) {
   std::unique_ptr<DiskServer> server(new DiskServer(machine, function, std::move(drained), peer));
+  server->replicas_ = std::move(replicas);
   DiskServer* s = server.get();
   DVM_ASSIGN(s->disk_, open_queue([s](auto completions) { s->completed(completions); },
                                   [s](auto why) { s->look(why); }));
@@ -183,7 +185,8 @@ void DiskServer::resume(u16 queue, u32 generation, std::span<const DiskTakeover:
     return all;
   };
   if (machine_.serve_queue(function_, queue, false, again)) return;
-  // The driver wants them no more.
+  // The driver wants them no more, and what they may have written nobody knows.
+  if (replicas_) replicas_->lose_track();
   std::vector<FinishedChain> chains;
   for (const DiskTakeover::Held& h : held) chains.push_back({h.head, 0});
   machine_.finish_chains(function_, queue, generation, chains);
@@ -215,6 +218,9 @@ Status DiskServer::begin(QueueState& state, const LiveQueue& live, u16 queue, co
   operation->epoch = running_epoch(machine_.epoch());
   // A driver that cannot ask for a flush counts on every write (virtio 1.2 §5.2.6.2).
   operation->durable = (live.features & virtio::kBlkFeatureFlush) == 0;
+  // A driver that never flushes is a loader's: what it reads it soon loads something over.
+  operation->transfer.passing = operation->durable;
+  operation->left.reset();
   const BlkNext next = blk_parse(chain, machine_.memory(), present, operation->request);
   if (next == BlkNext::submit && map_buffers(*operation).ok()) {
     queue_hold(state, chain.head, machine_.self().id);
@@ -239,11 +245,13 @@ Status DiskServer::answer(QueueState& state, const BlkRequest& request,
 
 Status DiskServer::map_buffers(Operation& operation) const {
   operation.buffers.clear();
+  operation.memory.clear();
   const BlkOp op = operation.request.op;
   if (op != BlkOp::read && op != BlkOp::write) return {};
   for (const Segment& segment : operation.request.data()) {
     DVM_ASSIGN(const auto bytes, machine_.memory().span(segment.gpa, segment.bytes));
     operation.buffers.push_back({bytes.data(), bytes.size()});
+    if (replicas_) operation.memory.push_back({segment.gpa, segment.bytes});
   }
   return {};
 }
@@ -284,32 +292,100 @@ void DiskServer::submit_waiting() {
   hold_back_waiting();
   if (waiting_.empty()) return;
   fabric::failpoint("disk.taken");
+  std::vector<Ended> answered;
   while (!waiting_.empty()) {
-    const Operation& operation = *waiting_.front();
-    const BlkRequest& request = operation.request;
-    const bool writes = request.op == BlkOp::write || request.op == BlkOp::write_zeroes;
-    const srt::DiskRequest asked{.op = disk_op(request.op),
-                                 .durable = operation.durable && writes,
-                                 .unmap = request.unmap,
-                                 .offset = request.offset,
-                                 .bytes = request.bytes,
-                                 .buffers = operation.buffers,
-                                 .cookie = reinterpret_cast<u64>(&operation)};
-    if (disk_->submit({&asked, 1}) == 0) return;
+    Operation& operation = *waiting_.front();
+    if (is_answered(operation)) {
+      answered.push_back({&operation, 0});
+    } else {
+      note_begin(operation);
+      const srt::DiskRequest asked = disk_request(operation);
+      if (disk_->submit({&asked, 1}) == 0) break;
+    }
     waiting_.pop_front();
     fabric::failpoint("disk.submitted");
+  }
+  if (!answered.empty()) finish(answered);
+}
+
+srt::DiskRequest DiskServer::disk_request(const Operation& operation) {
+  const BlkRequest& request = operation.request;
+  const bool writes = request.op == BlkOp::write || request.op == BlkOp::write_zeroes;
+  srt::DiskRequest asked{.op = disk_op(request.op),
+                         .durable = operation.durable && writes,
+                         .unmap = request.unmap,
+                         .offset = request.offset,
+                         .bytes = request.bytes,
+                         .buffers = operation.buffers,
+                         .cookie = reinterpret_cast<u64>(&operation)};
+  if (!operation.left || operation.left->bytes == request.bytes) return asked;
+  srt::cut(operation.buffers, operation.left->at, operation.left->bytes, trimmed_);
+  asked.offset += operation.left->at;
+  asked.bytes = operation.left->bytes;
+  asked.buffers = trimmed_;
+  return asked;
+}
+
+// A read of what is in memory already.
+bool DiskServer::is_answered(Operation& operation) {
+  const BlkRequest& request = operation.request;
+  if (!replicas_ || request.op != BlkOp::read) return false;
+  if (!operation.left) {
+    operation.left =
+        replicas_->serve({request.offset, request.bytes, operation.memory}, operation.transfer);
+  }
+  return operation.left->bytes == 0;
+}
+
+void DiskServer::note_begin(Operation& operation) {
+  if (!replicas_) return;
+  const BlkRequest& request = operation.request;
+  const srt::DiskTransfer transfer{request.offset, request.bytes, operation.memory};
+  switch (request.op) {
+    case BlkOp::write: return replicas_->write_begins(transfer, operation.transfer);
+    case BlkOp::discard:
+    case BlkOp::write_zeroes: return replicas_->range_changes(request.offset, request.bytes);
+    case BlkOp::read:  // noted when it was looked at
+    case BlkOp::flush:
+    case BlkOp::get_id: break;
+  }
+}
+
+void DiskServer::note_end(const Operation& operation, bool done) {
+  if (!replicas_) return;
+  const BlkRequest& request = operation.request;
+  const srt::DiskTransfer transfer{request.offset, request.bytes, operation.memory};
+  switch (request.op) {
+    case BlkOp::read:
+      if (done) replicas_->read_ends(transfer, operation.transfer);
+      return;
+    case BlkOp::write: return replicas_->write_ends(transfer, operation.transfer, done);
+    case BlkOp::discard:
+    case BlkOp::write_zeroes: return replicas_->range_changes(request.offset, request.bytes);
+    case BlkOp::flush:
+    case BlkOp::get_id: break;
   }
 }
 
 void DiskServer::completed(std::span<const srt::DiskCompletion> done) {
-  const BlkGeometry geometry = block_geometry(machine_.config().functions[function_], 0);
-  std::vector<Batch> batches;
   fabric::failpoint("disk.completed");
+  std::vector<Ended> ended;
   for (const srt::DiskCompletion& completion : done) {
     auto* operation = reinterpret_cast<Operation*>(completion.cookie);
-    count(operation->request, completion.error != 0);
-    const auto written = blk_finish(machine_.memory(), operation->request, geometry,
-                                    blk_status_of(completion.error));
+    note_end(*operation, completion.error == 0);
+    ended.push_back({operation, completion.error});
+  }
+  finish(ended);
+  submit_waiting();
+}
+
+void DiskServer::finish(std::span<const Ended> done) {
+  const BlkGeometry geometry = block_geometry(machine_.config().functions[function_], 0);
+  std::vector<Batch> batches;
+  for (const auto& [operation, error] : done) {
+    count(operation->request, error != 0);
+    const auto written =
+        blk_finish(machine_.memory(), operation->request, geometry, blk_status_of(error));
     if (!written.ok()) machine_.fail_device(function_);
     add_to(batches, operation->queue, operation->generation,
            {operation->request.head, written.ok() ? *written : 0});
@@ -320,7 +396,6 @@ void DiskServer::completed(std::span<const srt::DiskCompletion> done) {
     machine_.finish_chains(function_, batch.queue, batch.generation, batch.chains);
   // A reset waits for what was taken over.
   if (machine_.state().control.phase.load() == Phase::resetting) machine_.ring_nodes();
-  submit_waiting();
 }
 
 void DiskServer::count(const BlkRequest& request, bool failed) {

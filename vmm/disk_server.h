@@ -20,6 +20,7 @@
 
 #include "fabric/peer.h"
 #include "srt/disk_queue.h"
+#include "srt/disk_replicas.h"
 #include "vmm/disk_takeover.h"
 #include "vmm/machine.h"
 #include "vmm/virtio/blk.h"
@@ -38,8 +39,8 @@ class DiskServer final : public QueueServer {
   // disk's thread is registered with `peer`, if there is one.
   static Result<std::unique_ptr<DiskServer>> open(Machine& machine, u32 function,
                                                   const OpenQueue& open_queue,
-                                                  DiskTakeover::Drained drained,
-                                                  fabric::Peer* peer);
+                                                  DiskTakeover::Drained drained, fabric::Peer* peer,
+                                                  std::unique_ptr<srt::DiskReplicas> replicas = {});
   ~DiskServer();
 
   void serve(u16 queue, bool again) override;
@@ -61,6 +62,9 @@ class DiskServer final : public QueueServer {
     u32 epoch;  // in which it was taken
     BlkRequest request;
     std::vector<iovec> buffers;
+    std::vector<srt::MemoryPiece> memory;  // the same, with replicas
+    srt::OngoingTransfer transfer;
+    std::optional<srt::DiskReplicas::Run> left;  // of a read, for the disk, once it was looked at
   };
 
   DiskServer(Machine& machine, u32 function, DiskTakeover::Drained drained, fabric::Peer* peer);
@@ -77,6 +81,15 @@ class DiskServer final : public QueueServer {
   void drop_held();
   void hold_back_waiting();
   Operation* new_operation();
+  bool is_answered(Operation& operation);
+  srt::DiskRequest disk_request(const Operation& operation);
+  void note_begin(Operation& operation);
+  void note_end(const Operation& operation, bool done);
+  struct Ended {
+    Operation* operation;
+    int error;
+  };
+  void finish(std::span<const Ended> done);
   void submit_waiting();
   void completed(std::span<const srt::DiskCompletion> done);
   void count(const BlkRequest& request, bool failed);
@@ -99,6 +112,8 @@ class DiskServer final : public QueueServer {
   std::deque<Operation*> held_back_;
   std::atomic<u64> held_count_ = 0;
 
+  std::unique_ptr<srt::DiskReplicas> replicas_;  // nullptr: the machine has no table
+  std::vector<iovec> trimmed_;
   DiskTakeover takeover_;
   std::unique_ptr<srt::DiskQueue> disk_;  // first to end
 };

@@ -11,26 +11,32 @@
 #include "hyperkernel/page_sums.h"
 #include "vmm/boot/e820.h"
 #include "vmm/firmware/fw_cfg_files.h"
+#include "vmm/ram_place.h"
 #include "vmm/resume_record.h"
 
 namespace dvm::vmm {
 using fabric::RegionKind;
 namespace {
 
-u64 directory_pages(const MachineConfig& config) {
-  const u64 rom = config.firmware_bytes == 0 ? 0 : layout::kFirmwareWindowBytes;
-  return (config.memory_bytes + rom) / kPageBytes;
+// The table's size; no buckets: there is to be none. A pool that cannot have holes keeps no copies
+// of its own, which would take room that nothing else could have.
+srt::ReplicaSize size_of_replicas(const MachineSpec& spec) {
+  if (!spec.replica_bytes) return {};
+  srt::ReplicaSize size = srt::replica_size(spec.config.memory_bytes, *spec.replica_bytes);
+  if (!fabric::takes_holes(spec.pool_path)) size.kept_frames = 0;
+  return size;
 }
 
 }  // namespace
 
-Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
+Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec, const srt::ReplicaSize& replicas) {
   fabric::PoolSpec pool;
   const u64 pages = directory_pages(spec.config);
   const u64 shared_frames = spec.coherence ? spec.coherence->coherent_bytes / kPageBytes : 0;
   pool.path = spec.pool_path;
   pool.name = spec.config.name.data();
-  pool.frames_bytes = (pages + shared_frames) * kPageBytes;
+  pool.frames_bytes = (ram_frames(spec.config) + shared_frames + replicas.kept_frames) * kPageBytes;
+  pool.spare_bytes = (ram_frames(spec.config) - pages) * kPageBytes;
   pool.metadata = {
       {RegionKind::instances, fabric::kInstancesVersion, sizeof(fabric::InstanceTable)},
       {RegionKind::events, fabric::kEventsVersion, sizeof(fabric::EventLog)},
@@ -57,6 +63,8 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec) {
         {RegionKind::undo, hyperkernel::kUndoVersion,
          hyperkernel::undo_region_bytes(spec.config.memory_bytes / kPageBytes)});
   }
+  if (replicas.buckets != 0)
+    pool.metadata.push_back({RegionKind::replicas, srt::kReplicasVersion, replicas.region_bytes()});
   return fabric::Pool::create(pool);
 }
 
@@ -65,7 +73,13 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   if (spec.launch.size() > kMaxLaunchBytes)
     return usage_error("how it is launched takes {} bytes; allowed: {}", spec.launch.size(),
                        kMaxLaunchBytes);
-  DVM_ASSIGN(fabric::Pool pool, make_pool(spec));
+  const srt::ReplicaSize replicas = size_of_replicas(spec);
+  DVM_ASSIGN(fabric::Pool pool, make_pool(spec, replicas));
+  if (replicas.buckets != 0) {
+    DVM_ASSIGN(const auto frames, pool.region_header(RegionKind::frames, 1));
+    const u64 kept_bytes = replicas.kept_frames * kPageBytes;
+    DVM_TRY(srt::ReplicaTable::format(pool, replicas, frames.offset + frames.bytes - kept_bytes));
+  }
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
   DVM_TRY(lay_out_pages(pool, spec, directory));
   DVM_ASSIGN(auto* state, pool.new_record<MachineState>(RegionKind::machine, kMachineVersion));
@@ -119,6 +133,10 @@ Result<std::unique_ptr<Machine>> Machine::attach(fabric::Pool pool, u32 instance
   std::unique_ptr<Machine> machine(new Machine());
   DVM_TRY(machine->open(std::move(pool)));
   machine->self_ = machine->instances_->join(instance_id, ::getpid());
+  if (machine->pool_.has_region(RegionKind::replicas)) {
+    DVM_ASSIGN(machine->replicas_,
+               srt::ReplicaTable::of(machine->pool_, machine->self_, *machine->instances_));
+  }
   return machine;
 }
 
@@ -145,8 +163,8 @@ Status Machine::open(fabric::Pool pool) {
   place_.metadata = pool_.metadata();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
   if (!has_software_coherence()) {
-    DVM_ASSIGN(view_, hyperkernel::GuestView::map(pool_, directory,
-                                                  ram_layout(state_->config.memory_bytes)));
+    viewed_.store(state_->control.boots.load());
+    DVM_ASSIGN(view_, view_of(viewed_.load()));
     DVM_ASSIGN(release_, hyperkernel::PageRelease::of(pool_, directory,
                                                       ram_layout(state_->config.memory_bytes)));
   }

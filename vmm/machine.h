@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "fabric/event_log.h"
@@ -15,6 +16,7 @@
 #include "hyperkernel/guest_view.h"
 #include "hyperkernel/locality/locality_record.h"
 #include "hyperkernel/page_release.h"
+#include "srt/replica_table.h"
 #include "vmm/machine_state.h"
 #include "vmm/pci/config_address.h"
 #include "vmm/virtio/console.h"
@@ -36,6 +38,8 @@ struct MachineSpec {
   std::optional<Coherence> coherence;
   locality::PolicyKind policy = locality::PolicyKind::fixed;
   u32 epoch_ms = 100;  // with Protection::epoch: how long one lasts at most
+  // The replica table, and what it may take beside RAM, in bytes; nothing: there is none.
+  std::optional<u64> replica_bytes;
   u64 tsc_offset = 0;  // makes the guest's TSC start near 0
   // What the launcher wants to be given back when the machine is resumed, at most kMaxLaunchBytes.
   std::string launch;
@@ -82,11 +86,28 @@ class Machine {
   Status check_cpu_model() const;  // recorded, and as it was recorded
   // With software coherence, there is none before use_memory: whoever is no member of the protocol
   // (coherent_memory.h) sees no guest page.
-  const hyperkernel::GuestMemory& memory() const { return view_.memory(); }
+  const hyperkernel::GuestMemory& memory() const {
+    if (viewed_.load(std::memory_order_acquire) != state_->control.boots.load()) follow_boot();
+    return view_.memory();
+  }
   bool has_software_coherence() const { return pool_.has_region(fabric::RegionKind::coherence); }
   // `base`: where all of RAM is seen from now on. Before anything of the guest runs here, and with
   // nullptr after the last of it.
   void use_memory(std::byte* base);
+  // --- RAM of other boots (machine_ram.cc)
+  // --------------------------------------------------------
+  bool has_ram_for_each_boot() const { return config().ram_places > 1; }
+  // Empty RAM for the boot to come. Caller: the one node that carries a reset out.
+  Result<hyperkernel::GuestView> renew_ram(u32 boot);
+  // That of the boot that runs (its number's low 16 bits), or of the one before; nullptr: it is
+  // gone. Until the next one runs.
+  const hyperkernel::GuestMemory* ram_of(u16 boot) const;
+  void release_before(u16 boot, u64 gpa);
+  // Pages of any boot's go back to the pool's file; returns how many bytes.
+  u64 release_ram(u32 boot, u64 gpa, u64 bytes);
+  // nullptr: the machine has no replica table.
+  srt::ReplicaTable* replicas() { return replicas_ ? &*replicas_ : nullptr; }
+
   bool has_firmware() const { return state_->config.firmware_bytes != 0; }
   // The frames behind the firmware's image (layout::kFirmwareWindow); no device reaches them.
   const hyperkernel::GuestMemory& rom() const { return rom_view_.memory(); }
@@ -252,8 +273,10 @@ class Machine {
  private:
   Machine() = default;
   Status open(fabric::Pool pool);
+  Result<hyperkernel::GuestView> view_of(u32 boot) const;
+  void follow_boot() const;
   Status open_firmware(const hyperkernel::PageDirectory& directory);
-  static Result<fabric::Pool> make_pool(const MachineSpec& spec);
+  static Result<fabric::Pool> make_pool(const MachineSpec& spec, const srt::ReplicaSize& replicas);
   static Status lay_out_pages(const fabric::Pool& pool, const MachineSpec& spec,
                               hyperkernel::PageDirectory& directory);
 
@@ -344,6 +367,11 @@ class Machine {
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
   hyperkernel::GuestView view_;
+  mutable std::mutex following_;         // for the next three
+  mutable std::atomic<u32> viewed_ = 0;  // the boot whose RAM view_ is of
+  mutable hyperkernel::GuestView before_;
+  mutable u32 before_boot_ = 0;
+  std::optional<srt::ReplicaTable> replicas_;
   hyperkernel::GuestView rom_view_;  // of nothing without firmware
   FwCfgContents fw_cfg_;
   std::array<QueueServer*, kMaxFunctions> servers_{};

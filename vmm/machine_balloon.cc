@@ -65,7 +65,8 @@ u64 Machine::give_back(const std::vector<GuestRun>& runs) {
   u64 given = 0;
   // What is gone could not be put back.
   if (!release_ || epoch_ != nullptr) return given;
-  for (const GuestRun& run : runs) given += release_->release(run.gpa, run.bytes);
+  const u32 boot = state_->control.boots.load();
+  for (const GuestRun& run : runs) given += release_ram(boot, run.gpa, run.bytes);
   return given;
 }
 

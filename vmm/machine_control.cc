@@ -44,6 +44,7 @@ void Machine::request_reset() {
   MachineControl& control = state_->control;
   if (change_phase(control, Phase::running, Phase::resetting) ||
       change_phase(control, Phase::paused, Phase::resetting)) {
+    control.reset_ns.store(fabric::monotonic_ns());
     ring_everyone();
   }
 }

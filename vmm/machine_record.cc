@@ -6,6 +6,7 @@
 #include "fabric/crc32c.h"
 #include "vmm/boot/firmware.h"
 #include "vmm/machine_state.h"
+#include "vmm/ram_place.h"
 #include "vmm/virtio/registers.h"
 
 namespace dvm::vmm {
@@ -146,6 +147,8 @@ Status check_config(const MachineConfig& c, std::string_view name) {
     return error("pool {}: CPU model {}", name, static_cast<u32>(c.cpu_level));
   if (c.protection > kLastProtection)
     return error("pool {}: protection {}", name, static_cast<u32>(c.protection));
+  if (c.ram_places != 1 && c.ram_places != kRamPlaces)
+    return error("pool {}: {} places of RAM", name, c.ram_places);
   return {};
 }
 

@@ -41,7 +41,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 12;
+inline constexpr u32 kMachineVersion = 13;
 
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
@@ -62,7 +62,8 @@ struct MachineConfig {
   u32 firmware_log = 0;    // somebody listens to the debug port
   CpuLevel cpu_level = CpuLevel::host;
   Protection protection = Protection::none;
-  std::array<u32, 3> reserved{};
+  u32 ram_places = 1;  // ram_place.h
+  std::array<u32, 2> reserved{};
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
 static_assert(sizeof(MachineConfig) == 128 + 64 * kMaxFunctions);
@@ -119,6 +120,8 @@ struct MachineControl {
   std::atomic<u32> boots;        // resets carried out so far; the n-th boot runs while boots == n
   std::atomic<u32> boots_again;  // the same, stored after it and before the phase
   fabric::Doorbell changed;      // rung at every change that a waiter may wait for
+  std::atomic<u64> reset_ns;     // CLOCK_MONOTONIC of the wish to reset; 0: it runs again
+  std::atomic<u64> stopped_ns;   // ns from then until everybody stood still
   std::atomic<u64> reset_owner;  // who carries the reset out (fabric/claim.h)
   std::atomic<u64> power_button_presses;
   std::atomic<u64> tsc_offset;  // guest TSC = host TSC + this, on every node; set before they start

@@ -221,6 +221,7 @@ void Node::serve(u32 seen) {
     vcpus_->look_at_moves();
     vcpus_->publish_stats();
   }
+  if (vm_) sweep_.look();
   if (io_event_fds_) {
     for (const auto& disk : disks_) {
       io_event_fds_->follow(disk->function(), disk->server().notified_before(),

@@ -14,6 +14,7 @@
 #include "vmm/machine.h"
 #include "vmm/node_disk.h"
 #include "vmm/node_vcpus.h"
+#include "vmm/replica_sweep.h"
 
 namespace dvm::vmm {
 
@@ -57,6 +58,7 @@ class Node {
   Status check_host(const Vm& vm) const;
   Status start_vcpus();
   void stop_vcpus();
+  void tell_restart();
   Status start_pre_fault();
   Status join_epochs();
   Status record_cpu_model();
@@ -78,6 +80,7 @@ class Node {
   std::optional<IoEventFds> io_event_fds_;
   std::unique_ptr<PreFault> pre_fault_;  // with software coherence, and a KVM that can
   std::vector<std::unique_ptr<NodeDisk>> disks_;
+  ReplicaSweep sweep_{*machine_};
   std::optional<NodeVcpus> vcpus_;
 };
 

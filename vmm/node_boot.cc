@@ -47,11 +47,16 @@ Status Node::carry_out_reset() {
     return {};
   }
   const u32 next = s.control.boots.load() + 1;
+  s.control.stopped_ns.store(fabric::monotonic_ns() - s.control.reset_ns.load());
   machine_->reset_devices();
   if (s.cpu.count.load() == 0) DVM_TRY(record_cpu_model());
   const MachineConfig& config = machine_->config();
-  DVM_ASSIGN(s.entry, load_guest(boot_, machine_->memory(), config.memory_bytes, config.vcpus,
-                                 machine_->rom()));
+  hyperkernel::GuestView fresh;
+  if (machine_->has_ram_for_each_boot()) {
+    DVM_ASSIGN(fresh, machine_->renew_ram(next));
+  }
+  const auto& ram = machine_->has_ram_for_each_boot() ? fresh.memory() : machine_->memory();
+  DVM_ASSIGN(s.entry, load_guest(boot_, ram, config.memory_bytes, config.vcpus, machine_->rom()));
   machine_->log_event(next == 1 ? EventKind::machine_started : EventKind::guest_reset,
                       next == 1
                           ? std::array<u64, 3>{machine_->config().nodes, machine_->config().vcpus,
@@ -104,8 +109,19 @@ Status Node::start_vcpus() {
   if (memory_) DVM_TRY(start_pre_fault());
   machine_->resume_record().saved.store(0);  // from here on it is another guest
   vcpus_->start();
+  tell_restart();
   if (machine_->state().control.resumed.load() != 0) machine_->mend_devices();
   return {};
+}
+
+void Node::tell_restart() {
+  MachineControl& control = machine_->state().control;
+  if (machine_->state().vcpus[0].node() != index_) return;
+  const u64 began = control.reset_ns.exchange(0);
+  if (began == 0) return;
+  machine_->log_event(
+      EventKind::guest_restarted,
+      {control.boots.load(), fabric::monotonic_ns() - began, control.stopped_ns.load()});
 }
 
 Status Node::start_pre_fault() {

@@ -42,7 +42,14 @@ Result<std::unique_ptr<NodeDisk>> NodeDisk::open(Machine& machine, DiskSource so
                                              fence_of(machine, machine.self())));
   }
   const auto drained = [d = disk.get()] { return d->drained(); };
-  DVM_ASSIGN(disk->server_, DiskServer::open(machine, source.function, open_queue, drained, peer));
+  std::unique_ptr<srt::DiskReplicas> replicas;
+  if (srt::ReplicaTable* table = machine.replicas();
+      table != nullptr && source.geometry.block_bytes <= srt::kBlockBytes) {
+    replicas = std::make_unique<srt::DiskReplicas>(*table, disk->boots_,
+                                                   static_cast<u16>(source.function));
+  }
+  DVM_ASSIGN(disk->server_, DiskServer::open(machine, source.function, open_queue, drained, peer,
+                                             std::move(replicas)));
   return disk;
 }
 

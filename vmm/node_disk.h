@@ -6,6 +6,7 @@
 
 #include "srt/disk.h"
 #include "vmm/disk_server.h"
+#include "vmm/guest_boots.h"
 
 namespace dvm::vmm {
 
@@ -36,6 +37,7 @@ class NodeDisk {
   bool server_drained(u32 node) const;
 
   Machine& machine_;
+  const MachineBoots boots_{machine_};
   const u32 function_;
   std::optional<srt::Disk> file_;  // outlives the server
   std::unique_ptr<DiskServer> server_;

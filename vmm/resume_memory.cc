@@ -3,13 +3,19 @@
 #include "hyperkernel/guest_view.h"
 #include "hyperkernel/page_sums.h"
 #include "vmm/boot/e820.h"
+#include "vmm/ram_place.h"
 
 namespace dvm::vmm {
 namespace {
 
-Result<hyperkernel::GuestView> view_ram(const fabric::Pool& pool, const MachineConfig& config) {
+Result<hyperkernel::GuestView> view_ram(const fabric::Pool& pool, const MachineState& machine) {
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
-  return hyperkernel::GuestView::map(pool, directory, ram_layout(config.memory_bytes));
+  return hyperkernel::GuestView::map(pool, directory, ram_layout(machine.config.memory_bytes),
+                                     ram_shift(machine.config, machine.control.boots.load()));
+}
+
+Result<hyperkernel::PageSums> sums_of_ram(const fabric::Pool& pool, const MachineState& machine) {
+  return hyperkernel::PageSums::of(pool, ram_shift(machine.config, machine.control.boots.load()));
 }
 
 u32 log_number(const EpochRecord& epoch) {
@@ -33,8 +39,8 @@ Status finish_sums(const fabric::Pool& pool, const EpochRecord& epoch,
 
 Status check_memory(const fabric::Pool& pool, const ResumeRecords& records, ResumePoint point) {
   if (point == ResumePoint::start) return {};
-  DVM_ASSIGN(const auto ram, view_ram(pool, records.machine->config));
-  DVM_ASSIGN(const auto sums, hyperkernel::PageSums::of(pool));
+  DVM_ASSIGN(const auto ram, view_ram(pool, *records.machine));
+  DVM_ASSIGN(const auto sums, sums_of_ram(pool, *records.machine));
   if (point == ResumePoint::save) {
     const bool told = sums.epoch() == hyperkernel::PageSums::kAtRest;
     return told ? sums.check(ram.memory(), [](u64) { return false; }) : Status();
@@ -55,7 +61,7 @@ Status check_memory(const fabric::Pool& pool, const ResumeRecords& records, Resu
 
 Result<u64> put_memory_back(const fabric::Pool& pool, const ResumeRecords& records) {
   DVM_ASSIGN(const auto log, hyperkernel::UndoLog::of(pool));
-  DVM_ASSIGN(const auto ram, view_ram(pool, records.machine->config));
+  DVM_ASSIGN(const auto ram, view_ram(pool, *records.machine));
   const u64 pages = log.put_back(log_number(*records.epoch), ram.memory());
   DVM_TRY(finish_sums(pool, *records.epoch, log, ram.memory()));
   return pages;
@@ -63,8 +69,8 @@ Result<u64> put_memory_back(const fabric::Pool& pool, const ResumeRecords& recor
 
 // What epochs did not write is summed already.
 Status sum_memory(const fabric::Pool& pool, const ResumeRecords& records) {
-  DVM_ASSIGN(auto sums, hyperkernel::PageSums::of(pool));
-  DVM_ASSIGN(const auto ram, view_ram(pool, records.machine->config));
+  DVM_ASSIGN(auto sums, sums_of_ram(pool, *records.machine));
+  DVM_ASSIGN(const auto ram, view_ram(pool, *records.machine));
   if (records.epoch == nullptr) {
     sums.sum_all(ram.memory());
   } else {

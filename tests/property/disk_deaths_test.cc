@@ -30,7 +30,13 @@ u64 number_from(const char* name, u64 otherwise) {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : otherwise;
 }
 
-MachineSpec spec_of_disk() {
+// With a replica table or without; a loader's driver does not flush, so all that it reads is kept.
+struct Variant {
+  const char* name;
+  bool replicas, loader;
+};
+
+MachineSpec spec_of_disk(const Variant& variant) {
   MachineSpec spec = machine_spec(1, {kNodes});
   auto& function = spec.config.functions[kFunction];
   function.kind = FunctionKind::block;
@@ -38,16 +44,21 @@ MachineSpec spec_of_disk() {
   function.block_bytes = function.physical_bytes = kSector;
   function.flags = kBlockDiscard | kBlockWriteZeroes;
   spec.capacity[kFunction] = kDiskBytes;
+  if (variant.replicas) spec.replica_bytes = 16 * kMiB;
   return spec;
 }
 
 // The driver and its model of the disk: each slot has one request under way, to its own sectors.
 class Driver {
  public:
-  Driver(Machine& machine, u64 seed)
-      : machine_(machine), driver_(machine, kFunction), random_(seed), model_(kDiskBytes) {
-    driver_.start(virtio::kFeatureEventIdx | virtio::kBlkFeatureFlush | virtio::kBlkFeatureDiscard |
-                      virtio::kBlkFeatureWriteZeroes,
+  Driver(Machine& machine, u64 seed, bool flushes)
+      : machine_(machine),
+        driver_(machine, kFunction),
+        flushes_(flushes),
+        random_(seed),
+        model_(kDiskBytes) {
+    driver_.start(virtio::kFeatureEventIdx | (flushes ? virtio::kBlkFeatureFlush : 0) |
+                      virtio::kBlkFeatureDiscard | virtio::kBlkFeatureWriteZeroes,
                   kQueues);
   }
 
@@ -97,6 +108,7 @@ class Driver {
     Slot& slot = slots_[q][s];
     slot.asked = true;
     slot.type = kTypes[below(kTypes.size())];
+    if (slot.type == flush && !flushes_) slot.type = in;
     slot.first = (q * kSlots + s) * kSectors + below(kSectors);
     slot.count = 1 + below((q * kSlots + s + 1) * kSectors - slot.first);
     slot.data.assign(slot.count * kSector, std::byte{0});
@@ -143,6 +155,7 @@ class Driver {
 
   Machine& machine_;
   MachineDriver driver_;
+  const bool flushes_;
   std::mt19937_64 random_;
   std::vector<std::byte> model_;
   std::array<std::array<Slot, kSlots>, kQueues> slots_;
@@ -201,12 +214,14 @@ class Nodes {
   std::array<pid_t, kNodes> pids_{};
 };
 
-TEST(DiskDeaths, RandomKillsLoseAndDoubleNothing) {
+class DiskDeaths : public ::testing::TestWithParam<Variant> {};
+
+TEST_P(DiskDeaths, RandomKillsLoseAndDoubleNothing) {
   DVM_NEEDS_URING();
   const u64 seed = number_from("DVM_SEED", 1), rounds = number_from("DVM_ROUNDS", 60);
-  const auto machine = make_machine(spec_of_disk());
+  const auto machine = make_machine(spec_of_disk(GetParam()));
   std::mt19937_64 random(seed + 1);
-  Driver driver(*machine, seed);
+  Driver driver(*machine, seed, !GetParam().loader);
   Nodes nodes(*machine);
   // Works for a while, and until `enough`.
   const auto work = [&](Clock::duration least, const std::function<bool()>& enough, bool ask) {
@@ -235,7 +250,16 @@ TEST(DiskDeaths, RandomKillsLoseAndDoubleNothing) {
   EXPECT_TRUE(nodes.content() == driver.model()) << "seed " << seed;
   EXPECT_FALSE(machine->any_in_flight());
   RecordProperty("completed", static_cast<int>(driver.completed()));
+  if (GetParam().loader) {
+    EXPECT_GT(machine->replicas()->figures().reads_served.load(), 0u);
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(, DiskDeaths,
+                         ::testing::Values(Variant{"plain", false, false},
+                                           Variant{"replicas", true, false},
+                                           Variant{"kept_replicas", true, true}),
+                         [](const auto& variant) { return variant.param.name; });
 
 }  // namespace
 }  // namespace dvm::vmm

@@ -1,0 +1,154 @@
+#include "srt/disk_replicas.h"
+
+#include <cstring>
+
+namespace dvm::srt {
+namespace {
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+}  // namespace
+
+ReplicaPlace DiskReplicas::ram_place(u64 gpa) const {
+  return {ReplicaPlace::Kind::ram, static_cast<u16>(boots_.boot()), gpa};
+}
+
+std::span<const std::byte> DiskReplicas::source(const ReplicaPlace& place) const {
+  if (place.kind == ReplicaPlace::Kind::kept) return table_.kept(place.at);
+  const hyperkernel::GuestMemory* ram = boots_.ram(place.boot);
+  if (ram == nullptr) return {};
+  const auto found = ram->span_from(place.at, kBlockBytes);
+  return found.size() == kBlockBytes ? found : std::span<std::byte>();
+}
+
+// Copied first and looked at then, so that what is looked at is what the guest gets.
+bool DiskReplicas::copy_proved(const TransferWalk& part, const Replica& found) {
+  const auto from = source(found.place);
+  if (from.empty()) return false;
+  const hyperkernel::GuestMemory* now = boots_.ram(static_cast<u16>(boots_.boot()));
+  if (part.is_whole() && part.in_one_piece()) {
+    const auto to = now->span(part.gpa(), kBlockBytes);
+    if (!to.ok()) return false;
+    if (to->data() != from.data()) std::memmove(to->data(), from.data(), kBlockBytes);
+    return block_sum(to->data()) == found.sum;
+  }
+  std::memcpy(bounce_.data(), from.data(), kBlockBytes);
+  if (block_sum(bounce_.data()) != found.sum) return false;
+  u64 at = part.in_block();
+  for (const MemoryPiece& piece : part.pieces()) {
+    if (!now->write(piece.gpa, std::span(bounce_).subspan(at, piece.bytes)).ok()) return false;
+    at += piece.bytes;
+  }
+  return true;
+}
+
+std::optional<Replica> DiskReplicas::kept_copy(BlockKey key,
+                                               std::span<const std::byte> content) const {
+  const auto frame = table_.keep(key, boots_.boot());
+  if (!frame) return std::nullopt;
+  const auto to = table_.kept(*frame);
+  std::memcpy(to.data(), content.data(), kBlockBytes);
+  return Replica{{ReplicaPlace::Kind::kept, 0, *frame}, block_sum(to.data())};
+}
+
+// The copy that is worth most: one that lasts, else the one the guest has just been given.
+void DiskReplicas::note_served(const TransferWalk& part, const Replica& found, u64 writes,
+                               bool passing) {
+  const BlockKey block = key(part.block());
+  const u32 boot = boots_.boot();
+  if (found.place.kind == ReplicaPlace::Kind::kept || !part.is_whole() || !part.in_one_piece())
+    return table_.use(block, boot);
+  Replica now{ram_place(part.gpa()), found.sum};
+  if (passing) {
+    const auto content = source(now.place);
+    if (const auto copy = kept_copy(block, content); copy && copy->sum == found.sum) now = *copy;
+  }
+  if (table_.put(block, now, writes, boot) && found.place.boot != static_cast<u16>(boot))
+    boots_.release(found.place.boot, found.place.at);
+}
+
+bool DiskReplicas::serve_part(const TransferWalk& part, bool passing) {
+  const BlockKey block = key(part.block());
+  const u64 writes = table_.writes(block);
+  const auto found = table_.find(block);
+  if (!found) return false;
+  if (!copy_proved(part, *found)) {
+    table_.drop(block, *found, Dropped::changed);
+    return false;
+  }
+  note_served(part, *found, writes, passing);
+  return true;
+}
+
+DiskReplicas::Run DiskReplicas::serve(const DiskTransfer& read, OngoingTransfer& state) {
+  state.writes.clear();
+  ReplicaFigures& figures = table_.figures();
+  figures.reads.fetch_add(1, kRelaxed);
+  u64 first = read.bytes, end = 0, served = 0, missed = 0;
+  for (TransferWalk part(read); part.next();) {
+    state.writes.push_back(table_.writes(key(part.block())));
+    if (part.block() <= BlockKey::kMaxBlock && serve_part(part, state.passing)) {
+      ++served;
+      continue;
+    }
+    ++missed;
+    first = std::min(first, part.at());
+    end = part.at() + part.bytes();
+  }
+  figures.blocks_missed.fetch_add(missed, kRelaxed);
+  const u64 left = end > first ? end - first : 0;
+  if (left == 0) figures.reads_served.fetch_add(1, kRelaxed);
+  figures.blocks_served.fetch_add(served, kRelaxed);
+  figures.bytes_served.fetch_add(read.bytes - left, kRelaxed);
+  return {left == 0 ? 0 : first, left};
+}
+
+// Of a whole block that lies in one piece, as it is in memory now.
+std::optional<Replica> DiskReplicas::replica_of(const TransferWalk& part) const {
+  if (!part.is_whole() || !part.in_one_piece() || part.block() > BlockKey::kMaxBlock)
+    return std::nullopt;
+  const ReplicaPlace place = ram_place(part.gpa());
+  const auto content = source(place);
+  if (content.empty()) return std::nullopt;
+  return Replica{place, block_sum(content.data())};
+}
+
+void DiskReplicas::read_ends(const DiskTransfer& read, const OngoingTransfer& state) {
+  std::size_t index = 0;
+  for (TransferWalk part(read); part.next(); ++index) {
+    auto replica = replica_of(part);
+    if (!replica) continue;
+    const BlockKey block = key(part.block());
+    if (state.passing) {
+      const auto copy = kept_copy(block, source(replica->place));
+      if (copy && copy->sum == replica->sum) replica = copy;
+    }
+    table_.put(block, *replica, state.writes[index], boots_.boot());
+  }
+}
+
+void DiskReplicas::write_begins(const DiskTransfer& write, OngoingTransfer& state) {
+  state.writes.clear();
+  state.sums.clear();
+  for (TransferWalk part(write); part.next();) {
+    state.writes.push_back(table_.write_begins(key(part.block()), Dropped::written));
+    const auto replica = replica_of(part);
+    state.sums.push_back(replica ? replica->sum : BlockSum{});
+  }
+}
+
+void DiskReplicas::write_ends(const DiskTransfer& write, const OngoingTransfer& state, bool done) {
+  std::size_t index = 0;
+  for (TransferWalk part(write); part.next(); ++index) {
+    auto now = done ? replica_of(part) : std::nullopt;
+    if (now && now->sum != state.sums[index]) now.reset();
+    table_.write_ends(key(part.block()), now, state.writes[index], boots_.boot());
+  }
+}
+
+void DiskReplicas::range_changes(u64 offset, u64 bytes) {
+  const u64 first = offset / kBlockBytes;
+  table_.range_changes(disk_, first, first + blocks_of(offset, bytes));
+}
+
+}  // namespace dvm::srt

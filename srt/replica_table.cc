@@ -1,0 +1,307 @@
+#include "srt/replica_table.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "fabric/crc32c.h"
+#include "fabric/failpoint.h"
+
+namespace dvm::srt {
+namespace {
+
+using fabric::RegionKind;
+
+// A bucket is to be about so full when every page of RAM holds a block.
+constexpr u64 kPagesForBucket = 14;
+
+u64 mixed(u64 x) {  // splitmix64's last steps
+  x = (x ^ x >> 30) * 0xbf58'476d'1ce4'e5b9;
+  x = (x ^ x >> 27) * 0x94d0'49bb'1331'11eb;
+  return x ^ x >> 31;
+}
+
+u64 check_of(u64 key, u64 place, const BlockSum& sum) {
+  return mixed(key ^ mixed(place ^ mixed(sum.low ^ mixed(sum.high + 1))));
+}
+
+u64 frames_bytes(u64 frames) { return align_up(frames * sizeof(KeptFrame), kPageBytes); }
+
+u32 header_checksum(const ReplicaHeader& header) {
+  return fabric::crc32c(
+      std::as_bytes(std::span(&header, 1)).first(offsetof(ReplicaHeader, checksum)));
+}
+
+constexpr auto kRelaxed = std::memory_order_relaxed;
+
+}  // namespace
+
+u64 ReplicaSize::region_bytes() const {
+  return kPageBytes + frames_bytes(kept_frames) + buckets * sizeof(ReplicaBucket);
+}
+
+u64 default_replica_budget(u64 ram_bytes) { return std::max(ram_bytes / 2, 64 * kMiB); }
+
+namespace {
+
+u64 buckets_for(u64 ram_bytes) {
+  return std::bit_ceil(std::max<u64>(ram_bytes / kPageBytes / kPagesForBucket, 16));
+}
+
+}  // namespace
+
+u64 least_replica_budget(u64 ram_bytes) {
+  return 2 * buckets_for(ram_bytes) * sizeof(ReplicaBucket);
+}
+
+// A third of what the table leaves is for copies of its own: what loaders read is some tens of MiB.
+ReplicaSize replica_size(u64 ram_bytes, u64 budget) {
+  const u64 buckets = buckets_for(ram_bytes);
+  const u64 table = buckets * sizeof(ReplicaBucket);
+  return {buckets, (std::max(budget, table) - table) / 3 / kPageBytes, budget};
+}
+
+Status ReplicaTable::format(const fabric::Pool& pool, const ReplicaSize& size, u64 kept_at) {
+  DVM_ASSIGN(const auto bytes, pool.region(RegionKind::replicas, kReplicasVersion));
+  if (bytes.size() < size.region_bytes())
+    return error("pool {}: no room for {} buckets of replicas", pool.name(), size.buckets);
+  auto* header = std::construct_at(reinterpret_cast<ReplicaHeader*>(bytes.data()));
+  header->buckets = size.buckets;
+  header->kept_frames = size.kept_frames;
+  header->kept_at = kept_at;
+  header->budget = size.budget;
+  header->checksum = header_checksum(*header);
+  return {};
+}
+
+Result<ReplicaTable> ReplicaTable::of(const fabric::Pool& pool, fabric::InstanceId self,
+                                      const fabric::InstanceTable& instances) {
+  DVM_ASSIGN(const auto bytes, pool.region(RegionKind::replicas, kReplicasVersion));
+  auto* header = reinterpret_cast<ReplicaHeader*>(bytes.data());
+  const ReplicaSize size{header->buckets, header->kept_frames, header->budget};
+  const u64 total = pool.header().total_bytes;
+  if (header->checksum != header_checksum(*header) || !std::has_single_bit(size.buckets) ||
+      size.region_bytes() > bytes.size() || header->kept_at > total ||
+      size.kept_frames > (total - header->kept_at) / kPageBytes)
+    return error("pool {}: its replica table's header is damaged", pool.name());
+  ReplicaTable table;
+  table.header_ = header;
+  table.self_ = self;
+  table.instances_ = &instances;
+  std::byte* at = bytes.data() + kPageBytes;
+  table.frames_ = {reinterpret_cast<KeptFrame*>(at), size.kept_frames};
+  at += frames_bytes(size.kept_frames);
+  table.buckets_ = {reinterpret_cast<ReplicaBucket*>(at), size.buckets};
+  if (size.kept_frames != 0) {
+    DVM_ASSIGN(table.kept_, Mapping::shared(pool.fd(), header->kept_at,
+                                            size.kept_frames * kPageBytes, pool.name()));
+  }
+  return table;
+}
+
+ReplicaBucket& ReplicaTable::bucket(BlockKey key) const {
+  return buckets_[mixed(key.packed()) & (buckets_.size() - 1)];
+}
+
+namespace {
+
+// The entry's number in its bucket, if it is whole.
+std::optional<u32> index_of(const ReplicaBucket& at, u64 key) {
+  for (u32 i = 0; i < kEntriesInBucket; ++i) {
+    const ReplicaEntry& e = at.entries[i];
+    if (at.keys[i] == key && e.check == check_of(key, e.place, e.sum)) return i;
+  }
+  return std::nullopt;
+}
+
+Replica replica_of(const ReplicaEntry& entry) {
+  return {ReplicaPlace::unpack(entry.place), entry.sum};
+}
+
+}  // namespace
+
+std::optional<Replica> ReplicaTable::find(BlockKey key) const {
+  ReplicaBucket& at = bucket(key);
+  const fabric::LockGuard guard(at.lock, self_, *instances_);
+  const auto index = index_of(at, key.packed());
+  if (!index) return std::nullopt;
+  return replica_of(at.entries[*index]);
+}
+
+u32 ReplicaTable::next_order(u32 boot) const {
+  u64 before = header_->order.load(kRelaxed);
+  for (;;) {
+    const u64 after = (before >> 32 == boot ? before : u64{boot} << 32) + 1;
+    if (header_->order.compare_exchange_weak(before, after, kRelaxed))
+      return static_cast<u32>(after);
+  }
+}
+
+void ReplicaTable::erase(ReplicaBucket& at, u32 index, Dropped why) {
+  const ReplicaPlace place = ReplicaPlace::unpack(at.entries[index].place);
+  if (place.kind == ReplicaPlace::Kind::kept && place.at < frames_.size()) {
+    u64 mine = at.keys[index];
+    frames_[place.at].key.compare_exchange_strong(mine, 0, kRelaxed);
+  }
+  at.keys[index] = 0;
+  at.entries[index].check = 0;
+  header_->figures.entries.fetch_sub(1, kRelaxed);
+  header_->figures.dropped[static_cast<u32>(why)].fetch_add(1, kRelaxed);
+}
+
+// In the place of its entry, of a free or damaged one, or of the one that was used longest ago.
+void ReplicaTable::place(ReplicaBucket& at, BlockKey key, const Replica& replica, u32 boot) {
+  const u64 word = key.packed();
+  std::optional<u32> index = index_of(at, word);
+  u32 order = 0;
+  if (index) {
+    const ReplicaEntry& before = at.entries[*index];
+    if (before.boot == boot) order = before.order;
+  } else {
+    u32 oldest = 0;
+    for (u32 i = 0; i < kEntriesInBucket && !index; ++i) {
+      const ReplicaEntry& e = at.entries[i];
+      if (at.keys[i] == 0 || e.check != check_of(at.keys[i], e.place, e.sum)) index = i;
+      const ReplicaEntry& o = at.entries[oldest];
+      if (e.boot < o.boot || (e.boot == o.boot && e.order > o.order)) oldest = i;
+    }
+    if (!index) {
+      index = oldest;
+      erase(at, oldest, Dropped::displaced);
+    } else if (at.keys[*index] != 0) {
+      header_->figures.entries.fetch_sub(1, kRelaxed);  // one that was half written
+    }
+    header_->figures.entries.fetch_add(1, kRelaxed);
+  }
+  ReplicaEntry& entry = at.entries[*index];
+  entry.check = 0;
+  std::atomic_signal_fence(std::memory_order_seq_cst);  // a death between two of these leaves none
+  fabric::failpoint("replica.placed");
+  at.keys[*index] = word;
+  entry.place = replica.place.packed();
+  entry.sum = replica.sum;
+  entry.boot = boot;
+  entry.order = order != 0 ? order : next_order(boot);
+  fabric::failpoint("replica.unchecked");
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  entry.check = check_of(word, entry.place, entry.sum);
+  header_->figures.put.fetch_add(1, kRelaxed);
+}
+
+bool ReplicaTable::put(BlockKey key, const Replica& replica, u64 writes, u32 boot) {
+  ReplicaBucket& at = bucket(key);
+  const fabric::LockGuard guard(at.lock, self_, *instances_);
+  if (at.writes.load(kRelaxed) != writes) return false;
+  place(at, key, replica, boot);
+  return true;
+}
+
+void ReplicaTable::use(BlockKey key, u32 boot) {
+  ReplicaBucket& at = bucket(key);
+  const fabric::LockGuard guard(at.lock, self_, *instances_);
+  const auto index = index_of(at, key.packed());
+  if (!index) return;
+  ReplicaEntry& entry = at.entries[*index];
+  if (entry.boot == boot) return;
+  entry.boot = boot;
+  entry.order = next_order(boot);
+  const ReplicaPlace place = ReplicaPlace::unpack(entry.place);
+  if (place.kind == ReplicaPlace::Kind::kept && place.at < frames_.size())
+    frames_[place.at].boot.store(boot, kRelaxed);
+}
+
+u64 ReplicaTable::write_begins(BlockKey key, Dropped why) {
+  ReplicaBucket& at = bucket(key);
+  const fabric::LockGuard guard(at.lock, self_, *instances_);
+  const u64 count = at.writes.load(kRelaxed) + 1;
+  at.writes.store(count, std::memory_order_release);
+  fabric::failpoint("replica.write_counted");
+  if (const auto index = index_of(at, key.packed())) erase(at, *index, why);
+  return count;
+}
+
+void ReplicaTable::write_ends(BlockKey key, const std::optional<Replica>& now, u64 begun,
+                              u32 boot) {
+  ReplicaBucket& at = bucket(key);
+  const fabric::LockGuard guard(at.lock, self_, *instances_);
+  const u64 count = at.writes.load(kRelaxed);
+  at.writes.store(count + 1, std::memory_order_release);
+  fabric::failpoint("replica.write_counted");
+  // What a read has put in since saw the disk before the write, or after, or in between.
+  if (const auto index = index_of(at, key.packed())) erase(at, *index, Dropped::written);
+  if (now && count == begun) place(at, key, *now, boot);
+}
+
+void ReplicaTable::drop(BlockKey key, const Replica& found, Dropped why) {
+  ReplicaBucket& at = bucket(key);
+  const fabric::LockGuard guard(at.lock, self_, *instances_);
+  const auto index = index_of(at, key.packed());
+  if (index && replica_of(at.entries[*index]) == found) erase(at, *index, why);
+}
+
+void ReplicaTable::erase_if(const std::function<bool(BlockKey)>& goes, Dropped why) {
+  for (ReplicaBucket& at : buckets_) {
+    const fabric::LockGuard guard(at.lock, self_, *instances_);
+    at.writes.fetch_add(1, std::memory_order_release);
+    for (u32 i = 0; i < kEntriesInBucket; ++i) {
+      if (at.keys[i] != 0 && goes(BlockKey::unpack(at.keys[i]))) erase(at, i, why);
+    }
+  }
+}
+
+void ReplicaTable::forget(u16 disk) {
+  erase_if([disk](BlockKey key) { return key.disk == disk; }, Dropped::unknown);
+}
+
+void ReplicaTable::range_changes(u16 disk, u64 first, u64 last) {
+  if (last - first > buckets_.size()) {
+    const auto inside = [&](BlockKey key) {
+      return key.disk == disk && key.block >= first && key.block < last;
+    };
+    return erase_if(inside, Dropped::discarded);
+  }
+  for (u64 block = first; block < last; ++block) write_begins({disk, block}, Dropped::discarded);
+}
+
+void ReplicaTable::each(const std::function<void(const Listed&)>& visit) const {
+  for (ReplicaBucket& at : buckets_) {
+    std::array<std::optional<Listed>, kEntriesInBucket> found;
+    {
+      const fabric::LockGuard guard(at.lock, self_, *instances_);
+      for (u32 i = 0; i < kEntriesInBucket; ++i) {
+        const ReplicaEntry& e = at.entries[i];
+        if (at.keys[i] == 0 || e.check != check_of(at.keys[i], e.place, e.sum)) continue;
+        found[i] = Listed{BlockKey::unpack(at.keys[i]), replica_of(e), e.boot, e.order};
+      }
+    }
+    for (const auto& listed : found) {
+      if (listed) visit(*listed);
+    }
+  }
+}
+
+std::optional<u64> ReplicaTable::keep(BlockKey key, u32 boot) {
+  constexpr u32 kLookAt = 16;
+  if (frames_.empty()) return std::nullopt;
+  for (u32 tried = 0; tried < kLookAt; ++tried) {
+    const u64 frame = header_->hand.fetch_add(1, kRelaxed) % frames_.size();
+    KeptFrame& f = frames_[frame];
+    u64 before = f.key.load(kRelaxed);
+    if (before != 0 && f.boot.load(kRelaxed) == boot) continue;
+    if (!f.key.compare_exchange_strong(before, key.packed(), kRelaxed)) continue;
+    f.boot.store(boot, kRelaxed);
+    return frame;
+  }
+  return std::nullopt;
+}
+
+std::span<std::byte> ReplicaTable::kept(u64 frame) const {
+  if (frame >= frames_.size()) return {};
+  return kept_.bytes().subspan(frame * kPageBytes, kPageBytes);
+}
+
+u64 ReplicaTable::kept_in_use() const {
+  return static_cast<u64>(
+      std::ranges::count_if(frames_, [](const KeptFrame& f) { return f.key.load(kRelaxed) != 0; }));
+}
+
+}  // namespace dvm::srt

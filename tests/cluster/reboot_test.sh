@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# lab: --disk DEBIAN --memory 5G
+# A Debian over two nodes panics, and is back by itself with next to nothing read from its disk, each time; in the
+# second of its reboots a node dies.
+#   tools/lab run --timeout 1500 --disk IMAGE --memory 5G -- tests/cluster/reboot_test.sh [PANICS]
+# shellcheck disable=SC2154,SC2317 # run_pid is lib.sh's; functions that check calls
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/lib.sh"
+image_patience=300
+# shellcheck source=tests/cluster/image_lib.sh
+. tests/cluster/image_lib.sh
+# shellcheck source=tests/cluster/fault_lib.sh
+. tests/cluster/fault_lib.sh
+panics=${1:-2}
+
+srt() { ctl image --json srt | python3 -c "import json, sys; s = json.load(sys.stdin); print($1)"; }
+disk_reads() { srt 's["reads"] - s["reads_served"]'; }
+boots() { srt 's["boot"]'; }
+reset_times() { # MS: no reset took longer, from the wish to the first vCPU's start
+  python3 -c 'import json, sys
+took = [e["took_ns"] / 1e6 for e in map(json.loads, open(sys.argv[1])) if e["event"] == "guest_restarted" and e["boot"] > 1]
+print("      resets took", ", ".join(f"{ms:.1f} ms" for ms in took))
+sys.exit(not took or max(took) > float(sys.argv[2]))' "$dir/image.events" "$1"
+}
+start_image --protect flush --events "$dir/image.events"
+check "a login prompt" wait_for image "login:" 600 || exit 1
+check "systemd says running" image_runs || exit 1
+cold_disk=$(disk_reads)
+cold_all=$(srt 's["reads"]')
+echo "      cold boot: $cold_all reads, $cold_disk of the disk"
+
+back() { # BOOT: it runs again
+  local until=$((SECONDS + 400))
+  while [ "$SECONDS" -lt "$until" ]; do
+    [ "$(boots)" != "$1" ] || { image_runs; return; }
+    sleep 1
+  done
+  return 1
+}
+for ((n = 1; n <= panics; ++n)); do
+  before=$(disk_reads)
+  before_all=$(srt 's["reads"]')
+  boot=$(boots)
+  began=$SECONDS
+  in_guest 'sync; echo c > /proc/sysrq-trigger' &
+  started+=("$!")
+  if [ "$n" = 2 ]; then # a node dies while it is on its way
+    for ((i = 0; i < 300; ++i)); do [ "$(boots)" = "$boot" ] || break; sleep 0.1; done
+    sleep 2
+    check "a node is killed in the middle" inject image kill 1
+  fi
+  check "panic $n: it comes back by itself" back $((boot + 1)) || exit 1
+  disk=$(($(disk_reads) - before))
+  echo "      back after $((SECONDS - began)) s: $(($(srt 's["reads"]') - before_all)) reads, $disk of the disk"
+  check "at most 5 % of the cold boot's reads are of the disk" [ $((disk * 20)) -le "$cold_disk" ]
+  [ "$n" != 2 ] || ctl image add-node > /dev/null
+done
+ctl image srt | sed 's/^/      | /'
+check "every reset took at most 50 ms" reset_times 50
+check "the kernel has nothing to complain of" no_complaints
+check "dvm-ctl shutdown" ctl image shutdown
+check "ends by itself with 0" ends "$run_pid" 90 0
+root=$(blkid -t TYPE=ext4 -o device | grep "^$DVM_LAB_DISK" | head -n 1)
+check "its root file system is clean" e2fsck -fn "${root:-none}" > "$dir/fsck" 2>&1 || cat "$dir/fsck"
+done_testing
