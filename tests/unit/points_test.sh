@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 in_sources=$({
-  grep -rhoE 'failpoint\("[a-z_.]+"\)' fabric hyperkernel vmm migration tools | grep -oE '"[^"]+"'
+  grep -rhoE 'failpoint\("[a-z_.]+"\)' fabric hyperkernel srt vmm migration tools | grep -oE '"[^"]+"'
   grep -hoE 'kLinesStaged = "[a-z_.]+"' fabric/line_buffer.h | grep -oE '"[^"]+"'
 } | sort -u)
 in_list=$(grep -oE '"[a-z_]+\.[a-z_]+"' fabric/point_names.h | sort -u)
