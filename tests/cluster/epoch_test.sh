@@ -48,6 +48,9 @@ check "it is taken off" gone 2
 check "it is back" back 2
 kill -9 "$(pid_of 1)"
 check "a node alone is killed and taken off" gone 1
+check "it is back" back 1
+# While an interrupt is being given to KVM, which counts those it injects.
+let_nodes_die vcpu.injecting:3 vcpu.injected:1
 ! ended || exit 1
 ends_well
 check "every loss is told" [ "$(grep -c '"event":"rolled_back"' "$dir/keep.events")" -ge 4 ]

@@ -124,6 +124,8 @@ bool Vcpu::give_again(u8 vector) {
   kvm_interrupt irq{vector};
   if (::ioctl(fd_.get(), KVM_INTERRUPT, &irq) < 0 && errno != EEXIST) return false;
   if (injection_ == Injection::external) given_ = vector;
+  // It waits now, however far who gave it had come: what KVM has counted so far was of others.
+  if (follows_vectors_) given_at_ = stats_.injections();
   return true;
 }
 
