@@ -6,35 +6,45 @@ namespace dvm::hyperkernel {
 namespace {
 
 Status map_part(const Mapping& at, const fabric::Pool& pool, const fabric::RegionHeader& frames,
-                const PageDirectory& directory, const RamPart& part, u64 shift) {
+                const PageDirectory& directory, const RamPart& part) {
   const u64 pages = part.bytes / kPageBytes;
-  const u64 frame_count = frames.bytes / kPageBytes - shift;
   for (u64 done = 0; done < pages;) {
-    DVM_ASSIGN(const FrameRun run,
-               directory.run_at(part.offset / kPageBytes + done, pages - done, frame_count));
+    DVM_ASSIGN(const FrameRun run, directory.run_at(part.offset / kPageBytes + done, pages - done,
+                                                    frames.bytes / kPageBytes));
     if (run.pages == 0)
       return error("page directory: ends at page {}", part.offset / kPageBytes + done);
-    DVM_TRY(at.map_at(done * kPageBytes, pool.fd(),
-                      frames.offset + (run.frame + shift) * kPageBytes, run.pages * kPageBytes,
-                      pool.name()));
+    DVM_TRY(at.map_at(done * kPageBytes, pool.fd(), frames.offset + run.frame * kPageBytes,
+                      run.pages * kPageBytes, pool.name()));
     done += run.pages;
   }
-  // Advice only: without huge pages the guest runs all the same, with more second-level faults.
+  return {};
+}
+
+Status map_part_in_order(const Mapping& at, const fabric::Pool& pool,
+                         const fabric::RegionHeader& frames, const RamPart& part, u64 first_frame) {
+  const u64 offset = first_frame * kPageBytes + part.offset;
+  if (offset > frames.bytes || part.bytes > frames.bytes - offset)
+    return error("pool {}: RAM at frame {} does not fit", pool.name(), first_frame);
+  return at.map_at(0, pool.fd(), frames.offset + offset, part.bytes, pool.name());
+}
+
+// Advice only: without huge pages the guest runs all the same, with more second-level faults.
+void advise(const Mapping& at) {
   ::madvise(at.data(), at.size(), MADV_HUGEPAGE);
   ::madvise(at.data(), at.size(), MADV_DONTDUMP);
-  return {};
 }
 
 }  // namespace
 
-Result<GuestView> GuestView::map(const fabric::Pool& pool, const PageDirectory& directory,
-                                 const std::vector<RamPart>& parts, u64 shift) {
-  DVM_ASSIGN(const auto frames, pool.region_header(fabric::RegionKind::frames, 1));
+Result<GuestView> GuestView::map_parts(
+    const std::vector<RamPart>& parts,
+    const std::function<Status(const Mapping& at, const RamPart& part)>& map_one) {
   GuestView view;
   std::vector<RamRange> ranges;
   for (const RamPart& part : parts) {
     DVM_ASSIGN(Mapping mapping, Mapping::reserve(part.bytes, kGiB));
-    DVM_TRY(map_part(mapping, pool, frames, directory, part, shift));
+    DVM_TRY(map_one(mapping, part));
+    advise(mapping);
     ranges.push_back({part.gpa, part.bytes, mapping.data()});
     view.mappings_.push_back(std::move(mapping));
   }
@@ -42,11 +52,29 @@ Result<GuestView> GuestView::map(const fabric::Pool& pool, const PageDirectory& 
   return view;
 }
 
-Status GuestView::map_again(const fabric::Pool& pool, const PageDirectory& directory,
-                            const std::vector<RamPart>& parts, u64 shift) const {
+Result<GuestView> GuestView::map(const fabric::Pool& pool, const PageDirectory& directory,
+                                 const std::vector<RamPart>& parts) {
   DVM_ASSIGN(const auto frames, pool.region_header(fabric::RegionKind::frames, 1));
-  for (std::size_t i = 0; i < parts.size() && i < mappings_.size(); ++i)
-    DVM_TRY(map_part(mappings_[i], pool, frames, directory, parts[i], shift));
+  return map_parts(parts, [&](const Mapping& at, const RamPart& part) {
+    return map_part(at, pool, frames, directory, part);
+  });
+}
+
+Result<GuestView> GuestView::map_in_order(const fabric::Pool& pool,
+                                          const std::vector<RamPart>& parts, u64 first_frame) {
+  DVM_ASSIGN(const auto frames, pool.region_header(fabric::RegionKind::frames, 1));
+  return map_parts(parts, [&](const Mapping& at, const RamPart& part) {
+    return map_part_in_order(at, pool, frames, part, first_frame);
+  });
+}
+
+Status GuestView::map_again(const fabric::Pool& pool, const std::vector<RamPart>& parts,
+                            u64 first_frame) const {
+  DVM_ASSIGN(const auto frames, pool.region_header(fabric::RegionKind::frames, 1));
+  for (std::size_t i = 0; i < parts.size() && i < mappings_.size(); ++i) {
+    DVM_TRY(map_part_in_order(mappings_[i], pool, frames, parts[i], first_frame));
+    advise(mappings_[i]);
+  }
   return {};
 }
 

@@ -2,6 +2,7 @@
 // frame its directory entry names.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "fabric/pool.h"
@@ -15,13 +16,15 @@ class GuestView {
  public:
   // Reads the directory and maps every page. Parts are mapped 1 GiB-aligned, congruent with guest
   // addresses, and with huge pages where the file and the kernel offer them.
-  // `shift`: frames lie so many further than the directory says (RAM has several places).
   static Result<GuestView> map(const fabric::Pool& pool, const PageDirectory& directory,
-                               const std::vector<RamPart>& parts, u64 shift = 0);
-  // The same address space, from other frames: who reads or writes meanwhile meets either. Made by
-  // `map` with these parts.
-  Status map_again(const fabric::Pool& pool, const PageDirectory& directory,
-                   const std::vector<RamPart>& parts, u64 shift) const;
+                               const std::vector<RamPart>& parts);
+  // RAM that lies in its order from `first_frame` on: nothing has to be looked up page by page.
+  static Result<GuestView> map_in_order(const fabric::Pool& pool, const std::vector<RamPart>& parts,
+                                        u64 first_frame);
+  // The same address space, of other frames: who reads or writes meanwhile meets either. Made with
+  // these parts.
+  Status map_again(const fabric::Pool& pool, const std::vector<RamPart>& parts,
+                   u64 first_frame) const;
 
   // RAM that lies in guest order from `base` on, mapped and kept by somebody else.
   static GuestView over(std::byte* base, const std::vector<RamPart>& parts);
@@ -29,6 +32,9 @@ class GuestView {
   const GuestMemory& memory() const { return memory_; }
 
  private:
+  static Result<GuestView> map_parts(
+      const std::vector<RamPart>& parts,
+      const std::function<Status(const Mapping& at, const RamPart& part)>& map_one);
   std::vector<Mapping> mappings_;
   GuestMemory memory_;
 };

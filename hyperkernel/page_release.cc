@@ -12,23 +12,35 @@ Result<PageRelease> PageRelease::of(const fabric::Pool& pool, const PageDirector
   return PageRelease(pool, directory, std::move(parts), frames);
 }
 
-u64 PageRelease::release(u64 gpa, u64 bytes, u64 shift) {
+u64 PageRelease::each_part(u64 gpa, u64 bytes, const ReleasePages& release) const {
   u64 given = 0;
   const u64 wanted_end = gpa + std::min(bytes, ~gpa);
   for (const RamPart& part : parts_) {
     const u64 begin = align_up(std::max(gpa, part.gpa), kPageBytes);
     const u64 end = std::min(wanted_end, part.gpa + part.bytes) / kPageBytes * kPageBytes;
     if (begin >= end) continue;
-    given += release_part((part.offset + begin - part.gpa) / kPageBytes, (end - begin) / kPageBytes,
-                          shift);
+    given += release((part.offset + begin - part.gpa) / kPageBytes, (end - begin) / kPageBytes);
   }
   return given;
 }
 
+u64 PageRelease::release(u64 gpa, u64 bytes) {
+  return each_part(gpa, bytes, [this](u64 first, u64 pages) { return release_part(first, pages); });
+}
+
+u64 PageRelease::release_in_order(u64 gpa, u64 bytes, u64 first_frame) {
+  return each_part(gpa, bytes, [&](u64 first, u64 pages) {
+    const u64 frame_count = frames_.bytes / kPageBytes;
+    const bool fits =
+        first_frame + first <= frame_count && pages <= frame_count - (first_frame + first);
+    return fits ? punch(first_frame + first, pages) : 0;
+  });
+}
+
 // Frames that lie side by side go by one call.
-u64 PageRelease::release_part(u64 first_page, u64 pages, u64 shift) {
+u64 PageRelease::release_part(u64 first_page, u64 pages) {
   u64 given = 0;
-  const u64 frame_count = frames_.bytes / kPageBytes - shift;
+  const u64 frame_count = frames_.bytes / kPageBytes;
   u64 run_frame = 0, run_pages = 0;
   for (u64 page = first_page; page < first_page + pages; ++page) {
     const auto entry = directory_.lookup(page);
@@ -37,11 +49,11 @@ u64 PageRelease::release_part(u64 first_page, u64 pages, u64 shift) {
       ++run_pages;
       continue;
     }
-    given += punch(run_frame + shift, run_pages);
+    given += punch(run_frame, run_pages);
     run_frame = plain ? entry->frame : 0;
     run_pages = plain ? 1 : 0;
   }
-  return given + punch(run_frame + shift, run_pages);
+  return given + punch(run_frame, run_pages);
 }
 
 u64 PageRelease::punch(u64 frame, u64 pages) {

@@ -52,7 +52,7 @@ Status PageSums::format(const fabric::Pool& pool, u64 pages) {
   return {};
 }
 
-Result<PageSums> PageSums::of(const fabric::Pool& pool, u64 shift) {
+Result<PageSums> PageSums::of(const fabric::Pool& pool, u64 first_frame) {
   DVM_ASSIGN(const auto bytes, pool.region(RegionKind::sums, kSumsVersion));
   auto* header = reinterpret_cast<SumsHeader*>(bytes.data());
   if (bytes.size() < kPageBytes || header->pages > bytes.size() / sizeof(u64) ||
@@ -61,7 +61,7 @@ Result<PageSums> PageSums::of(const fabric::Pool& pool, u64 shift) {
   PageSums sums;
   DVM_ASSIGN(const auto frames, pool.region_header(RegionKind::frames, 1));
   sums.file_ = &pool.fd();
-  sums.frames_at_ = frames.offset + shift * kPageBytes;
+  sums.frames_at_ = frames.offset + first_frame * kPageBytes;
   sums.header_ = header;
   sums.sums_ = {reinterpret_cast<u64*>(bytes.data() + kPageBytes), header->pages};
   return sums;

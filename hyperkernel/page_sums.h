@@ -29,8 +29,8 @@ class PageSums {
  public:
   // Once, before `of`: all pages are zero, and epoch 1 runs.
   static Status format(const fabric::Pool& pool, u64 pages);
-  // `pool` outlives it; `shift` as with GuestView::map.
-  static Result<PageSums> of(const fabric::Pool& pool, u64 shift = 0);
+  // `pool` outlives it; RAM lies in its order from `first_frame` on.
+  static Result<PageSums> of(const fabric::Pool& pool, u64 first_frame = 0);
 
   // `epoch` runs now, as `next` in the undo log, and `ended` is the log's number of the one before.
   void follow(const UndoLog& log, u32 ended, u32 next, u64 epoch, const GuestMemory& ram);

@@ -1,5 +1,6 @@
 #include "srt/disk_replicas.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace dvm::srt {
@@ -80,10 +81,10 @@ bool DiskReplicas::serve_part(const TransferWalk& part, bool passing) {
   return true;
 }
 
-DiskReplicas::Run DiskReplicas::serve(const DiskTransfer& read, OngoingTransfer& state) {
-  state.writes.clear();
+void DiskReplicas::serve(const DiskTransfer& read, OngoingTransfer& state, u64 disk_bytes) {
   ReplicaFigures& figures = table_.figures();
   figures.reads.fetch_add(1, kRelaxed);
+  state.writes.clear();
   u64 first = read.bytes, end = 0, served = 0, missed = 0;
   for (TransferWalk part(read); part.next();) {
     state.writes.push_back(table_.writes(key(part.block())));
@@ -95,12 +96,25 @@ DiskReplicas::Run DiskReplicas::serve(const DiskTransfer& read, OngoingTransfer&
     first = std::min(first, part.at());
     end = part.at() + part.bytes();
   }
+  state.left_bytes = end > first ? end - first : 0;
+  state.left_at = state.left_bytes == 0 ? 0 : first;
+  round_out(read, state, disk_bytes);
   figures.blocks_missed.fetch_add(missed, kRelaxed);
-  const u64 left = end > first ? end - first : 0;
-  if (left == 0) figures.reads_served.fetch_add(1, kRelaxed);
+  if (state.left_bytes == 0) figures.reads_served.fetch_add(1, kRelaxed);
   figures.blocks_served.fetch_add(served, kRelaxed);
-  figures.bytes_served.fetch_add(read.bytes - left, kRelaxed);
-  return {left == 0 ? 0 : first, left};
+  figures.bytes_served.fetch_add(read.bytes - state.left_bytes, kRelaxed);
+}
+
+// Loaders read by the sector, one after the other: with the first of a block all of it comes.
+void DiskReplicas::round_out(const DiskTransfer& read, OngoingTransfer& state,
+                             u64 disk_bytes) const {
+  state.before.clear();
+  state.after.clear();
+  if (!state.passing || state.left_bytes == 0) return;
+  const u64 begin = read.offset + state.left_at, end = begin + state.left_bytes;
+  state.before.resize(begin % kBlockBytes);
+  if (align_up(end, kBlockBytes) <= disk_bytes)
+    state.after.resize(align_up(end, kBlockBytes) - end);
 }
 
 // Of a whole block that lies in one piece, as it is in memory now.
@@ -113,17 +127,36 @@ std::optional<Replica> DiskReplicas::replica_of(const TransferWalk& part) const 
   return Replica{place, block_sum(content.data())};
 }
 
+// Put together of what lies around it and in it; empty: not all of the block was read.
+std::span<const std::byte> DiskReplicas::whole_block(const TransferWalk& part,
+                                                     const OngoingTransfer& state) {
+  const u64 end = part.at() + part.bytes();
+  const bool first = part.at() == state.left_at, last = end == state.left_at + state.left_bytes;
+  const u64 rest = kBlockBytes - part.in_block() - part.bytes();
+  if (part.in_block() != 0 && !(first && state.before.size() == part.in_block())) return {};
+  if (rest != 0 && !(last && state.after.size() == rest)) return {};
+  if (part.in_block() != 0) std::ranges::copy(state.before, bounce_.begin());
+  u64 at = part.in_block();
+  const hyperkernel::GuestMemory* now = boots_.ram(static_cast<u16>(boots_.boot()));
+  for (const MemoryPiece& piece : part.pieces()) {
+    if (!now->read(piece.gpa, std::span(bounce_).subspan(at, piece.bytes)).ok()) return {};
+    at += piece.bytes;
+  }
+  if (rest != 0) std::ranges::copy(state.after, bounce_.begin() + static_cast<i64>(at));
+  return bounce_;
+}
+
 void DiskReplicas::read_ends(const DiskTransfer& read, const OngoingTransfer& state) {
   std::size_t index = 0;
   for (TransferWalk part(read); part.next(); ++index) {
-    auto replica = replica_of(part);
-    if (!replica) continue;
+    auto replica = state.passing ? std::nullopt : replica_of(part);
     const BlockKey block = key(part.block());
-    if (state.passing) {
-      const auto copy = kept_copy(block, source(replica->place));
-      if (copy && copy->sum == replica->sum) replica = copy;
+    if (state.passing && part.block() <= BlockKey::kMaxBlock) {
+      if (const auto content = whole_block(part, state); !content.empty())
+        replica = kept_copy(block, content);
+      if (!replica) replica = replica_of(part);
     }
-    table_.put(block, *replica, state.writes[index], boots_.boot());
+    if (replica) table_.put(block, *replica, state.writes[index], boots_.boot());
   }
 }
 

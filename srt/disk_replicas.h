@@ -32,6 +32,10 @@ class GuestBoots {
 
 // A transfer that the disk has in hand.
 struct OngoingTransfer {
+  // Of a read: what of it the disk is to do, as bytes of the transfer; none: all was in memory.
+  u64 left_at = 0, left_bytes = 0;
+  // And what it is to read beyond, before that and behind: the rest of blocks, for copies of these.
+  std::vector<std::byte> before, after;
   std::vector<u64> writes;     // by part: its bucket's count
   std::vector<BlockSum> sums;  // of a write, by part: what it held
   // A read of a loader's, which will soon use the memory for something else: copies that are to
@@ -46,13 +50,9 @@ class DiskReplicas {
   DiskReplicas(ReplicaTable& table, const GuestBoots& boots, u16 disk)
       : table_(table), boots_(boots), disk_(disk) {}
 
-  // What is in memory already is where it was to be read to; the run of bytes of the transfer that
-  // is not, if any, is left to the disk.
-  struct Run {
-    u64 at = 0;
-    u64 bytes = 0;
-  };
-  Run serve(const DiskTransfer& read, OngoingTransfer& state);
+  // What is in memory already is where it was to be read to; `state` says what is left to the disk,
+  // which has `disk_bytes`.
+  void serve(const DiskTransfer& read, OngoingTransfer& state, u64 disk_bytes);
   // What the disk was left has been read.
   void read_ends(const DiskTransfer& read, const OngoingTransfer& state);
   // Before it may reach the disk.
@@ -68,7 +68,9 @@ class DiskReplicas {
   bool serve_part(const TransferWalk& part, bool passing);
   bool copy_proved(const TransferWalk& part, const Replica& found);
   void note_served(const TransferWalk& part, const Replica& found, u64 writes, bool passing);
+  void round_out(const DiskTransfer& read, OngoingTransfer& state, u64 disk_bytes) const;
   std::optional<Replica> replica_of(const TransferWalk& part) const;
+  std::span<const std::byte> whole_block(const TransferWalk& part, const OngoingTransfer& state);
   std::optional<Replica> kept_copy(BlockKey key, std::span<const std::byte> content) const;
   BlockKey key(u64 block) const { return {disk_, block}; }
   ReplicaPlace ram_place(u64 gpa) const;

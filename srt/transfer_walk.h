@@ -72,9 +72,8 @@ inline bool TransferWalk::next() {
   return bytes_ != 0;
 }
 
-// `bytes` of the buffers, from their byte `at` on, are in `out`.
+// `bytes` of the buffers, from their byte `at` on, are at the end of `out`.
 inline void cut(std::span<const iovec> buffers, u64 at, u64 bytes, std::vector<iovec>& out) {
-  out.clear();
   for (const iovec& b : buffers) {
     const u64 skip = std::min<u64>(at, b.iov_len);
     const u64 here = std::min(bytes, b.iov_len - skip);

@@ -60,7 +60,31 @@ json node_json(Machine& machine, u32 node, const PageCounts& pages) {
           {"moves", moves_json(machine, node)}};
 }
 
-json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
+template <typename Words>
+json vectors_json(const Words& words) {
+  json vectors = json::array();
+  for (u32 v = 0; v < 256; ++v) {
+    if ((words[v / 32] >> (v % 32) & 1) != 0) vectors.push_back(v);
+  }
+  return vectors;
+}
+
+// Read while it runs: for people who look for what a guest waits for.
+json apic_json(const vmm::VcpuRecord& vcpu, const Machine& machine) {
+  const vmm::LapicState& apic = vcpu.lapic;
+  json deadline;
+  if (const u64 at = apic.deadline_tsc; at != 0) {
+    const auto ticks = static_cast<i64>(at - machine.guest_tsc());
+    deadline = ticks * 1000 / static_cast<i64>(machine.config().tsc_khz);
+  }
+  return {{"requested", vectors_json(vcpu.inbox.irr)},
+          {"in_service", vectors_json(apic.isr)},
+          {"task_priority", apic.tpr},
+          {"eoi_by_memory", apic.pv_eoi_armed},
+          {"timer_in_us", std::move(deadline)}};
+}
+
+json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index, const Machine& machine) {
   const vmm::VcpuCounters& counters = vcpu.counters;
   json exits = json::object();
   u64 total = 0;
@@ -81,6 +105,7 @@ json vcpu_json(const vmm::VcpuRecord& vcpu, u32 index) {
           {"eoi_writes", counters.eoi_writes},
           {"icr_writes", counters.icr_writes},
           {"timer_writes", counters.timer_writes},
+          {"apic", apic_json(vcpu, machine)},
           {"other_msrs", counters.other_msrs},
           {"moves", vcpu.where().moves},
           {"moved_ns", vcpu.move.pause_sum.load()},
@@ -227,7 +252,7 @@ json status_json(Machine& machine) {
     if (state.nodes[n].stage.load() != vmm::NodeStage::none)
       nodes.push_back(node_json(machine, n, pages));
   }
-  for (u32 v = 0; v < config.vcpus; ++v) vcpus.push_back(vcpu_json(state.vcpus[v], v));
+  for (u32 v = 0; v < config.vcpus; ++v) vcpus.push_back(vcpu_json(state.vcpus[v], v, machine));
   const std::string& path = machine.pool().path();
   const vmm::ErrorSourceState bad = machine.bad_pages();
   return {{"name", config.name.data()},

@@ -220,7 +220,7 @@ Status DiskServer::begin(QueueState& state, const LiveQueue& live, u16 queue, co
   operation->durable = (live.features & virtio::kBlkFeatureFlush) == 0;
   // A driver that never flushes is a loader's: what it reads it soon loads something over.
   operation->transfer.passing = operation->durable;
-  operation->left.reset();
+  operation->looked_up = false;
   const BlkNext next = blk_parse(chain, machine_.memory(), present, operation->request);
   if (next == BlkNext::submit && map_buffers(*operation).ok()) {
     queue_hold(state, chain.head, machine_.self().id);
@@ -308,7 +308,7 @@ void DiskServer::submit_waiting() {
   if (!answered.empty()) finish(answered);
 }
 
-srt::DiskRequest DiskServer::disk_request(const Operation& operation) {
+srt::DiskRequest DiskServer::disk_request(Operation& operation) {
   const BlkRequest& request = operation.request;
   const bool writes = request.op == BlkOp::write || request.op == BlkOp::write_zeroes;
   srt::DiskRequest asked{.op = disk_op(request.op),
@@ -318,10 +318,17 @@ srt::DiskRequest DiskServer::disk_request(const Operation& operation) {
                          .bytes = request.bytes,
                          .buffers = operation.buffers,
                          .cookie = reinterpret_cast<u64>(&operation)};
-  if (!operation.left || operation.left->bytes == request.bytes) return asked;
-  srt::cut(operation.buffers, operation.left->at, operation.left->bytes, trimmed_);
-  asked.offset += operation.left->at;
-  asked.bytes = operation.left->bytes;
+  if (!operation.looked_up) return asked;
+  srt::OngoingTransfer& transfer = operation.transfer;
+  const auto pad = [&](std::vector<std::byte>& bytes) {
+    if (!bytes.empty()) trimmed_.push_back({bytes.data(), bytes.size()});
+  };
+  trimmed_.clear();
+  pad(transfer.before);
+  srt::cut(operation.buffers, transfer.left_at, transfer.left_bytes, trimmed_);
+  pad(transfer.after);
+  asked.offset += transfer.left_at - transfer.before.size();
+  asked.bytes = transfer.before.size() + transfer.left_bytes + transfer.after.size();
   asked.buffers = trimmed_;
   return asked;
 }
@@ -330,11 +337,12 @@ srt::DiskRequest DiskServer::disk_request(const Operation& operation) {
 bool DiskServer::is_answered(Operation& operation) {
   const BlkRequest& request = operation.request;
   if (!replicas_ || request.op != BlkOp::read) return false;
-  if (!operation.left) {
-    operation.left =
-        replicas_->serve({request.offset, request.bytes, operation.memory}, operation.transfer);
+  if (!operation.looked_up) {
+    operation.looked_up = true;
+    replicas_->serve({request.offset, request.bytes, operation.memory}, operation.transfer,
+                     geometry().bytes);
   }
-  return operation.left->bytes == 0;
+  return operation.transfer.left_bytes == 0;
 }
 
 void DiskServer::note_begin(Operation& operation) {

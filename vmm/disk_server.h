@@ -64,7 +64,7 @@ class DiskServer final : public QueueServer {
     std::vector<iovec> buffers;
     std::vector<srt::MemoryPiece> memory;  // the same, with replicas
     srt::OngoingTransfer transfer;
-    std::optional<srt::DiskReplicas::Run> left;  // of a read, for the disk, once it was looked at
+    bool looked_up;  // of a read: the transfer says what is left for the disk
   };
 
   DiskServer(Machine& machine, u32 function, DiskTakeover::Drained drained, fabric::Peer* peer);
@@ -82,7 +82,7 @@ class DiskServer final : public QueueServer {
   void hold_back_waiting();
   Operation* new_operation();
   bool is_answered(Operation& operation);
-  srt::DiskRequest disk_request(const Operation& operation);
+  srt::DiskRequest disk_request(Operation& operation);
   void note_begin(Operation& operation);
   void note_end(const Operation& operation, bool done);
   struct Ended {

@@ -12,38 +12,36 @@ using hyperkernel::GuestMemory;
 using hyperkernel::GuestView;
 
 Result<GuestView> Machine::view_of(u32 boot) const {
+  const auto layout = ram_layout(config().memory_bytes);
+  if (has_ram_for_each_boot())
+    return GuestView::map_in_order(pool_, layout, first_frame_of(config(), boot));
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
-  return GuestView::map(pool_, directory, ram_layout(config().memory_bytes),
-                        ram_shift(config(), boot));
+  return GuestView::map(pool_, directory, layout);
 }
 
 void Machine::follow_boot() const {
   const std::lock_guard guard(following_);
   const u32 boot = state_->control.boots.load(std::memory_order_acquire);
   if (viewed_.load() == boot) return;
-  Status mapped;
-  if (config().ram_places > 1) {
-    const auto directory = hyperkernel::PageDirectory::of(pool_);
-    mapped = directory.ok() ? view_.map_again(pool_, *directory, ram_layout(config().memory_bytes),
-                                              ram_shift(config(), boot))
-                            : directory.error();
-  }
-  if (!mapped.ok()) {  // who sees the RAM of another boot must not go on
-    fmt::print(stderr, "dvm: the guest's RAM cannot be mapped: {}\n", mapped.error().message);
-    std::abort();
+  if (has_ram_for_each_boot()) {
+    const Status mapped =
+        view_.map_again(pool_, ram_layout(config().memory_bytes), first_frame_of(config(), boot));
+    if (!mapped.ok()) {  // who sees the RAM of another boot must not go on
+      fmt::print(stderr, "dvm: the guest's RAM cannot be mapped: {}\n", mapped.error().message);
+      std::abort();
+    }
   }
   viewed_.store(boot, std::memory_order_release);
 }
 
 Result<GuestView> Machine::renew_ram(u32 boot) {
-  for (const RamPart& part : ram_layout(config().memory_bytes))
-    release_->release(part.gpa, part.bytes, ram_shift(config(), boot));
+  release_ram(boot, 0, ~u64{0});
   return view_of(boot);
 }
 
 const GuestMemory* Machine::ram_of(u16 boot) const {
   const u32 now = state_->control.boots.load(std::memory_order_acquire);
-  if (config().ram_places == 1 || boot == static_cast<u16>(now)) return &memory();
+  if (!has_ram_for_each_boot() || boot == static_cast<u16>(now)) return &memory();
   if (boot != static_cast<u16>(now - 1)) return nullptr;
   const std::lock_guard guard(following_);
   if (before_boot_ != now - 1) {
@@ -57,12 +55,13 @@ const GuestMemory* Machine::ram_of(u16 boot) const {
 
 void Machine::release_before(u16 boot, u64 gpa) {
   const u32 now = state_->control.boots.load(std::memory_order_acquire);
-  if (config().ram_places == 1 || boot != static_cast<u16>(now - 1)) return;
-  release_->release(gpa, kPageBytes, ram_shift(config(), now - 1));
+  if (has_ram_for_each_boot() && boot == static_cast<u16>(now - 1))
+    release_ram(now - 1, gpa, kPageBytes);
 }
 
 u64 Machine::release_ram(u32 boot, u64 gpa, u64 bytes) {
-  return release_->release(gpa, bytes, ram_shift(config(), boot));
+  if (!has_ram_for_each_boot()) return release_->release(gpa, bytes);
+  return release_->release_in_order(gpa, bytes, first_frame_of(config(), boot));
 }
 
 }  // namespace dvm::vmm

@@ -17,8 +17,9 @@ inline u64 directory_pages(const MachineConfig& config) {
   return (config.memory_bytes + rom) / kPageBytes;
 }
 
-// By how many frames that boot's RAM is away from where the directory says.
-inline u64 ram_shift(const MachineConfig& config, u32 boot) {
+// The first frame of that boot's RAM, which lies in its order from there on. (With one place the
+// directory has each page, and they may move.)
+inline u64 first_frame_of(const MachineConfig& config, u32 boot) {
   const u32 place = boot == 0 ? 0 : (boot - 1) % config.ram_places;
   return place == 0 ? 0 : directory_pages(config) + (place - 1) * config.memory_bytes / kPageBytes;
 }

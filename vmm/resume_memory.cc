@@ -8,14 +8,20 @@
 namespace dvm::vmm {
 namespace {
 
+u64 first_frame_now(const MachineState& machine) {
+  return first_frame_of(machine.config, machine.control.boots.load());
+}
+
 Result<hyperkernel::GuestView> view_ram(const fabric::Pool& pool, const MachineState& machine) {
+  const auto layout = ram_layout(machine.config.memory_bytes);
+  if (machine.config.ram_places > 1)
+    return hyperkernel::GuestView::map_in_order(pool, layout, first_frame_now(machine));
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
-  return hyperkernel::GuestView::map(pool, directory, ram_layout(machine.config.memory_bytes),
-                                     ram_shift(machine.config, machine.control.boots.load()));
+  return hyperkernel::GuestView::map(pool, directory, layout);
 }
 
 Result<hyperkernel::PageSums> sums_of_ram(const fabric::Pool& pool, const MachineState& machine) {
-  return hyperkernel::PageSums::of(pool, ram_shift(machine.config, machine.control.boots.load()));
+  return hyperkernel::PageSums::of(pool, first_frame_now(machine));
 }
 
 u32 log_number(const EpochRecord& epoch) {

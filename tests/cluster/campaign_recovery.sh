@@ -119,6 +119,5 @@ tell_pauses
 check "dvm-ctl shutdown" ctl image shutdown
 check "ends by itself with 0" ends "$run_pid" 90 0
 check "nothing is left" nothing_left
-root=$(blkid -t TYPE=ext4 -o device | grep "^$DVM_LAB_DISK" | head -n 1)
-check "its root file system is clean" e2fsck -fn "${root:-none}" > "$dir/fsck" 2>&1 || cat "$dir/fsck"
+check "its root file system is clean" root_is_clean
 done_testing

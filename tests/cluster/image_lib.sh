@@ -37,3 +37,10 @@ no_complaints() {
   complaints=$(in_guest 'dmesg | grep -E "BUG:|WARNING: CPU|Oops|soft lockup|rcu.*stall|invalid opcode"')
   [ -z "$complaints" ] || { sed 's/^/      | /' <<< "$complaints"; return 1; }
 }
+
+# On the disk that it was given, once it has ended.
+root_is_clean() {
+  local root
+  root=$(blkid -t TYPE=ext4 -o device | grep "^$DVM_LAB_DISK" | head -n 1)
+  e2fsck -fn "${root:-none}" > "$dir/fsck" 2>&1 || { sed 's/^/      | /' "$dir/fsck"; return 1; }
+}

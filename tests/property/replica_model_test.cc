@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <list>
 #include <random>
 #include <vector>
@@ -114,7 +115,6 @@ class World {
     u64 offset = 0, bytes = 0;
     std::vector<MemoryPiece> memory;
     OngoingTransfer state;
-    DiskReplicas::Run left;  // of a read: for the disk
     bool landed = false;
     bool orphan = false;  // its process has died: it lands, or is done again
     // By sector: what a plain disk may give, of a read: all it has held since it began.
@@ -200,9 +200,9 @@ class World {
     each_sector(r, [&](u64 i, u64 sector, u64) { r.allowed[i] = disk_[sector]; });
     r.state.passing = pick(6) == 0;
     auto& replicas = *nodes_[r.node].replicas;
-    r.left = replicas.serve(r.transfer(), r.state);
+    replicas.serve(r.transfer(), r.state, kBlocks * kBlockBytes);
     requests_.push_back(std::move(r));
-    if (requests_.back().left.bytes == 0) finish(std::prev(requests_.end()));
+    if (requests_.back().state.left_bytes == 0) finish(std::prev(requests_.end()));
   }
 
   void begin_write() {
@@ -227,13 +227,26 @@ class World {
     }
   }
 
+  static bool is_left(const Request& r, u64 at) {
+    return at >= r.state.left_at && at < r.state.left_at + r.state.left_bytes;
+  }
+  void read_around(u64 offset, std::vector<std::byte>& to) {
+    for (u64 at = 0; at < to.size(); at += sizeof(Sector))
+      std::memcpy(to.data() + at, &disk_[(offset + at) / kSector].back(), sizeof(Sector));
+  }
+
   void land(Request& r) {
     if (r.landed) return;
     r.landed = true;
+    if (!r.is_write) {
+      const u64 left = r.offset + r.state.left_at;
+      read_around(left - r.state.before.size(), r.state.before);
+      read_around(left + r.state.left_bytes, r.state.after);
+    }
     each_sector(r, [&](u64 i, u64 sector, u64 gpa) {
       if (r.is_write) {
         set(sector, value_at(gpa));
-      } else if (i * kSector >= r.left.at && i * kSector < r.left.at + r.left.bytes) {
+      } else if (is_left(r, i * kSector)) {
         fill(gpa, disk_[sector].back());
       }
     });
@@ -247,15 +260,15 @@ class World {
       r.node = static_cast<u32>(pick(2));
       auto& replicas = *nodes_[r.node].replicas;
       if (r.is_write) return issue(r);
-      r.left = replicas.serve(r.transfer(), r.state);
-      if (r.left.bytes != 0) return;
+      replicas.serve(r.transfer(), r.state, kBlocks * kBlockBytes);
+      if (r.state.left_bytes != 0) return;
     }
     land(r);
     auto& replicas = *nodes_[r.node].replicas;
     if (r.is_write) {
       replicas.write_ends(r.transfer(), r.state, pick(30) != 0);
     } else {
-      if (r.left.bytes != 0) replicas.read_ends(r.transfer(), r.state);
+      if (r.state.left_bytes != 0) replicas.read_ends(r.transfer(), r.state);
       each_sector(r, [&](u64 i, u64 sector, u64 gpa) {
         ASSERT_TRUE(std::ranges::count(r.allowed[i], value_at(gpa)) != 0)
             << "sector " << sector << " read as " << value_at(gpa) << ", the disk has "
