@@ -68,16 +68,6 @@ Result<GuestView> GuestView::map_in_order(const fabric::Pool& pool,
   });
 }
 
-Status GuestView::map_again(const fabric::Pool& pool, const std::vector<RamPart>& parts,
-                            u64 first_frame) const {
-  DVM_ASSIGN(const auto frames, pool.region_header(fabric::RegionKind::frames, 1));
-  for (std::size_t i = 0; i < parts.size() && i < mappings_.size(); ++i) {
-    DVM_TRY(map_part_in_order(mappings_[i], pool, frames, parts[i], first_frame));
-    advise(mappings_[i]);
-  }
-  return {};
-}
-
 GuestView GuestView::over(std::byte* base, const std::vector<RamPart>& parts) {
   std::vector<RamRange> ranges;
   for (const RamPart& part : parts) ranges.push_back({part.gpa, part.bytes, base + part.offset});

@@ -21,10 +21,6 @@ class GuestView {
   // RAM that lies in its order from `first_frame` on: nothing has to be looked up page by page.
   static Result<GuestView> map_in_order(const fabric::Pool& pool, const std::vector<RamPart>& parts,
                                         u64 first_frame);
-  // The same address space, of other frames: who reads or writes meanwhile meets either. Made with
-  // these parts.
-  Status map_again(const fabric::Pool& pool, const std::vector<RamPart>& parts,
-                   u64 first_frame) const;
 
   // RAM that lies in guest order from `base` on, mapped and kept by somebody else.
   static GuestView over(std::byte* base, const std::vector<RamPart>& parts);

@@ -54,13 +54,13 @@ std::optional<Replica> DiskReplicas::kept_copy(BlockKey key,
 
 // The copy that is worth most: one that lasts, else the one the guest has just been given.
 void DiskReplicas::note_served(const TransferWalk& part, const Replica& found, u64 writes,
-                               bool passing) {
+                               bool keep) {
   const BlockKey block = key(part.block());
   const u32 boot = boots_.boot();
   if (found.place.kind == ReplicaPlace::Kind::kept || !part.is_whole() || !part.in_one_piece())
     return table_.use(block, boot);
   Replica now{ram_place(part.gpa()), found.sum};
-  if (passing) {
+  if (keep) {
     const auto content = source(now.place);
     if (const auto copy = kept_copy(block, content); copy && copy->sum == found.sum) now = *copy;
   }
@@ -68,7 +68,7 @@ void DiskReplicas::note_served(const TransferWalk& part, const Replica& found, u
     boots_.release(found.place.boot, found.place.at);
 }
 
-bool DiskReplicas::serve_part(const TransferWalk& part, bool passing) {
+bool DiskReplicas::serve_part(const TransferWalk& part, bool keep) {
   const BlockKey block = key(part.block());
   const u64 writes = table_.writes(block);
   const auto found = table_.find(block);
@@ -77,18 +77,27 @@ bool DiskReplicas::serve_part(const TransferWalk& part, bool passing) {
     table_.drop(block, *found, Dropped::changed);
     return false;
   }
-  note_served(part, *found, writes, passing);
+  note_served(part, *found, writes, keep);
   return true;
+}
+
+// What a loader reads; and small reads while the guest boots: of what its kernel and udev probe and
+// of metadata, whose pages are soon given to others. Each would be a request of its own again.
+bool DiskReplicas::is_to_be_kept(const DiskTransfer& read, bool passing) const {
+  constexpr u64 kSmall = 2, kOfABoot = 128 * kMiB / kBlockBytes;
+  return passing ||
+         (blocks_of(read.offset, read.bytes) <= kSmall && table_.used_in(boots_.boot()) < kOfABoot);
 }
 
 void DiskReplicas::serve(const DiskTransfer& read, OngoingTransfer& state, u64 disk_bytes) {
   ReplicaFigures& figures = table_.figures();
   figures.reads.fetch_add(1, kRelaxed);
+  state.keep = is_to_be_kept(read, state.passing);
   state.writes.clear();
   u64 first = read.bytes, end = 0, served = 0, missed = 0;
   for (TransferWalk part(read); part.next();) {
     state.writes.push_back(table_.writes(key(part.block())));
-    if (part.block() <= BlockKey::kMaxBlock && serve_part(part, state.passing)) {
+    if (part.block() <= BlockKey::kMaxBlock && serve_part(part, state.keep)) {
       ++served;
       continue;
     }
@@ -149,9 +158,9 @@ std::span<const std::byte> DiskReplicas::whole_block(const TransferWalk& part,
 void DiskReplicas::read_ends(const DiskTransfer& read, const OngoingTransfer& state) {
   std::size_t index = 0;
   for (TransferWalk part(read); part.next(); ++index) {
-    auto replica = state.passing ? std::nullopt : replica_of(part);
+    auto replica = state.keep ? std::nullopt : replica_of(part);
     const BlockKey block = key(part.block());
-    if (state.passing && part.block() <= BlockKey::kMaxBlock) {
+    if (state.keep && part.block() <= BlockKey::kMaxBlock) {
       if (const auto content = whole_block(part, state); !content.empty())
         replica = kept_copy(block, content);
       if (!replica) replica = replica_of(part);

@@ -38,9 +38,9 @@ struct OngoingTransfer {
   std::vector<std::byte> before, after;
   std::vector<u64> writes;     // by part: its bucket's count
   std::vector<BlockSum> sums;  // of a write, by part: what it held
-  // A read of a loader's, which will soon use the memory for something else: copies that are to
-  // last are made. Set before it begins.
+  // A read of a loader's, which will soon use the memory for something else. Set before it begins.
   bool passing = false;
+  bool keep = false;  // copies that are to last are made
 };
 
 // Threads: one at a time.
@@ -65,9 +65,10 @@ class DiskReplicas {
 
  private:
   std::span<const std::byte> source(const ReplicaPlace& place) const;
-  bool serve_part(const TransferWalk& part, bool passing);
+  bool is_to_be_kept(const DiskTransfer& read, bool passing) const;
+  bool serve_part(const TransferWalk& part, bool keep);
   bool copy_proved(const TransferWalk& part, const Replica& found);
-  void note_served(const TransferWalk& part, const Replica& found, u64 writes, bool passing);
+  void note_served(const TransferWalk& part, const Replica& found, u64 writes, bool keep);
   void round_out(const DiskTransfer& read, OngoingTransfer& state, u64 disk_bytes) const;
   std::optional<Replica> replica_of(const TransferWalk& part) const;
   std::span<const std::byte> whole_block(const TransferWalk& part, const OngoingTransfer& state);

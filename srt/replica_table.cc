@@ -136,6 +136,11 @@ u32 ReplicaTable::next_order(u32 boot) const {
   }
 }
 
+u64 ReplicaTable::used_in(u32 boot) const {
+  const u64 order = header_->order.load(kRelaxed);
+  return order >> 32 == boot ? order & 0xffff'ffff : 0;
+}
+
 void ReplicaTable::erase(ReplicaBucket& at, u32 index, Dropped why) {
   const ReplicaPlace place = ReplicaPlace::unpack(at.entries[index].place);
   if (place.kind == ReplicaPlace::Kind::kept && place.at < frames_.size()) {

@@ -66,6 +66,9 @@ class ReplicaTable {
   };
   void each(const std::function<void(const Listed&)>& visit) const;
 
+  // How many blocks have been used in that boot, which is the one that runs, so far.
+  u64 used_in(u32 boot) const;
+
   // A frame for the content of this block, which the caller copies there: the least valuable one.
   // Nothing: all are of use in this boot.
   std::optional<u64> keep(BlockKey key, u32 boot);

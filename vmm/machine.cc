@@ -162,9 +162,12 @@ Status Machine::open(fabric::Pool pool) {
   place_.events = events_;
   place_.metadata = pool_.metadata();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
+  show({});
   if (!has_software_coherence()) {
+    views_.clear();
     viewed_.store(state_->control.boots.load());
-    DVM_ASSIGN(view_, view_of(viewed_.load()));
+    DVM_ASSIGN(auto view, view_of(viewed_.load()));
+    show(std::move(view));
     DVM_ASSIGN(release_, hyperkernel::PageRelease::of(pool_, directory,
                                                       ram_layout(state_->config.memory_bytes)));
   }
@@ -172,9 +175,10 @@ Status Machine::open(fabric::Pool pool) {
 }
 
 void Machine::use_memory(std::byte* base) {
-  view_ = base == nullptr
-              ? hyperkernel::GuestView()
-              : hyperkernel::GuestView::over(base, ram_layout(state_->config.memory_bytes));
+  views_.clear();
+  show(base == nullptr
+           ? hyperkernel::GuestView()
+           : hyperkernel::GuestView::over(base, ram_layout(state_->config.memory_bytes)));
 }
 
 Status Machine::open_firmware(const hyperkernel::PageDirectory& directory) {

@@ -88,7 +88,7 @@ class Machine {
   // (coherent_memory.h) sees no guest page.
   const hyperkernel::GuestMemory& memory() const {
     if (viewed_.load(std::memory_order_acquire) != state_->control.boots.load()) follow_boot();
-    return view_.memory();
+    return view_.load(std::memory_order_acquire)->memory();
   }
   bool has_software_coherence() const { return pool_.has_region(fabric::RegionKind::coherence); }
   // `base`: where all of RAM is seen from now on. Before anything of the guest runs here, and with
@@ -366,11 +366,13 @@ class Machine {
   ResumeRecord* resume_ = nullptr;
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
-  hyperkernel::GuestView view_;
-  mutable std::mutex following_;         // for the next three
-  mutable std::atomic<u32> viewed_ = 0;  // the boot whose RAM view_ is of
-  mutable hyperkernel::GuestView before_;
-  mutable u32 before_boot_ = 0;
+  void show(hyperkernel::GuestView view) const;
+  mutable std::mutex following_;         // for the next four
+  mutable std::atomic<u32> viewed_ = 0;  // the boot whose RAM `view_` is of
+  mutable std::atomic<const hyperkernel::GuestView*> view_ = nullptr;
+  // The last one is `view_`. Whoever still looks at the one before meets the boot before.
+  mutable std::vector<std::unique_ptr<hyperkernel::GuestView>> views_;
+  mutable u32 before_boot_ = 0;  // whose RAM views_.front() is of, if there are two
   std::optional<srt::ReplicaTable> replicas_;
   hyperkernel::GuestView rom_view_;  // of nothing without firmware
   FwCfgContents fw_cfg_;

@@ -19,17 +19,26 @@ Result<GuestView> Machine::view_of(u32 boot) const {
   return GuestView::map(pool_, directory, layout);
 }
 
+void Machine::show(GuestView view) const {
+  views_.push_back(std::make_unique<GuestView>(std::move(view)));
+  view_.store(views_.back().get(), std::memory_order_release);
+}
+
+// Nothing is unmapped here but what was of two boots ago, and has been given back: that would take
+// time for each page the guest had touched.
 void Machine::follow_boot() const {
   const std::lock_guard guard(following_);
   const u32 boot = state_->control.boots.load(std::memory_order_acquire);
   if (viewed_.load() == boot) return;
   if (has_ram_for_each_boot()) {
-    const Status mapped =
-        view_.map_again(pool_, ram_layout(config().memory_bytes), first_frame_of(config(), boot));
-    if (!mapped.ok()) {  // who sees the RAM of another boot must not go on
-      fmt::print(stderr, "dvm: the guest's RAM cannot be mapped: {}\n", mapped.error().message);
+    auto view = view_of(boot);
+    if (!view.ok()) {  // who sees the RAM of another boot must not go on
+      fmt::print(stderr, "dvm: the guest's RAM cannot be mapped: {}\n", view.error().message);
       std::abort();
     }
+    if (views_.size() > 1) views_.erase(views_.begin());
+    before_boot_ = viewed_.load();
+    show(view.take());
   }
   viewed_.store(boot, std::memory_order_release);
 }
@@ -43,14 +52,16 @@ const GuestMemory* Machine::ram_of(u16 boot) const {
   const u32 now = state_->control.boots.load(std::memory_order_acquire);
   if (!has_ram_for_each_boot() || boot == static_cast<u16>(now)) return &memory();
   if (boot != static_cast<u16>(now - 1)) return nullptr;
+  (void)memory();
   const std::lock_guard guard(following_);
-  if (before_boot_ != now - 1) {
+  if (views_.size() < 2 || before_boot_ != now - 1) {  // this process came after the reset
     auto view = view_of(now - 1);
     if (!view.ok()) return nullptr;
-    before_ = view.take();
+    if (views_.size() > 1) views_.erase(views_.begin());
+    views_.insert(views_.begin(), std::make_unique<GuestView>(view.take()));
     before_boot_ = now - 1;
   }
-  return &before_.memory();
+  return &views_.front()->memory();
 }
 
 void Machine::release_before(u16 boot, u64 gpa) {

@@ -209,6 +209,15 @@ void Node::leave() {
 
 void Node::launcher_gone() { machine_->request_stop(StopReason::launcher_died); }
 
+// What a reset leaves behind, and what the next one will need: while the guest gets on.
+void Node::look_after_boot() {
+  sweep_.look();
+  const u32 boot = machine_->state().control.boots.load();
+  if (reserved_for_ == boot) return;
+  reserved_for_ = boot;
+  reserve_.refill();
+}
+
 // Device timers are served where vCPU 0 runs; the other nodes only listen.
 void Node::serve(u32 seen) {
   fabric::failpoint("node.serves");
@@ -221,7 +230,7 @@ void Node::serve(u32 seen) {
     vcpus_->look_at_moves();
     vcpus_->publish_stats();
   }
-  if (vm_) sweep_.look();
+  if (vm_) look_after_boot();
   if (io_event_fds_) {
     for (const auto& disk : disks_) {
       io_event_fds_->follow(disk->function(), disk->server().notified_before(),

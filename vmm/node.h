@@ -15,6 +15,7 @@
 #include "vmm/node_disk.h"
 #include "vmm/node_vcpus.h"
 #include "vmm/replica_sweep.h"
+#include "vmm/vm_reserve.h"
 
 namespace dvm::vmm {
 
@@ -59,6 +60,7 @@ class Node {
   Status start_vcpus();
   void stop_vcpus();
   void tell_restart();
+  void look_after_boot();
   Status start_pre_fault();
   Status join_epochs();
   Status record_cpu_model();
@@ -76,11 +78,13 @@ class Node {
   std::unique_ptr<Keeper> keeper_;          // where nodes may die
   std::unique_ptr<CoherentMemory> memory_;  // with software coherence
   std::unique_ptr<EpochMember> epochs_;     // with epochs
+  VmReserve reserve_;
   std::unique_ptr<Vm> vm_;
   std::optional<IoEventFds> io_event_fds_;
   std::unique_ptr<PreFault> pre_fault_;  // with software coherence, and a KVM that can
   std::vector<std::unique_ptr<NodeDisk>> disks_;
   ReplicaSweep sweep_{*machine_};
+  u32 reserved_for_ = 0;  // boot
   std::optional<NodeVcpus> vcpus_;
 };
 

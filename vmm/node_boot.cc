@@ -97,12 +97,12 @@ Status Node::check_host(const Vm& vm) const {
 
 Status Node::start_vcpus() {
   fabric::failpoint("node.starts_vcpus");
-  DVM_ASSIGN(Vm vm, Vm::create());
-  DVM_TRY(check_host(vm));
-  DVM_TRY(vm.map_memory(machine_->memory()));
+  DVM_ASSIGN(auto vm, reserve_.take());
+  DVM_TRY(check_host(*vm));
+  DVM_TRY(vm->map_memory(machine_->memory()));
   if (machine_->has_firmware())
-    DVM_TRY(vm.map_rom(machine_->rom(), machine_->config().firmware_bytes));
-  vm_ = std::make_unique<Vm>(std::move(vm));
+    DVM_TRY(vm->map_rom(machine_->rom(), machine_->config().firmware_bytes));
+  vm_ = std::move(vm);
   io_event_fds_.emplace(*machine_, *vm_, index_);
   vcpus_.emplace(*machine_, *vm_, fabric_->peer(), keeper_.get());
   DVM_TRY(vcpus_->make());
@@ -139,7 +139,7 @@ void Node::stop_vcpus() {
   for (auto& disk : disks_) disk->drain();
   if (memory_) memory_->tell(nullptr);
   pre_fault_.reset();
-  vm_.reset();
+  if (vm_) reserve_.retire(std::move(vm_));
 }
 
 }  // namespace dvm::vmm
