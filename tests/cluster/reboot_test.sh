@@ -11,17 +11,10 @@ image_patience=300
 . tests/cluster/image_lib.sh
 # shellcheck source=tests/cluster/fault_lib.sh
 . tests/cluster/fault_lib.sh
+# shellcheck source=tests/cluster/reboot_lib.sh
+. tests/cluster/reboot_lib.sh
 panics=${1:-2}
 
-srt() { ctl image --json srt | python3 -c "import json, sys; s = json.load(sys.stdin); print($1)"; }
-disk_reads() { srt 's["reads"] - s["reads_served"]'; }
-boots() { srt 's["boot"]'; }
-reset_times() { # MS: no reset took longer, from the wish to the first vCPU's start
-  python3 -c 'import json, sys
-took = [e["took_ns"] / 1e6 for e in map(json.loads, open(sys.argv[1])) if e["event"] == "guest_restarted" and e["boot"] > 1]
-print("      resets took", ", ".join(f"{ms:.1f} ms" for ms in took))
-sys.exit(not took or max(took) > float(sys.argv[2]))' "$dir/image.events" "$1"
-}
 start_image --protect flush --events "$dir/image.events"
 check "a login prompt" wait_for image "login:" 600 || exit 1
 check "systemd says running" image_runs || exit 1
@@ -29,14 +22,6 @@ cold_disk=$(disk_reads)
 cold_all=$(srt 's["reads"]')
 echo "      cold boot: $cold_all reads, $cold_disk of the disk"
 
-back() { # BOOT: it runs again
-  local until=$((SECONDS + 400))
-  while [ "$SECONDS" -lt "$until" ]; do
-    [ "$(boots)" != "$1" ] || { image_runs; return; }
-    sleep 1
-  done
-  return 1
-}
 for ((n = 1; n <= panics; ++n)); do
   before=$(disk_reads)
   before_all=$(srt 's["reads"]')
