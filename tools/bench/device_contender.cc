@@ -13,7 +13,7 @@
 namespace dvm::tools {
 namespace {
 
-constexpr double kOneNodeGoal = 1.0, kMoreNodesGoal = 0.9;
+constexpr double kOneNodeGoal = 1.0, kMoreNodesGoal = 0.9, kSrtGoal = 0.97;
 constexpr const char* kMac = "52:54:00:12:34:56";
 
 using Words = std::vector<std::string>;
@@ -159,7 +159,17 @@ std::vector<DeviceContender> disk_contenders(const DeviceOptions& o, const std::
                "-device",
                fmt::format("virtio-blk-pci,drive=d0,num-queues={},iothread=io0", o.cpus)})});
   }
-  add_dvm(o, dvm_run, "", append, {"--disk", path}, contenders);
+  if (!o.peer_srt_off) {
+    add_dvm(o, dvm_run, "", append, {"--disk", path}, contenders);
+    return contenders;
+  }
+  for (const u32 nodes : o.nodes) {
+    const std::string name = "dvm-" + nodes_text(nodes), off = name + "-srt-off";
+    contenders.push_back(
+        {off, "", {}, dvm(o, dvm_run, nodes, append, {"--disk", path, "--srt", "off"})});
+    contenders.push_back(
+        {name, off, kSrtGoal, dvm(o, dvm_run, nodes, append, {"--disk", path, "--srt", "on"})});
+  }
   return contenders;
 }
 

@@ -76,7 +76,12 @@ Result<DeviceOptions> parse_device_options(const std::string& benchmark,
   const auto count = [](u32 most) {
     return [most](const std::string& text) { return parse_count(text, most); };
   };
-  DVM_TRY(take_option(found, "--peer", o.peer_qemu, parse_peer));
+  DVM_TRY(take_option(found, "--peer", o.peer_srt_off, [&](auto& text) -> Result<bool> {
+    if (disk && text == "srt-off") return true;
+    o.peer_qemu = text == "qemu";
+    if (o.peer_qemu) return false;
+    return usage_error("found '{}'; allowed: {}", text, disk ? "qemu or srt-off" : "qemu");
+  }));
   DVM_TRY(take_option(found, "--runs", o.runs, count(kMaxRuns)));
   DVM_TRY(take_option(found, "--seconds", o.seconds, count(kMaxSeconds)));
   DVM_TRY(take_option(found, "--cpus", o.cpus, count(vmm::layout::kMaxVcpus)));
@@ -127,7 +132,8 @@ std::string device_help(const std::string& benchmark) {
                    Default: user. Beside QEMU a tap is also measured with vhost=on, which dvm does
                    not have: a figure to look at, with no goal.
   --port N         Of iperf3's server. Default: 5201.)";
-  return fmt::format(R"(NAME
+  return fmt::format(
+      R"(NAME
   dvm-bench {0} - throughput of a guest's {0}, exits and interrupts, side by side
 
 SYNOPSIS
@@ -144,7 +150,7 @@ DESCRIPTION
 OPTIONS
 {3}
   --peer qemu      Compare with QEMU and KVM, q35. Default: no peer.
-  --nodes LIST     dvm over these numbers of nodes. Default: 1,2.
+{5}  --nodes LIST     dvm over these numbers of nodes. Default: 1,2.
   --jobs LIST      Of {4}.
                    Default: all.
   --seconds S      A job takes. Default: 3.
@@ -161,7 +167,8 @@ OPTIONS
 EXIT CODES
   0 measured (whether the goals hold or not), 1 nothing could be measured, 64 bad command line
 )",
-                     benchmark, disk ? "--disk FILE" : "[--net LIST]", load, own, names);
+      benchmark, disk ? "--disk FILE" : "[--net LIST]", load, own, names,
+      disk ? "  --peer srt-off   Compare with ourselves without the storage replica table.\n" : "");
 }
 
 }  // namespace dvm::tools

@@ -20,6 +20,7 @@ struct DeviceOptions {
   bool help = false;
   bool json = false;
   bool peer_qemu = false;
+  bool peer_srt_off = false;  // disk: ourselves without the replica table
   bool reasons = false;
   u32 runs = 5;
   u32 seconds = 3;  // a job
