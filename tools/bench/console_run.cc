@@ -1,19 +1,14 @@
 #include "tools/bench/console_run.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstring>
 
-#include "fabric/fd.h"
+#include "tools/bench/console_child.h"
 #include "tools/message.h"
 
 namespace dvm::tools {
@@ -25,67 +20,10 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-[[noreturn]] void become(char* const* words, int output) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  const int input = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-  ::dup2(input, STDIN_FILENO);
-  ::dup2(output, STDOUT_FILENO);
-  ::dup2(output, STDERR_FILENO);
-  ::execvp(words[0], words);
-  ::dprintf(STDERR_FILENO, "cannot run %s: %s\n", words[0], std::strerror(errno));
-  ::_exit(127);
-}
-
-// Ends with us, whatever happens.
-class Child {
- public:
-  static Result<Child> start(const std::vector<std::string>& words) {
-    std::vector<char*> arguments;
-    for (const auto& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-    arguments.push_back(nullptr);
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) < 0) return sys_error("pipe");
-    Fd output(ends[0]), theirs(ends[1]);
-    const pid_t pid = ::fork();
-    if (pid < 0) return sys_error("fork");
-    if (pid == 0) become(arguments.data(), theirs.get());
-    return Child(pid, std::move(output), Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))));
-  }
-  ~Child() {
-    if (pid_ <= 0) return;
-    kill();
-    wait();
-  }
-  Child(Child&& other) noexcept
-      : pid_(std::exchange(other.pid_, -1)),
-        output_(std::move(other.output_)),
-        ended_(std::move(other.ended_)) {}
-  Child& operator=(Child&&) = delete;
-
-  const Fd& output() const { return output_; }
-  const Fd& ended() const { return ended_; }
-  void close_output() { output_.reset(); }
-  void kill() const { ::kill(pid_, SIGKILL); }
-  int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = -1;
-    return status;
-  }
-
- private:
-  Child(pid_t pid, Fd output, Fd ended)
-      : pid_(pid), output_(std::move(output)), ended_(std::move(ended)) {}
-  pid_t pid_;
-  Fd output_;
-  Fd ended_;  // a pidfd: readable once it has ended
-};
-
 // Until the process has ended and its last output is read, or the time is over.
 class Watch {
  public:
-  Watch(const ConsoleRequest& request, Child child, Clock::time_point start)
+  Watch(const ConsoleRequest& request, ConsoleChild child, Clock::time_point start)
       : request_(request),
         child_(std::move(child)),
         start_(start),
@@ -123,7 +61,7 @@ class Watch {
   }
 
   void finish(bool timed_out) {
-    if (timed_out) child_.kill();
+    if (timed_out) child_.signal(SIGKILL);
     result_.timed_out = timed_out;
     result_.wait_status = child_.wait();
     result_.end_s = seconds_since(start_);
@@ -133,7 +71,7 @@ class Watch {
   }
 
   const ConsoleRequest& request_;
-  Child child_;
+  ConsoleChild child_;
   Clock::time_point start_;
   MarkerWatch marker_;
   ConsoleRun result_;
@@ -161,8 +99,7 @@ std::string MarkerWatch::tail() const {
 
 Result<ConsoleRun> run_on_console(const ConsoleRequest& request) {
   const auto start = Clock::now();
-  DVM_ASSIGN(auto child, Child::start(request.words));
-  if (!child.ended().valid()) return sys_error("pidfd_open");
+  DVM_ASSIGN(auto child, ConsoleChild::start(request.words));
   return Watch(request, std::move(child), start).run();
 }
 
