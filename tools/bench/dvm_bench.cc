@@ -8,6 +8,7 @@
 #include "tools/bench/locality_command.h"
 #include "tools/bench/migrate_command.h"
 #include "tools/bench/pages_command.h"
+#include "tools/bench/reboot_command.h"
 #include "tools/bench/recovery_command.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
@@ -20,7 +21,7 @@ struct Benchmark {
   Status (*run)(const std::vector<std::string>& words);
 };
 
-constexpr std::array<Benchmark, 8> kBenchmarks = {{
+constexpr std::array<Benchmark, 9> kBenchmarks = {{
     {"boot", bench_boot},
     {"disk", bench_disk},
     {"fabric", bench_fabric},
@@ -28,6 +29,7 @@ constexpr std::array<Benchmark, 8> kBenchmarks = {{
     {"migrate", bench_migrate},
     {"net", bench_net},
     {"pages", bench_pages},
+    {"reboot", bench_reboot},
     {"recovery", bench_recovery},
 }};
 
