@@ -1,5 +1,9 @@
 // The words, the phases, the meters, the figures and the projections of `dvm-bench reboot`.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -249,12 +253,24 @@ TEST(GuestConsole, SaysHowItsMachineEnded) {
   EXPECT_NE(part.error().message.find("exit code 3"), std::string::npos);
 }
 
-TEST(ServiceProbe, WaitsForAGreeting) {
+TEST(ServiceProbe, WaitsForAGreetingAndConnectsAgain) {
   const auto port = free_port();
   ASSERT_TRUE(port.ok());
   ServiceProbe probe(*port);
-  probe.start();
+  probe.start();  // nobody listens yet
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(*port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 8), 0);
+  const Fd first(::accept(listener.get(), nullptr, nullptr));
+  const Fd second(::accept(listener.get(), nullptr, nullptr));  // the first says nothing
   EXPECT_FALSE(probe.answered().has_value());
+  ASSERT_EQ(::send(first.get(), "SSH-2.0", 7, MSG_NOSIGNAL), 7) << "nor is it given up";
+  for (int i = 0; i < 200 && !probe.answered(); ++i) ::usleep(10'000);
+  EXPECT_TRUE(probe.answered().has_value());
 }
 
 }  // namespace
