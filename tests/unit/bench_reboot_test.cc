@@ -191,6 +191,8 @@ TEST(RebootFigures, StepsAreWhatLiesBetween) {
   EXPECT_EQ(steps[index_of(BootPhase::running)]->reads.requests, 500u);
   EXPECT_DOUBLE_EQ(steps[index_of(BootPhase::running)]->s, 18);
   EXPECT_FALSE(steps[index_of(BootPhase::login)].has_value());
+  EXPECT_DOUBLE_EQ(wait_of({1, {4, 0, 10}}), 2.5);
+  EXPECT_DOUBLE_EQ(wait_of({1, {}}), 0);
 }
 
 TEST(RebootReport, HoldsSrtAgainstItsColdBootAndQemu) {

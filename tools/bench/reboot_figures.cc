@@ -29,6 +29,11 @@ double mebibytes_of(const BootPoint& point) {
   return static_cast<double>(point.reads.bytes) / static_cast<double>(kMiB);
 }
 
+double wait_of(const BootPoint& point) {
+  const auto requests = static_cast<double>(point.reads.requests);
+  return requests > 0 ? static_cast<double>(point.reads.waited_ms) / requests : 0;
+}
+
 std::array<std::optional<BootPoint>, kBootPhases> steps_of(const BootTrace& boot) {
   std::array<std::optional<BootPoint>, kBootPhases> steps;
   BootPoint before;

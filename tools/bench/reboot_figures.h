@@ -25,6 +25,7 @@ using PointValue = double (*)(const BootPoint&);
 double seconds_of(const BootPoint& point);
 double requests_of(const BootPoint& point);
 double mebibytes_of(const BootPoint& point);
+double wait_of(const BootPoint& point);  // ms, of a read on average, as the host's kernel saw it
 
 Series phase_series(const RebootSeries& series, const WhichBoot& boot, BootPhase phase,
                     PointValue value);

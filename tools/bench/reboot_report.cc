@@ -62,6 +62,7 @@ void add_boot(const RebootSeries& series, const std::vector<RebootSeries>& all,
     results.push_back(reads_result(series));
   }
   add("read", "MiB", whole_series(series, boot, mebibytes_of));
+  add("read-wait", "ms", whole_series(series, boot, wait_of));
   add("memory", "MiB", memory_series(series, boot, &HostMemory::used));
   add("page-cache", "MiB", memory_series(series, boot, &HostMemory::page_cache));
   for (std::size_t i = 0; i < kBootPhases; ++i) {
@@ -154,7 +155,7 @@ std::string ratio_text(const BenchResult& r, double scale, const char* unit) {
 std::string compared_table(const std::vector<RebootSeries>& all) {
   TextTable table({"machine", "disk", "memory", "reboot to QEMU's (goal)", "to its cold boot",
                    "reads of the cold boot's (goal)", "reads one by one, s: cold", "again",
-                   "memory MiB", "of it page cache"});
+                   "ms a read", "memory MiB", "of it page cache"});
   for (const auto& series : all) {
     const auto reads_s = [&](const WhichBoot& boot) -> std::string {
       const auto requests = summarize(present(whole_series(series, boot, requests_of)));
@@ -168,6 +169,7 @@ std::string compared_table(const std::vector<RebootSeries>& all) {
                ratio_text(whole_result(series, all, kAgain), 1, ""),
                to_cold ? fmt::format("{:.2f}", *to_cold) : "-",
                ratio_text(reads_result(series), 100, " %"), reads_s(kCold), reads_s(kAgain),
+               median_text(whole_series(series, kAgain, wait_of), 2),
                median_text(memory_series(series, kAgain, &HostMemory::used), 0),
                median_text(memory_series(series, kAgain, &HostMemory::page_cache), 0)});
   }
