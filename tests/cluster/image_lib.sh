@@ -6,7 +6,7 @@ install -m 600 "$cache/disks/id_ed25519" "$key"
 image_net=${image_net:-user,hostfwd=tcp:127.0.0.1:2222-:22} image_at=${image_at:--p 2222 127.0.0.1}
 in_guest() {
   # shellcheck disable=SC2086 # perhaps a port, and a host
-  ssh -q -i "$key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout=20 \
+  ssh -q -i "$key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o ConnectTimeout="${ssh_patience:-20}" \
     -l "${guest_user:-root}" $image_at "$@"
 }
 
