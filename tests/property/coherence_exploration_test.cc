@@ -1,13 +1,14 @@
 #include <gtest/gtest.h>
 
 #include "tests/property/coherence_world.h"
+#include "tests/sanitized.h"
 
 namespace dvm::hyperkernel {
 namespace {
 
 constexpr u64 kAtMost = 20'000'000;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef DVM_WITH_TSAN
 constexpr bool kShareWithTwoPages = false;  // a third of the states, at ten times the cost
 #else
 constexpr bool kShareWithTwoPages = true;

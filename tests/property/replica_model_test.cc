@@ -14,6 +14,7 @@
 
 #include "fabric/pool.h"
 #include "srt/disk_replicas.h"
+#include "tests/sanitized.h"
 
 namespace dvm::srt {
 namespace {
@@ -355,8 +356,14 @@ u64 number_from(const char* name, u64 otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
+#ifdef DVM_WITH_TSAN
+constexpr u64 kRounds = 500;  // of one thread: there is little to be seen
+#else
+constexpr u64 kRounds = 10'000;
+#endif
+
 TEST(ReplicaModel, EveryReadIsWhatAPlainDiskGives) {
-  const u64 first = number_from("DVM_SEED", 1), rounds = number_from("DVM_ROUNDS", 10'000);
+  const u64 first = number_from("DVM_SEED", 1), rounds = number_from("DVM_ROUNDS", kRounds);
   u64 served = 0, changed = 0, written = 0;
   for (u64 seed = first; seed < first + rounds; ++seed) {
     SCOPED_TRACE(fmt::format("DVM_SEED={} DVM_ROUNDS=1", seed));
@@ -368,9 +375,9 @@ TEST(ReplicaModel, EveryReadIsWhatAPlainDiskGives) {
     changed += world.dropped(Dropped::changed);
     written += world.dropped(Dropped::written);
   }
-  EXPECT_GT(served, 10'000u);
-  EXPECT_GT(changed, 1'000u);
-  EXPECT_GT(written, 1'000u);
+  EXPECT_GT(served, rounds);
+  EXPECT_GT(changed, rounds / 10);
+  EXPECT_GT(written, rounds / 10);
 }
 
 }  // namespace

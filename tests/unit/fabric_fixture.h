@@ -17,10 +17,11 @@
 #include "fabric/failpoint.h"
 #include "fabric/manager.h"
 #include "fabric/recovery.h"
+#include "tests/sanitized.h"
 
 namespace dvm::fabric {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(DVM_WITH_ASAN) || defined(DVM_WITH_TSAN)
 inline constexpr u64 kTestSlowness = 5;
 #else
 inline constexpr u64 kTestSlowness = 1;
