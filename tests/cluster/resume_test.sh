@@ -74,10 +74,23 @@ cp --sparse=always "$pool" "$dir/copy"
 refused "another memory size" 'found --memory with --resume' --resume "$pool" --memory 1G
 refused "to start another guest in it" 'holds a guest that can go on' --kernel "$cache/kernels/cloud/vmlinuz" \
   --memory 192M --pool "$pool"
+mv "$disk" "$disk.kept"
+truncate -s 8M "$disk"
+refused "a disk that became smaller" 'disk .* has 8388608 bytes, and the guest knows 16777216' --resume "$pool"
+mv "$disk.kept" "$disk"
 truncate -s -1 "$dir/copy"
 refused "one that is cut off" 'pool .*copy: ' --resume "$dir/copy"
 resume
 check "goes on after that" lines_come
+kill -9 "$run_pid" # the nodes end with it
+resume
+check "goes on after its launcher's death" lines_come
+mapfile -t all < <(pgrep '^dvm-(node|keeper)')
+kill -9 "${all[@]}"
+check "with no node left it ends with 1" ends "$run_pid" 20 1
+check "and says what to do" grep -q 'ended with a way back; dvm-run --resume' "$dir/keep.err"
+resume
+check "goes on after all nodes' death" lines_come
 kill -PWR "$run_pid"
 check "saved as its power failed" ends "$run_pid" 20 0
 check "and it says so" grep -q 'saved as its power failed' "$dir/keep.err"
