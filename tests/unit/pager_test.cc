@@ -194,6 +194,12 @@ TEST(Pager, AReplicatedPageIsReadWithNoFurtherFault) {
   EXPECT_EQ(word(*b, 9).load(), 6u);
 }
 
+u64 put_in_shared_mode(const PagedPool& world) {
+  u64 pages = 0;
+  for (u32 node = 0; node < 3; ++node) pages += world.coherence().node(node).counters.shared.load();
+  return pages;
+}
+
 // Counters in few pages, which three nodes with two threads each add to.
 void add_from_everywhere(u64 shared_frames, u64 local_pages) {
   constexpr u64 kPages = 512, kAdds = 4000;
@@ -215,7 +221,8 @@ void add_from_everywhere(u64 shared_frames, u64 local_pages) {
   u64 sum = 0;
   for (u64 page = 0; page < kPages; ++page) sum += word(*nodes[0], page).load();
   EXPECT_EQ(sum, 6 * kAdds);
-  EXPECT_EQ(world.coherence().frames_in_use() != 0, shared_frames != 0);
+  // Were shared, not are: a page that few frames are left for may be owned again by now.
+  EXPECT_EQ(put_in_shared_mode(world) != 0, shared_frames != 0);
 }
 
 TEST(Pager, NothingIsLostBetweenNodesThatAllWrite) {
