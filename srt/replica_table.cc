@@ -257,6 +257,10 @@ void ReplicaTable::forget(u16 disk) {
   erase_if([disk](BlockKey key) { return key.disk == disk; }, Dropped::unknown);
 }
 
+void ReplicaTable::forget_all() {
+  erase_if([](BlockKey) { return true; }, Dropped::unknown);
+}
+
 void ReplicaTable::range_changes(u16 disk, u64 first, u64 last) {
   if (last - first > buckets_.size()) {
     const auto inside = [&](BlockKey key) {

@@ -55,8 +55,9 @@ class ReplicaTable {
   void drop(BlockKey key, const Replica& found, Dropped why);
   // Blocks [first, last) of the disk were discarded, or are about to be.
   void range_changes(u16 disk, u64 first, u64 last);
-  // Nothing is known any more of that disk.
+  // Nothing is known any more of that disk, or of any.
   void forget(u16 disk);
+  void forget_all();
 
   // Every entry, bucket by bucket; what is put or dropped meanwhile may be seen or not.
   struct Listed {

@@ -25,18 +25,6 @@ void add_to(std::vector<Batch>& batches, u16 queue, u32 generation, FinishedChai
   batch->chains.push_back(chain);
 }
 
-srt::DiskOp disk_op(BlkOp op) {
-  switch (op) {
-    case BlkOp::write: return srt::DiskOp::write;
-    case BlkOp::flush: return srt::DiskOp::flush;
-    case BlkOp::discard: return srt::DiskOp::discard;
-    case BlkOp::write_zeroes: return srt::DiskOp::write_zeroes;
-    case BlkOp::read:
-    case BlkOp::get_id: break;  // answered without the disk
-  }
-  return srt::DiskOp::read;
-}
-
 // What the disk's thread writes to the pool it writes while registered (fabric/peer.h).
 thread_local std::unique_ptr<fabric::LifeRegistration> registration;
 
@@ -94,12 +82,12 @@ void DiskServer::drain() {
   }
 }
 
-DiskServer::Operation* DiskServer::new_operation() {
+DiskOperation* DiskServer::new_operation() {
   if (free_.empty()) {
-    operations_.push_back(std::make_unique<Operation>());
+    operations_.push_back(std::make_unique<DiskOperation>());
     return operations_.back().get();
   }
-  Operation* operation = free_.back();
+  DiskOperation* operation = free_.back();
   free_.pop_back();
   return operation;
 }
@@ -172,6 +160,7 @@ void DiskServer::take_over() {
 
 // Each request is made again of its chain; it is held already.
 void DiskServer::resume(u16 queue, u32 generation, std::span<const DiskTakeover::Held> held) {
+  std::size_t made = 0;
   const auto again = [&](QueueState& state, const LiveQueue& live) -> Status {
     if (state.generation != generation) return {};  // of before a machine's reset
     Status all;
@@ -180,13 +169,16 @@ void DiskServer::resume(u16 queue, u32 generation, std::span<const DiskTakeover:
       queue_unhold(state, h.head);
       Status good = queue_chain(state, machine_.memory(), h.head, chain);
       if (good.ok()) good = begin(state, live, queue, chain, geometry());
+      if (good.ok()) ++made;
       if (!good.ok()) all = good;
     }
     return all;
   };
-  if (machine_.serve_queue(function_, queue, false, again)) return;
-  // The driver wants them no more, and what they may have written nobody knows.
-  if (replicas_) replicas_->lose_track();
+  const bool live = machine_.serve_queue(function_, queue, false, again);
+  // What is not made again may have been written, or in part.
+  if (made != held.size() && replicas_) replicas_->lose_track();
+  if (live) return;
+  // The driver wants them no more.
   std::vector<FinishedChain> chains;
   for (const DiskTakeover::Held& h : held) chains.push_back({h.head, 0});
   machine_.finish_chains(function_, queue, generation, chains);
@@ -212,7 +204,7 @@ Status DiskServer::take_all(QueueState& state, const LiveQueue& live, u16 queue,
 // What a chain asks for, which nobody has in hand: held and put on the list, or answered.
 Status DiskServer::begin(QueueState& state, const LiveQueue& live, u16 queue, const Chain& chain,
                          const BlkGeometry& present) {
-  Operation* operation = new_operation();
+  DiskOperation* operation = new_operation();
   operation->queue = queue;
   operation->generation = live.generation;
   operation->epoch = running_epoch(machine_.epoch());
@@ -222,7 +214,7 @@ Status DiskServer::begin(QueueState& state, const LiveQueue& live, u16 queue, co
   operation->transfer.passing = operation->durable;
   operation->looked_up = false;
   const BlkNext next = blk_parse(chain, machine_.memory(), present, operation->request);
-  if (next == BlkNext::submit && map_buffers(*operation).ok()) {
+  if (next == BlkNext::submit && operation->map_buffers(machine_.memory()).ok()) {
     queue_hold(state, chain.head, machine_.self().id);
     waiting_.push_back(operation);
     return {};
@@ -243,21 +235,8 @@ Status DiskServer::answer(QueueState& state, const BlkRequest& request,
   return queue_push_used(state, machine_.memory(), request.head, written);
 }
 
-Status DiskServer::map_buffers(Operation& operation) const {
-  operation.buffers.clear();
-  operation.memory.clear();
-  const BlkOp op = operation.request.op;
-  if (op != BlkOp::read && op != BlkOp::write) return {};
-  for (const Segment& segment : operation.request.data()) {
-    DVM_ASSIGN(const auto bytes, machine_.memory().span(segment.gpa, segment.bytes));
-    operation.buffers.push_back({bytes.data(), bytes.size()});
-    if (replicas_) operation.memory.push_back({segment.gpa, segment.bytes});
-  }
-  return {};
-}
-
 // What it does cannot be undone, and what made the guest ask for it may be.
-bool DiskServer::is_held_back(const Operation& operation) const {
+bool DiskServer::is_held_back(const DiskOperation& operation) const {
   const BlkOp op = operation.request.op;
   return holds_output(machine_.epoch(), machine_.state().control) && op != BlkOp::read &&
          op != BlkOp::flush && operation.epoch >= running_epoch(machine_.epoch());
@@ -266,7 +245,7 @@ bool DiskServer::is_held_back(const Operation& operation) const {
 // The machine rolls back: all that is not issued is asked for again, or never was.
 void DiskServer::drop_held() {
   for (auto* list : {&held_back_, &waiting_}) {
-    for (Operation* operation : *list) free_.push_back(operation);
+    for (DiskOperation* operation : *list) free_.push_back(operation);
     list->clear();
   }
   held_count_.store(0);
@@ -274,7 +253,7 @@ void DiskServer::drop_held() {
 }
 
 void DiskServer::hold_back_waiting() {
-  std::erase_if(waiting_, [&](Operation* operation) {
+  std::erase_if(waiting_, [&](DiskOperation* operation) {
     if (!is_held_back(*operation)) return false;
     held_back_.push_back(operation);
     return true;
@@ -284,7 +263,7 @@ void DiskServer::hold_back_waiting() {
 }
 
 void DiskServer::submit_waiting() {
-  std::erase_if(held_back_, [&](Operation* operation) {
+  std::erase_if(held_back_, [&](DiskOperation* operation) {
     if (is_held_back(*operation)) return false;
     waiting_.push_back(operation);
     return true;
@@ -294,12 +273,12 @@ void DiskServer::submit_waiting() {
   fabric::failpoint("disk.taken");
   std::vector<Ended> answered;
   while (!waiting_.empty()) {
-    Operation& operation = *waiting_.front();
-    if (is_answered(operation)) {
+    DiskOperation& operation = *waiting_.front();
+    if (replicas_ && operation.is_answered_by(*replicas_, geometry().bytes)) {
       answered.push_back({&operation, 0});
     } else {
-      note_begin(operation);
-      const srt::DiskRequest asked = disk_request(operation);
+      if (replicas_) operation.begins(*replicas_);
+      const srt::DiskRequest asked = operation.disk_request();
       if (disk_->submit({&asked, 1}) == 0) break;
     }
     waiting_.pop_front();
@@ -308,79 +287,12 @@ void DiskServer::submit_waiting() {
   if (!answered.empty()) finish(answered);
 }
 
-srt::DiskRequest DiskServer::disk_request(Operation& operation) {
-  const BlkRequest& request = operation.request;
-  const bool writes = request.op == BlkOp::write || request.op == BlkOp::write_zeroes;
-  srt::DiskRequest asked{.op = disk_op(request.op),
-                         .durable = operation.durable && writes,
-                         .unmap = request.unmap,
-                         .offset = request.offset,
-                         .bytes = request.bytes,
-                         .buffers = operation.buffers,
-                         .cookie = reinterpret_cast<u64>(&operation)};
-  if (!operation.looked_up) return asked;
-  srt::OngoingTransfer& transfer = operation.transfer;
-  const auto pad = [&](std::vector<std::byte>& bytes) {
-    if (!bytes.empty()) trimmed_.push_back({bytes.data(), bytes.size()});
-  };
-  trimmed_.clear();
-  pad(transfer.before);
-  srt::cut(operation.buffers, transfer.left_at, transfer.left_bytes, trimmed_);
-  pad(transfer.after);
-  asked.offset += transfer.left_at - transfer.before.size();
-  asked.bytes = transfer.before.size() + transfer.left_bytes + transfer.after.size();
-  asked.buffers = trimmed_;
-  return asked;
-}
-
-// A read of what is in memory already.
-bool DiskServer::is_answered(Operation& operation) {
-  const BlkRequest& request = operation.request;
-  if (!replicas_ || request.op != BlkOp::read) return false;
-  if (!operation.looked_up) {
-    operation.looked_up = true;
-    replicas_->serve({request.offset, request.bytes, operation.memory}, operation.transfer,
-                     geometry().bytes);
-  }
-  return operation.transfer.left_bytes == 0;
-}
-
-void DiskServer::note_begin(Operation& operation) {
-  if (!replicas_) return;
-  const BlkRequest& request = operation.request;
-  const srt::DiskTransfer transfer{request.offset, request.bytes, operation.memory};
-  switch (request.op) {
-    case BlkOp::write: return replicas_->write_begins(transfer, operation.transfer);
-    case BlkOp::discard:
-    case BlkOp::write_zeroes: return replicas_->range_changes(request.offset, request.bytes);
-    case BlkOp::read:  // noted when it was looked at
-    case BlkOp::flush:
-    case BlkOp::get_id: break;
-  }
-}
-
-void DiskServer::note_end(const Operation& operation, bool done) {
-  if (!replicas_) return;
-  const BlkRequest& request = operation.request;
-  const srt::DiskTransfer transfer{request.offset, request.bytes, operation.memory};
-  switch (request.op) {
-    case BlkOp::read:
-      if (done) replicas_->read_ends(transfer, operation.transfer);
-      return;
-    case BlkOp::write: return replicas_->write_ends(transfer, operation.transfer, done);
-    case BlkOp::discard:
-    case BlkOp::write_zeroes: return replicas_->range_changes(request.offset, request.bytes);
-    case BlkOp::flush:
-    case BlkOp::get_id: break;
-  }
-}
-
 void DiskServer::completed(std::span<const srt::DiskCompletion> done) {
   fabric::failpoint("disk.completed");
   std::vector<Ended> ended;
   for (const srt::DiskCompletion& completion : done) {
-    auto* operation = reinterpret_cast<Operation*>(completion.cookie);
-    note_end(*operation, completion.error == 0);
+    auto* operation = reinterpret_cast<DiskOperation*>(completion.cookie);
+    if (replicas_) operation->ends(*replicas_, completion.error == 0);
     ended.push_back({operation, completion.error});
   }
   finish(ended);

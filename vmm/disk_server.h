@@ -20,10 +20,9 @@
 
 #include "fabric/peer.h"
 #include "srt/disk_queue.h"
-#include "srt/disk_replicas.h"
+#include "vmm/disk_operation.h"
 #include "vmm/disk_takeover.h"
 #include "vmm/machine.h"
-#include "vmm/virtio/blk.h"
 
 namespace dvm::vmm {
 
@@ -54,19 +53,6 @@ class DiskServer final : public QueueServer {
   void drain();
 
  private:
-  // One request in hand. Reused, never freed while the server lives.
-  struct Operation {
-    u16 queue;
-    bool durable;
-    u32 generation;
-    u32 epoch;  // in which it was taken
-    BlkRequest request;
-    std::vector<iovec> buffers;
-    std::vector<srt::MemoryPiece> memory;  // the same, with replicas
-    srt::OngoingTransfer transfer;
-    bool looked_up;  // of a read: the transfer says what is left for the disk
-  };
-
   DiskServer(Machine& machine, u32 function, DiskTakeover::Drained drained, fabric::Peer* peer);
   void look(srt::DiskQueue::Look why);
   void take_over();
@@ -76,17 +62,12 @@ class DiskServer final : public QueueServer {
   Status begin(QueueState& state, const LiveQueue& live, u16 queue, const Chain& chain,
                const BlkGeometry& present);
   Status answer(QueueState& state, const BlkRequest& request, const BlkGeometry& geometry);
-  Status map_buffers(Operation& operation) const;
-  bool is_held_back(const Operation& operation) const;
+  bool is_held_back(const DiskOperation& operation) const;
   void drop_held();
   void hold_back_waiting();
-  Operation* new_operation();
-  bool is_answered(Operation& operation);
-  srt::DiskRequest disk_request(Operation& operation);
-  void note_begin(Operation& operation);
-  void note_end(const Operation& operation, bool done);
+  DiskOperation* new_operation();
   struct Ended {
-    Operation* operation;
+    DiskOperation* operation;
     int error;
   };
   void finish(std::span<const Ended> done);
@@ -104,16 +85,15 @@ class DiskServer final : public QueueServer {
 
   // The thread's own.
   u64 watched_ = 0;  // queues whose drivers were not asked to notify
-  std::vector<std::unique_ptr<Operation>> operations_;
-  std::vector<Operation*> free_;
-  std::deque<Operation*> waiting_;  // taken, and no room for them in disk_ yet
+  std::vector<std::unique_ptr<DiskOperation>> operations_;
+  std::vector<DiskOperation*> free_;
+  std::deque<DiskOperation*> waiting_;  // taken, and no room for them in disk_ yet
 
   // Writes of an epoch that has not ended: they leave the machine when it has.
-  std::deque<Operation*> held_back_;
+  std::deque<DiskOperation*> held_back_;
   std::atomic<u64> held_count_ = 0;
 
   std::unique_ptr<srt::DiskReplicas> replicas_;  // nullptr: the machine has no table
-  std::vector<iovec> trimmed_;
   DiskTakeover takeover_;
   std::unique_ptr<srt::DiskQueue> disk_;  // first to end
 };

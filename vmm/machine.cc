@@ -162,12 +162,12 @@ Status Machine::open(fabric::Pool pool) {
   place_.events = events_;
   place_.metadata = pool_.metadata();
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
-  show({});
+  view_.store(&views_[0].emplace());
   if (!has_software_coherence()) {
-    views_.clear();
+    views_[0].reset();
     viewed_.store(state_->control.boots.load());
-    DVM_ASSIGN(auto view, view_of(viewed_.load()));
-    show(std::move(view));
+    DVM_ASSIGN(const auto* view, view_of(viewed_.load()));
+    view_.store(view);
     DVM_ASSIGN(release_, hyperkernel::PageRelease::of(pool_, directory,
                                                       ram_layout(state_->config.memory_bytes)));
   }
@@ -175,10 +175,10 @@ Status Machine::open(fabric::Pool pool) {
 }
 
 void Machine::use_memory(std::byte* base) {
-  views_.clear();
-  show(base == nullptr
-           ? hyperkernel::GuestView()
-           : hyperkernel::GuestView::over(base, ram_layout(state_->config.memory_bytes)));
+  const auto layout = ram_layout(state_->config.memory_bytes);
+  views_[0] =
+      base == nullptr ? hyperkernel::GuestView() : hyperkernel::GuestView::over(base, layout);
+  view_.store(&*views_[0]);
 }
 
 Status Machine::open_firmware(const hyperkernel::PageDirectory& directory) {

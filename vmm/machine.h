@@ -97,10 +97,11 @@ class Machine {
   // --- RAM of other boots (machine_ram.cc)
   // --------------------------------------------------------
   bool has_ram_for_each_boot() const { return config().ram_places > 1; }
-  // Empty RAM for the boot to come. Caller: the one node that carries a reset out.
-  Result<hyperkernel::GuestView> renew_ram(u32 boot);
+  // RAM for the boot to come, empty where each has its own. Caller: the one node that carries a
+  // reset out.
+  Result<const hyperkernel::GuestMemory*> renew_ram(u32 boot);
   // That of the boot that runs (its number's low 16 bits), or of the one before; nullptr: it is
-  // gone. Until the next one runs.
+  // gone.
   const hyperkernel::GuestMemory* ram_of(u16 boot) const;
   void release_before(u16 boot, u64 gpa);
   // Pages of any boot's go back to the pool's file; returns how many bytes.
@@ -273,7 +274,7 @@ class Machine {
  private:
   Machine() = default;
   Status open(fabric::Pool pool);
-  Result<hyperkernel::GuestView> view_of(u32 boot) const;
+  Result<const hyperkernel::GuestView*> view_of(u32 boot) const;
   void follow_boot() const;
   Status open_firmware(const hyperkernel::PageDirectory& directory);
   static Result<fabric::Pool> make_pool(const MachineSpec& spec, const srt::ReplicaSize& replicas);
@@ -366,13 +367,12 @@ class Machine {
   ResumeRecord* resume_ = nullptr;
   fabric::FaultPlace place_;
   fabric::InstanceId self_;
-  void show(hyperkernel::GuestView view) const;
-  mutable std::mutex following_;         // for the next four
+  mutable std::mutex following_;  // for the next two
+  // One for each place of RAM, mapped when it is first needed and never unmapped: who still looks
+  // at the RAM of a boot that was meets what is left of it.
+  mutable std::array<std::optional<hyperkernel::GuestView>, kMostRamPlaces> views_;
   mutable std::atomic<u32> viewed_ = 0;  // the boot whose RAM `view_` is of
   mutable std::atomic<const hyperkernel::GuestView*> view_ = nullptr;
-  // The last one is `view_`. Whoever still looks at the one before meets the boot before.
-  mutable std::vector<std::unique_ptr<hyperkernel::GuestView>> views_;
-  mutable u32 before_boot_ = 0;  // whose RAM views_.front() is of, if there are two
   std::optional<srt::ReplicaTable> replicas_;
   hyperkernel::GuestView rom_view_;  // of nothing without firmware
   FwCfgContents fw_cfg_;

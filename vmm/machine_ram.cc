@@ -11,62 +11,54 @@ namespace dvm::vmm {
 using hyperkernel::GuestMemory;
 using hyperkernel::GuestView;
 
-Result<GuestView> Machine::view_of(u32 boot) const {
+// Under `following_`, or before anybody else has the machine.
+Result<const GuestView*> Machine::view_of(u32 boot) const {
+  auto& view = views_[ram_place_of(config(), boot)];
+  if (view) return &*view;
   const auto layout = ram_layout(config().memory_bytes);
-  if (has_ram_for_each_boot())
-    return GuestView::map_in_order(pool_, layout, first_frame_of(config(), boot));
-  DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
-  return GuestView::map(pool_, directory, layout);
+  if (has_ram_for_each_boot()) {
+    DVM_ASSIGN(view, GuestView::map_in_order(pool_, layout, first_frame_of(config(), boot)));
+  } else {
+    DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(pool_));
+    DVM_ASSIGN(view, GuestView::map(pool_, directory, layout));
+  }
+  return &*view;
 }
 
-void Machine::show(GuestView view) const {
-  views_.push_back(std::make_unique<GuestView>(std::move(view)));
-  view_.store(views_.back().get(), std::memory_order_release);
-}
-
-// Nothing is unmapped here but what was of two boots ago, and has been given back: that would take
-// time for each page the guest had touched.
 void Machine::follow_boot() const {
   const std::lock_guard guard(following_);
   const u32 boot = state_->control.boots.load(std::memory_order_acquire);
-  if (viewed_.load() == boot) return;
   if (has_ram_for_each_boot()) {
-    auto view = view_of(boot);
+    const auto view = view_of(boot);
     if (!view.ok()) {  // who sees the RAM of another boot must not go on
       fmt::print(stderr, "dvm: the guest's RAM cannot be mapped: {}\n", view.error().message);
       std::abort();
     }
-    if (views_.size() > 1) views_.erase(views_.begin());
-    before_boot_ = viewed_.load();
-    show(view.take());
+    view_.store(*view, std::memory_order_release);
   }
   viewed_.store(boot, std::memory_order_release);
 }
 
-Result<GuestView> Machine::renew_ram(u32 boot) {
+Result<const GuestMemory*> Machine::renew_ram(u32 boot) {
+  if (!has_ram_for_each_boot()) return &memory();
   release_ram(boot, 0, ~u64{0});
-  return view_of(boot);
+  const std::lock_guard guard(following_);
+  DVM_ASSIGN(const GuestView* const view, view_of(boot));
+  return &view->memory();
 }
 
 const GuestMemory* Machine::ram_of(u16 boot) const {
   const u32 now = state_->control.boots.load(std::memory_order_acquire);
   if (!has_ram_for_each_boot() || boot == static_cast<u16>(now)) return &memory();
-  if (boot != static_cast<u16>(now - 1)) return nullptr;
-  (void)memory();
+  if (now < 2 || boot != static_cast<u16>(now - 1)) return nullptr;
   const std::lock_guard guard(following_);
-  if (views_.size() < 2 || before_boot_ != now - 1) {  // this process came after the reset
-    auto view = view_of(now - 1);
-    if (!view.ok()) return nullptr;
-    if (views_.size() > 1) views_.erase(views_.begin());
-    views_.insert(views_.begin(), std::make_unique<GuestView>(view.take()));
-    before_boot_ = now - 1;
-  }
-  return &views_.front()->memory();
+  const auto view = view_of(now - 1);
+  return view.ok() ? &(*view)->memory() : nullptr;
 }
 
 void Machine::release_before(u16 boot, u64 gpa) {
   const u32 now = state_->control.boots.load(std::memory_order_acquire);
-  if (has_ram_for_each_boot() && boot == static_cast<u16>(now - 1))
+  if (has_ram_for_each_boot() && now >= 2 && boot == static_cast<u16>(now - 1))
     release_ram(now - 1, gpa, kPageBytes);
 }
 

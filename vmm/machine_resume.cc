@@ -145,6 +145,9 @@ Status put_back(Machine& machine, const ResumeRecords& records, ResumePoint poin
     restore_bank(state, *bank, kLostInstance + 1);
     for (u32 i = 0; i < state.config.vcpus; ++i) state.vcpu_states[i] = bank->vcpus[i].state;
   }
+  // It boots anew from disks that were nobody's meanwhile, and requests in hand are not done again.
+  if (point == ResumePoint::start && machine.replicas() != nullptr)
+    machine.replicas()->forget_all();
   DVM_TRY(check_ring(state.console, state.serial.published().tx_count, "serial port"));
   DVM_ASSIGN(auto sums, hyperkernel::PageSums::of(machine.pool()));
   // Without epochs nothing follows what the guest writes from here on.

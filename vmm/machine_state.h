@@ -43,6 +43,8 @@ namespace dvm::vmm {
 
 inline constexpr u32 kMachineVersion = 13;
 
+inline constexpr u32 kMostRamPlaces = 3;  // ram_place.h
+
 // Stable instance ids: the launcher, then the nodes.
 inline constexpr u32 kLauncherInstance = 0;
 inline constexpr u32 kFirstNodeInstance = 1;

@@ -51,12 +51,8 @@ Status Node::carry_out_reset() {
   machine_->reset_devices();
   if (s.cpu.count.load() == 0) DVM_TRY(record_cpu_model());
   const MachineConfig& config = machine_->config();
-  hyperkernel::GuestView fresh;
-  if (machine_->has_ram_for_each_boot()) {
-    DVM_ASSIGN(fresh, machine_->renew_ram(next));
-  }
-  const auto& ram = machine_->has_ram_for_each_boot() ? fresh.memory() : machine_->memory();
-  DVM_ASSIGN(s.entry, load_guest(boot_, ram, config.memory_bytes, config.vcpus, machine_->rom()));
+  DVM_ASSIGN(const auto* const ram, machine_->renew_ram(next));
+  DVM_ASSIGN(s.entry, load_guest(boot_, *ram, config.memory_bytes, config.vcpus, machine_->rom()));
   machine_->log_event(next == 1 ? EventKind::machine_started : EventKind::guest_reset,
                       next == 1
                           ? std::array<u64, 3>{machine_->config().nodes, machine_->config().vcpus,

@@ -74,7 +74,7 @@ void ReplicaSweep::sweep(u32 boot) {
     return stopping_.load() || machine_.state().control.boots.load() != boot;
   };
   if (boot > 2 && !none_of_it()) machine_.release_ram(boot - 2, 0, ~u64{0});
-  const u64 taken = table.table_bytes() + table.kept_in_use() * kPageBytes;
+  const u64 taken = table.table_bytes() + table.kept_frames() * kPageBytes;
   const u64 budget = table.budget() > taken ? (table.budget() - taken) / kPageBytes : 0;
   const auto keep = pages_with_blocks(table, machine_.config().memory_bytes, boot - 1, budget);
   for (const RamPart& part : layout) {

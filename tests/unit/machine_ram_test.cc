@@ -27,8 +27,8 @@ void boot_again(Machine& machine) {
   const u32 next = machine.state().control.boots.load() + 1;
   const auto fresh = machine.renew_ram(next);
   ASSERT_TRUE(fresh.ok());
-  ASSERT_EQ(fresh->memory().load<u64>(kSomewhere).value(), 0u);
-  ASSERT_TRUE(fresh->memory().store(kSomewhere + 8, u64{next}).ok());  // what is loaded
+  ASSERT_EQ((*fresh)->load<u64>(kSomewhere).value(), 0u);
+  ASSERT_TRUE((*fresh)->store(kSomewhere + 8, u64{next}).ok());  // what is loaded
   machine.state().control.boots.store(next);
 }
 
@@ -61,6 +61,25 @@ TEST(MachineRam, ThatOfTheBootBeforeIsThereUntilItIsGivenBack) {
   boot_again(*machine);
   EXPECT_EQ(machine->ram_of(1), nullptr);
   EXPECT_EQ(machine->ram_of(2)->load<u64>(kSomewhere + 8).value(), 2u);
+}
+
+TEST(MachineRam, WhoStillLooksAtABootThatWasMeetsWhatIsLeftOfIt) {
+  const auto machine = make_machine(spec_with_replicas());
+  const hyperkernel::GuestMemory& held = machine->memory();
+  for (u32 i = 0; i < 7; ++i) {
+    boot_again(*machine);
+    EXPECT_TRUE(machine->memory().store(kSomewhere, u64{1}).ok());
+    EXPECT_TRUE(held.load<u64>(kSomewhere).ok());
+  }
+}
+
+TEST(MachineRam, NothingIsBeforeTheFirstBoot) {
+  const auto machine = make_machine(spec_with_replicas());
+  ASSERT_EQ(machine->state().control.boots.load(), 1u);
+  ASSERT_TRUE(machine->memory().store(kSomewhere, u64{7}).ok());
+  EXPECT_EQ(machine->ram_of(0), nullptr);
+  machine->release_before(0, kSomewhere);
+  EXPECT_EQ(machine->memory().load<u64>(kSomewhere).value(), 7u);
 }
 
 TEST(MachineRam, WithOnePlaceItStaysAsItIs) {
