@@ -45,7 +45,11 @@ bool DiskReplicas::copy_proved(const TransferWalk& part, const Replica& found) {
 
 std::optional<Replica> DiskReplicas::kept_copy(BlockKey key,
                                                std::span<const std::byte> content) const {
-  const auto frame = table_.keep(key, boots_.boot());
+  return copy_in(table_.keep(key, boots_.boot()), content);
+}
+
+std::optional<Replica> DiskReplicas::copy_in(std::optional<u64> frame,
+                                             std::span<const std::byte> content) const {
   if (!frame) return std::nullopt;
   const auto to = table_.kept(*frame);
   std::memcpy(to.data(), content.data(), kBlockBytes);
@@ -169,7 +173,10 @@ void DiskReplicas::read_ends(const DiskTransfer& read, const OngoingTransfer& st
   }
 }
 
+// What goes on where another write ended may be a journal: it is written from pages that change
+// soon afterwards, and read when the guest comes back from a panic.
 void DiskReplicas::write_begins(const DiskTransfer& write, OngoingTransfer& state) {
+  state.appends = table_.goes_on(disk_, write.offset, write.offset + write.bytes);
   state.writes.clear();
   state.sums.clear();
   for (TransferWalk part(write); part.next();) {
@@ -179,11 +186,19 @@ void DiskReplicas::write_begins(const DiskTransfer& write, OngoingTransfer& stat
   }
 }
 
+Replica DiskReplicas::copy_of_written(const TransferWalk& part, const Replica& now) const {
+  const auto content = source(now.place);
+  const auto frame = table_.keep_written(key(part.block()), boots_.boot());
+  const auto copy = content.empty() ? std::nullopt : copy_in(frame, content);
+  return copy && copy->sum == now.sum ? *copy : now;
+}
+
 void DiskReplicas::write_ends(const DiskTransfer& write, const OngoingTransfer& state, bool done) {
   std::size_t index = 0;
   for (TransferWalk part(write); part.next(); ++index) {
     auto now = done ? replica_of(part) : std::nullopt;
     if (now && now->sum != state.sums[index]) now.reset();
+    if (now && state.appends) now = copy_of_written(part, *now);
     table_.write_ends(key(part.block()), now, state.writes[index], boots_.boot());
   }
 }

@@ -41,6 +41,8 @@ struct OngoingTransfer {
   // A read of a loader's, which will soon use the memory for something else. Set before it begins.
   bool passing = false;
   bool keep = false;  // copies that are to last are made
+  // Of a write: it goes on where another one ended.
+  bool appends = false;
 };
 
 // Threads: one at a time.
@@ -72,7 +74,10 @@ class DiskReplicas {
   void round_out(const DiskTransfer& read, OngoingTransfer& state, u64 disk_bytes) const;
   std::optional<Replica> replica_of(const TransferWalk& part) const;
   std::span<const std::byte> whole_block(const TransferWalk& part, const OngoingTransfer& state);
+  std::optional<Replica> copy_in(std::optional<u64> frame,
+                                 std::span<const std::byte> content) const;
   std::optional<Replica> kept_copy(BlockKey key, std::span<const std::byte> content) const;
+  Replica copy_of_written(const TransferWalk& part, const Replica& now) const;
   BlockKey key(u64 block) const { return {disk_, block}; }
   ReplicaPlace ram_place(u64 gpa) const;
 

@@ -17,7 +17,7 @@
 
 namespace dvm::srt {
 
-inline constexpr u32 kReplicasVersion = 1;
+inline constexpr u32 kReplicasVersion = 2;
 
 // A block of a disk of the machine. Block n is bytes [n * kBlockBytes, (n + 1) * kBlockBytes).
 struct BlockKey {
@@ -96,17 +96,30 @@ struct ReplicaFigures {
   std::atomic<u64> entries;  // now
   std::atomic<u64> put;
   std::array<std::atomic<u64>, kDroppedReasons> dropped;
+  std::atomic<u64> freed_kept;  // blocks of pages that the guest freed, copied
 };
 
-// Followed by the buckets. All of it but the figures and the hand is written once.
+// Of a page of RAM: the bucket of the block that was read into it last, plus one. Advice: the entry
+// tells whether it is so.
+struct PageHint {
+  std::atomic<u32> bucket;
+};
+
+// Followed by the kept frames' records, the pages' hints and the buckets. All of it but the figures
+// and the hand is written once.
 struct ReplicaHeader {
   u64 buckets;      // a power of two
   u64 kept_frames;  // of the table's own
   u64 kept_at;      // the first of them: bytes from the pool's start
   u64 budget;       // bytes that entries, kept frames and RAM of the boot before may take
+  u64 ram_pages;    // that have a hint: guest addresses from 0 on
   u32 reserved;
   u32 checksum;              // CRC-32C of all above
   std::atomic<u64> hand;     // where the search for a kept frame goes on
+  std::atomic<u64> written;  // and of those for what was written
+  // Where writes ended that others may go on from: disk and byte. Advice.
+  std::array<std::atomic<u64>, 16> ends;
+  std::atomic<u64> next_end;
   std::atomic<u64> order;    // boot << 32 | entries used in it
   std::atomic<u64> sweeper;  // who gives back what no boot needs (fabric/claim.h)
   std::atomic<u32> swept;    // for this boot that is done

@@ -25,6 +25,7 @@ u64 check_of(u64 key, u64 place, const BlockSum& sum) {
 }
 
 u64 frames_bytes(u64 frames) { return align_up(frames * sizeof(KeptFrame), kPageBytes); }
+u64 hints_bytes(u64 pages) { return align_up(pages * sizeof(PageHint), kPageBytes); }
 
 u32 header_checksum(const ReplicaHeader& header) {
   return fabric::crc32c(
@@ -36,10 +37,9 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 }  // namespace
 
 u64 ReplicaSize::region_bytes() const {
-  return kPageBytes + frames_bytes(kept_frames) + buckets * sizeof(ReplicaBucket);
+  return kPageBytes + frames_bytes(kept_frames) + hints_bytes(ram_pages) +
+         buckets * sizeof(ReplicaBucket);
 }
-
-u64 default_replica_budget(u64 ram_bytes) { return std::max(ram_bytes / 2, 64 * kMiB); }
 
 namespace {
 
@@ -47,17 +47,24 @@ u64 buckets_for(u64 ram_bytes) {
   return std::bit_ceil(std::max<u64>(ram_bytes / kPageBytes / kPagesForBucket, 16));
 }
 
+// RAM has a hole below 4 GiB, of 1 GiB at most.
+u64 hints_for(u64 ram_bytes) { return (ram_bytes + kGiB) / kPageBytes; }
+
+u64 table_bytes_for(u64 ram_bytes) {
+  return buckets_for(ram_bytes) * sizeof(ReplicaBucket) + hints_bytes(hints_for(ram_bytes));
+}
+
 }  // namespace
 
-u64 least_replica_budget(u64 ram_bytes) {
-  return 2 * buckets_for(ram_bytes) * sizeof(ReplicaBucket);
-}
+u64 default_replica_budget(u64 ram_bytes) { return std::max(ram_bytes / 2, 64 * kMiB); }
+
+u64 least_replica_budget(u64 ram_bytes) { return 2 * table_bytes_for(ram_bytes); }
 
 // A third of what the table leaves is for copies of its own: what loaders read is some tens of MiB.
 ReplicaSize replica_size(u64 ram_bytes, u64 budget) {
-  const u64 buckets = buckets_for(ram_bytes);
-  const u64 table = buckets * sizeof(ReplicaBucket);
-  return {buckets, (std::max(budget, table) - table) / 3 / kPageBytes, budget};
+  const u64 table = table_bytes_for(ram_bytes);
+  return {buckets_for(ram_bytes), (std::max(budget, table) - table) / 3 / kPageBytes, budget,
+          hints_for(ram_bytes)};
 }
 
 Status ReplicaTable::format(const fabric::Pool& pool, const ReplicaSize& size, u64 kept_at) {
@@ -69,6 +76,7 @@ Status ReplicaTable::format(const fabric::Pool& pool, const ReplicaSize& size, u
   header->kept_frames = size.kept_frames;
   header->kept_at = kept_at;
   header->budget = size.budget;
+  header->ram_pages = size.ram_pages;
   header->checksum = header_checksum(*header);
   return {};
 }
@@ -77,9 +85,10 @@ Result<ReplicaTable> ReplicaTable::of(const fabric::Pool& pool, fabric::Instance
                                       const fabric::InstanceTable& instances) {
   DVM_ASSIGN(const auto bytes, pool.region(RegionKind::replicas, kReplicasVersion));
   auto* header = reinterpret_cast<ReplicaHeader*>(bytes.data());
-  const ReplicaSize size{header->buckets, header->kept_frames, header->budget};
+  const ReplicaSize size{header->buckets, header->kept_frames, header->budget, header->ram_pages};
   const u64 total = pool.header().total_bytes;
   if (header->checksum != header_checksum(*header) || !std::has_single_bit(size.buckets) ||
+      size.buckets > bytes.size() || size.ram_pages > bytes.size() ||
       size.region_bytes() > bytes.size() || header->kept_at > total ||
       size.kept_frames > (total - header->kept_at) / kPageBytes)
     return error("pool {}: its replica table's header is damaged", pool.name());
@@ -90,6 +99,8 @@ Result<ReplicaTable> ReplicaTable::of(const fabric::Pool& pool, fabric::Instance
   std::byte* at = bytes.data() + kPageBytes;
   table.frames_ = {reinterpret_cast<KeptFrame*>(at), size.kept_frames};
   at += frames_bytes(size.kept_frames);
+  table.hints_ = {reinterpret_cast<PageHint*>(at), size.ram_pages};
+  at += hints_bytes(size.ram_pages);
   table.buckets_ = {reinterpret_cast<ReplicaBucket*>(at), size.buckets};
   if (size.kept_frames != 0) {
     DVM_ASSIGN(table.kept_, Mapping::shared(pool.fd(), header->kept_at,
@@ -190,6 +201,31 @@ void ReplicaTable::place(ReplicaBucket& at, BlockKey key, const Replica& replica
   std::atomic_signal_fence(std::memory_order_seq_cst);
   entry.check = check_of(word, entry.place, entry.sum);
   header_->figures.put.fetch_add(1, kRelaxed);
+  hint_at(replica.place, at);
+}
+
+void ReplicaTable::hint_at(const ReplicaPlace& place, const ReplicaBucket& at) {
+  if (place.kind != ReplicaPlace::Kind::ram || place.at % kPageBytes != 0 ||
+      place.at / kPageBytes >= hints_.size())
+    return;
+  hints_[place.at / kPageBytes].bucket.store(static_cast<u32>(&at - buckets_.data()) + 1, kRelaxed);
+}
+
+std::optional<ReplicaTable::Listed> ReplicaTable::block_in(u16 boot, u64 gpa) const {
+  if (gpa % kPageBytes != 0 || gpa / kPageBytes >= hints_.size()) return std::nullopt;
+  const u32 hint = hints_[gpa / kPageBytes].bucket.load(kRelaxed);
+  if (hint == 0 || hint > buckets_.size()) return std::nullopt;
+  ReplicaBucket& at = buckets_[hint - 1];
+  const ReplicaPlace place{ReplicaPlace::Kind::ram, boot, gpa};
+  const fabric::LockGuard guard(at.lock, self_, *instances_);
+  for (u32 i = 0; i < kEntriesInBucket; ++i) {
+    const ReplicaEntry& e = at.entries[i];
+    if (at.keys[i] == 0 || e.place != place.packed() ||
+        e.check != check_of(at.keys[i], e.place, e.sum))
+      continue;
+    return Listed{BlockKey::unpack(at.keys[i]), replica_of(e), e.boot, e.order};
+  }
+  return std::nullopt;
 }
 
 bool ReplicaTable::put(BlockKey key, const Replica& replica, u64 writes, u32 boot) {
@@ -290,9 +326,9 @@ void ReplicaTable::each(const std::function<void(const Listed&)>& visit) const {
 
 std::optional<u64> ReplicaTable::keep(BlockKey key, u32 boot) {
   constexpr u32 kLookAt = 16;
-  if (frames_.empty()) return std::nullopt;
+  if (frames_for_reads() == 0) return std::nullopt;
   for (u32 tried = 0; tried < kLookAt; ++tried) {
-    const u64 frame = header_->hand.fetch_add(1, kRelaxed) % frames_.size();
+    const u64 frame = header_->hand.fetch_add(1, kRelaxed) % frames_for_reads();
     KeptFrame& f = frames_[frame];
     u64 before = f.key.load(kRelaxed);
     if (before != 0 && f.boot.load(kRelaxed) == boot) continue;
@@ -301,6 +337,26 @@ std::optional<u64> ReplicaTable::keep(BlockKey key, u32 boot) {
     return frame;
   }
   return std::nullopt;
+}
+
+bool ReplicaTable::goes_on(u16 disk, u64 begin, u64 end) {
+  const auto name = [disk](u64 at) { return u64{disk} << 48 ^ at; };
+  for (auto& slot : header_->ends) {
+    u64 before = name(begin);
+    if (slot.compare_exchange_strong(before, name(end), kRelaxed)) return true;
+  }
+  const u64 next = header_->next_end.fetch_add(1, kRelaxed);
+  header_->ends[next % header_->ends.size()].store(name(end), kRelaxed);
+  return false;
+}
+
+std::optional<u64> ReplicaTable::keep_written(BlockKey key, u32 boot) {
+  const u64 first = frames_for_reads(), count = frames_.size() - first;
+  if (count == 0) return std::nullopt;
+  const u64 frame = first + header_->written.fetch_add(1, kRelaxed) % count;
+  frames_[frame].key.store(key.packed(), kRelaxed);
+  frames_[frame].boot.store(boot, kRelaxed);
+  return frame;
 }
 
 std::span<std::byte> ReplicaTable::kept(u64 frame) const {

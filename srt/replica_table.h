@@ -21,6 +21,7 @@ struct ReplicaSize {
   u64 buckets = 0;
   u64 kept_frames = 0;
   u64 budget = 0;
+  u64 ram_pages = 0;
   u64 region_bytes() const;
 };
 // For so much RAM, within `budget` bytes for all that it takes beyond that: the least or more.
@@ -67,12 +68,20 @@ class ReplicaTable {
   };
   void each(const std::function<void(const Listed&)>& visit) const;
 
+  // The block that a page of that boot's RAM holds, if that is known: a hint, as `find` gives.
+  std::optional<Listed> block_in(u16 boot, u64 gpa) const;
+
   // How many blocks have been used in that boot, which is the one that runs, so far.
   u64 used_in(u32 boot) const;
 
   // A frame for the content of this block, which the caller copies there: the least valuable one.
   // Nothing: all are of use in this boot.
   std::optional<u64> keep(BlockKey key, u32 boot);
+  // Bytes [begin, end) of the disk are written. True: from where another write ended.
+  bool goes_on(u16 disk, u64 begin, u64 end);
+  // The same for a block that has been written, whose memory will soon hold something else: one of
+  // the last quarter of the frames, in turn. Nothing: there are none.
+  std::optional<u64> keep_written(BlockKey key, u32 boot);
   std::span<std::byte> kept(u64 frame) const;  // empty: there is none of that number
   u64 kept_in_use() const;
 
@@ -82,7 +91,7 @@ class ReplicaTable {
   ReplicaFigures& figures() const { return header_->figures; }
   u64 budget() const { return header_->budget; }
   u64 kept_frames() const { return header_->kept_frames; }
-  u64 table_bytes() const { return buckets_.size_bytes(); }
+  u64 table_bytes() const { return buckets_.size_bytes() + hints_.size_bytes(); }
 
  private:
   ReplicaTable() = default;
@@ -91,9 +100,12 @@ class ReplicaTable {
   void erase(ReplicaBucket& at, u32 index, Dropped why);
   void place(ReplicaBucket& at, BlockKey key, const Replica& replica, u32 boot);
   u32 next_order(u32 boot) const;
+  u64 frames_for_reads() const { return frames_.size() - frames_.size() / 4; }
+  void hint_at(const ReplicaPlace& place, const ReplicaBucket& at);
 
   ReplicaHeader* header_ = nullptr;
   std::span<KeptFrame> frames_;
+  std::span<PageHint> hints_;
   std::span<ReplicaBucket> buckets_;
   Mapping kept_;
   fabric::InstanceId self_;

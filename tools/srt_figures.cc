@@ -68,6 +68,7 @@ json srt_json(vmm::Machine& machine) {
           {"blocks_missed", f.blocks_missed.load()},
           {"bytes_saved", f.bytes_served.load()},
           {"put", f.put.load()},
+          {"freed_kept", f.freed_kept.load()},
           {"dropped", std::move(dropped)}};
 }
 
@@ -81,11 +82,13 @@ std::string srt_text(const json& s) {
       "reads: {}, of which {} ({:.1f} %) needed no disk; blocks: {} served, {} missed; {} not read "
       "from disks\n"
       "memory: table {}, kept frames {}, RAM of the boot before {}; allowed in all {}\n"
+      "copied from pages that the guest reported as free: {} blocks\n"
       "entries that went:\n",
       n("entries"), n("in_ram"), n("in_ram_of_boot_before"), n("in_kept_frames"), n("reads"),
       n("reads_served"), percent(n("reads_served"), n("reads")), n("blocks_served"),
       n("blocks_missed"), amount(n("bytes_saved")), amount(n("table_bytes")),
-      amount(n("kept_bytes")), amount(n("boot_before_bytes")), amount(n("budget_bytes")));
+      amount(n("kept_bytes")), amount(n("boot_before_bytes")), amount(n("budget_bytes")),
+      n("freed_kept"));
   for (u32 i = 0; i < srt::kDroppedReasons; ++i)
     text +=
         fmt::format("  {:10} {}\n", s.at("dropped").at(kReasons[i]).get<u64>(), kReasonTexts[i]);
@@ -115,6 +118,8 @@ void srt_metrics(Exposition& out, vmm::Machine& machine) {
       f.blocks_missed.load());
   one("dvm_srt_bytes_saved_total", "counter", "Bytes that were not read from disks.",
       f.bytes_served.load());
+  one("dvm_srt_freed_kept_total", "counter",
+      "Blocks copied from pages that the guest reported as free.", f.freed_kept.load());
   out.metric("dvm_srt_dropped_total", "counter", "Entries that went, by the reason.");
   for (u32 i = 0; i < srt::kDroppedReasons; ++i)
     out.sample(f.dropped[i].load(), fmt::format("reason=\"{}\"", kReasons[i]));

@@ -325,7 +325,7 @@ class Machine {
   void serve_balloon_stats(u32 function, u16 queue, bool again);
   struct HeldPages;
   bool take_balloon_chain(u32 function, u16 queue, bool again, HeldPages& taken);
-  u64 give_back(const std::vector<GuestRun>& runs);
+  u64 give_back(const std::vector<GuestRun>& runs, bool freed);
   std::optional<LiveQueue> live_queue(u32 function, u16 queue);
   VcpuSet raise_queue_interrupt(u32 function, u16 queue);
   VcpuSet fail_function(u32 function);

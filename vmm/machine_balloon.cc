@@ -2,6 +2,7 @@
 // system call for that is made without a lock: until then the chain is held (queue_hold), so that a
 // death in between leaves it to a survivor; giving the same pages back again does no harm, as the
 // driver has not got them back yet.
+#include "srt/freed_pages.h"
 #include "vmm/machine_steps.h"
 #include "vmm/virtio/balloon.h"
 
@@ -61,12 +62,17 @@ bool Machine::take_balloon_chain(u32 function, u16 queue, bool again, HeldPages&
 
 // Returns how many bytes the pool's file took back. What is no RAM is passed over: the guest chose
 // the addresses. With software coherence nothing is: others may have copies of what goes.
-u64 Machine::give_back(const std::vector<GuestRun>& runs) {
+// What pages hold of disks stays, if these were reported as free and not asked back by the host.
+u64 Machine::give_back(const std::vector<GuestRun>& runs, bool freed) {
   u64 given = 0;
   // What is gone could not be put back.
   if (!release_ || epoch_ != nullptr) return given;
   const u32 boot = state_->control.boots.load();
-  for (const GuestRun& run : runs) given += release_ram(boot, run.gpa, run.bytes);
+  for (const GuestRun& run : runs) {
+    if (srt::ReplicaTable* const table = freed ? replicas() : nullptr)
+      srt::keep_blocks(*table, memory(), boot, run.gpa, run.bytes);
+    given += release_ram(boot, run.gpa, run.bytes);
+  }
   return given;
 }
 
@@ -82,7 +88,7 @@ void Machine::serve_balloon(u32 function, u16 queue, bool again) {
     if (taken.queue == BalloonQueue::deflate) {
       record.deflated.fetch_add(bytes, relaxed);  // touched, it is there again
     } else {
-      const u64 given = give_back(taken.runs);
+      const u64 given = give_back(taken.runs, taken.queue == BalloonQueue::reporting);
       auto& sum = taken.queue == BalloonQueue::inflate ? record.ballooned : record.reported;
       sum.fetch_add(given, relaxed);
       record.kept.fetch_add(bytes - given, relaxed);

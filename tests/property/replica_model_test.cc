@@ -14,6 +14,7 @@
 
 #include "fabric/pool.h"
 #include "srt/disk_replicas.h"
+#include "srt/freed_pages.h"
 #include "tests/sanitized.h"
 
 namespace dvm::srt {
@@ -77,7 +78,7 @@ class World {
   }
 
   void step() {
-    static constexpr std::array kWeights = {30, 22, 30, 12, 3, 6, 2, 1};
+    static constexpr std::array kWeights = {30, 22, 30, 12, 3, 6, 2, 3, 1};
     std::discrete_distribution<int> which(kWeights.begin(), kWeights.end());
     switch (which(random_)) {
       case 0: return begin_read();
@@ -87,6 +88,7 @@ class World {
       case 4: return discard();
       case 5: return void(finish_all());
       case 6: return reset();
+      case 7: return free_pages();
       default: return die();
     }
   }
@@ -100,6 +102,7 @@ class World {
     }
   }
   u64 served() const { return table(0).figures().blocks_served.load(); }
+  u64 freed_kept() const { return table(0).figures().freed_kept.load(); }
   u64 dropped(Dropped why) const {
     return table(0).figures().dropped[static_cast<u32>(why)].load();
   }
@@ -152,7 +155,9 @@ class World {
       first = first / kSectorsInBlock * kSectorsInBlock;
       count = kSectorsInBlock * (1 + pick(3));
     }
+    if (is_write && pick(3) == 0) first = written_to_ % (kBlocks * kSectorsInBlock);
     count = std::min(count, kBlocks * kSectorsInBlock - first);
+    if (is_write) written_to_ = first + count;  // as a journal is written
     std::vector<MemoryPiece> memory;
     u64 left = count * kSector;
     u64 gpa = pick(kPages) * kPageBytes + (pick(5) == 0 ? kSector * pick(8) : 0);
@@ -306,6 +311,15 @@ class World {
     if (!busy({{gpa, kSector}}, false)) fill(gpa, next_value());
   }
 
+  // The guest frees pages, and tells.
+  void free_pages() {
+    const u64 first = pick(kPages), count = std::min(1 + pick(8), kPages - first);
+    if (busy({{first * kPageBytes, count * kPageBytes}})) return;
+    const u64 gpa = first * kPageBytes, bytes = count * kPageBytes;
+    keep_blocks(*nodes_[pick(2)].table, boots_.now(), boots_.boot(), gpa, bytes);
+    ASSERT_TRUE(boots_.now().fill(gpa, bytes, std::byte{0}).ok());
+  }
+
   void discard() {
     const u64 first = pick(kBlocks * kSectorsInBlock);
     const u64 count = std::min<u64>(1 + pick(40), kBlocks * kSectorsInBlock - first);
@@ -342,6 +356,7 @@ class World {
 
   std::mt19937_64 random_;
   u64 value_ = 0;
+  u64 written_to_ = 0;
   fabric::Pool pool_;
   fabric::InstanceTable instances_{};
   Boots boots_;
@@ -364,20 +379,22 @@ constexpr u64 kRounds = 10'000;
 
 TEST(ReplicaModel, EveryReadIsWhatAPlainDiskGives) {
   const u64 first = number_from("DVM_SEED", 1), rounds = number_from("DVM_ROUNDS", kRounds);
-  u64 served = 0, changed = 0, written = 0;
+  u64 served = 0, changed = 0, written = 0, freed = 0;
   for (u64 seed = first; seed < first + rounds; ++seed) {
     SCOPED_TRACE(fmt::format("DVM_SEED={} DVM_ROUNDS=1", seed));
-    World world(seed, seed % 2 == 0 ? 64 * kKiB : kMiB);
+    World world(seed, seed % 2 == 0 ? 64 * kKiB : 2 * kMiB);
     for (u32 i = 0; i < 60 && !HasFatalFailure(); ++i) world.step();
     world.end();
     ASSERT_FALSE(HasFailure());
     served += world.served();
     changed += world.dropped(Dropped::changed);
+    freed += world.freed_kept();
     written += world.dropped(Dropped::written);
   }
   EXPECT_GT(served, rounds);
   EXPECT_GT(changed, rounds / 10);
   EXPECT_GT(written, rounds / 10);
+  EXPECT_GT(freed, rounds / 20);
 }
 
 }  // namespace

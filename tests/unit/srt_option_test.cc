@@ -20,7 +20,7 @@ TEST(SrtOption, WhatIsWrongIsNamed) {
   EXPECT_EQ(settle_srt(false, 100 * kMiB, kGiB, true).error().message,
             "found --srt-memory with --srt off; allowed: with --srt on");
   EXPECT_EQ(settle_srt({}, kMiB, kGiB, true).error().message,
-            "--srt-memory: found 1 MiB; allowed with 1 GiB of RAM: 64 MiB or more");
+            "--srt-memory: found 1 MiB; allowed with 1 GiB of RAM: 68 MiB or more");
 }
 
 }  // namespace
