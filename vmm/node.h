@@ -78,7 +78,7 @@ class Node {
   std::unique_ptr<Keeper> keeper_;          // where nodes may die
   std::unique_ptr<CoherentMemory> memory_;  // with software coherence
   std::unique_ptr<EpochMember> epochs_;     // with epochs
-  VmReserve reserve_;
+  VmReserve reserve_{[this](Vm& vm) { return NodeVcpus::make_ahead(*machine_, vm, index_); }};
   std::unique_ptr<Vm> vm_;
   std::optional<IoEventFds> io_event_fds_;
   std::unique_ptr<PreFault> pre_fault_;  // with software coherence, and a KVM that can

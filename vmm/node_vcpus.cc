@@ -11,6 +11,17 @@ NodeVcpus::NodeVcpus(Machine& machine, Vm& vm, fabric::Peer& peer, Keeper* keepe
       keeper_(keeper),
       node_(machine.self().id - kFirstNodeInstance) {}
 
+Status NodeVcpus::make_ahead(const Machine& machine, Vm& vm, u32 node) {
+  const bool all = machine.config().protection != Protection::none;  // as `make` with a keeper
+  for (u32 i = 0; i < machine.config().vcpus; ++i) {
+    if (!all && machine.state().vcpus[i].node() != node) continue;
+    DVM_ASSIGN(Vcpu vcpu, make_vcpu(machine, vm, i));
+    DVM_TRY(vm.readable_msrs(vcpu));
+    vm.keep_ahead(i, std::move(vcpu));
+  }
+  return {};
+}
+
 Status NodeVcpus::make() {
   for (u32 i = 0; i < machine_.config().vcpus; ++i) {
     // Where nodes may die, those of the others too: making a KVM vCPU is most of taking one over.

@@ -21,6 +21,9 @@ class NodeVcpus {
   NodeVcpus(const NodeVcpus&) = delete;
   NodeVcpus& operator=(const NodeVcpus&) = delete;
 
+  // Of a VM that no boot has used yet: KVM vCPUs which `make` will want, should it be given that
+  // VM. Any thread.
+  static Status make_ahead(const Machine& machine, Vm& vm, u32 node);
   // Makes those that are placed here, and with a keeper what all others may come to; `start` lets
   // them run.
   Status make();

@@ -45,18 +45,24 @@ VcpuThread::VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& pee
 
 VcpuThread::~VcpuThread() { join(); }
 
+Result<Vcpu> make_vcpu(const Machine& machine, Vm& vm, u32 index) {
+  if (auto ready = vm.made_ahead(index)) return std::move(*ready);
+  DVM_ASSIGN(Vcpu vcpu, vm.create_vcpu(index));
+  const CpuBaseline& cpu = machine.state().cpu;
+  const u32 count = std::min(cpu.count.load(std::memory_order_acquire), CpuBaseline::kMaxEntries);
+  DVM_TRY(vcpu.set_cpuid(cpuid_for_vcpu({cpu.entries.data(), count}, index)));
+  return vcpu;
+}
+
 Result<std::unique_ptr<VcpuThread>> VcpuThread::create(Machine& machine, Vm& vm, u32 index,
                                                        fabric::Peer& peer) {
-  DVM_ASSIGN(Vcpu vcpu, vm.create_vcpu(index));
+  DVM_ASSIGN(Vcpu vcpu, make_vcpu(machine, vm, index));
   std::unique_ptr<VcpuThread> thread(new VcpuThread(machine, index, std::move(vcpu), peer));
   DVM_TRY(thread->set_up(vm));
   return thread;
 }
 
-Status VcpuThread::set_up(const Vm& vm) {
-  const CpuBaseline& cpu = machine_.state().cpu;
-  const u32 count = std::min(cpu.count.load(std::memory_order_acquire), CpuBaseline::kMaxEntries);
-  DVM_TRY(vcpu_.set_cpuid(cpuid_for_vcpu({cpu.entries.data(), count}, index_)));
+Status VcpuThread::set_up(Vm& vm) {
   DVM_TRY(vcpu_.set_tsc_offset(machine_.state().control.tsc_offset.load()));
   if (machine_.epoch() != nullptr) DVM_TRY(vcpu_.follow_vectors());
   DVM_ASSIGN(transfer_, VcpuTransfer::of(vm, vcpu_));

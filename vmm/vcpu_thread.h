@@ -13,6 +13,9 @@
 
 namespace dvm::vmm {
 
+// A KVM vCPU with the machine's CPUID: made ahead, or now.
+Result<Vcpu> make_vcpu(const Machine& machine, Vm& vm, u32 index);
+
 class VcpuThread {
  public:
   // Makes the KVM vCPU, sets CPUID, TSC offset and, for vCPU 0, the kernel's entry state. The
@@ -37,7 +40,7 @@ class VcpuThread {
 
  private:
   VcpuThread(Machine& machine, u32 index, Vcpu vcpu, fabric::Peer& peer);
-  Status set_up(const Vm& vm);
+  Status set_up(Vm& vm);
   void run();
   void run_where_placed();
   void loop();               // returns when the vCPU has gone elsewhere, or the phase ends it

@@ -58,7 +58,8 @@ void VmReserve::work() {
     lock.unlock();
     std::unique_ptr<Vm> made;
     if (make) {
-      if (auto vm = Vm::create(); vm.ok()) made = std::make_unique<Vm>(vm.take());
+      if (auto vm = Vm::create(); vm.ok() && prepare_(*vm).ok())
+        made = std::make_unique<Vm>(vm.take());
     }
     old.reset();
     lock.lock();

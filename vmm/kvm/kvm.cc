@@ -263,6 +263,12 @@ Result<Vcpu> Vm::create_vcpu(u32 id) {
   return vcpu;
 }
 
+std::optional<Vcpu> Vm::made_ahead(u32 id) {
+  const auto found = ahead_.extract(id);
+  if (found.empty()) return std::nullopt;
+  return std::move(found.mapped());
+}
+
 Result<std::vector<kvm_cpuid_entry2>> Vm::supported_cpuid() const {
   CpuidBuffer buffer{};
   buffer.nent = kCpuidEntries;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -108,12 +109,17 @@ class Vm {
   // The last `bytes` before 4 GiB, read-only: a write there comes as an MMIO exit.
   Status map_rom(const hyperkernel::GuestMemory& rom, u64 bytes);
   Result<Vcpu> create_vcpu(u32 id);
+  // One that was made before it is needed, for who needs it: once.
+  void keep_ahead(u32 id, Vcpu vcpu) { ahead_.emplace(id, std::move(vcpu)); }
+  std::optional<Vcpu> made_ahead(u32 id);
   // A write of any size at `gpa` adds 1 to the eventfd, and is no exit. Threads: any.
   Status add_ioeventfd(u64 gpa, const Fd& eventfd);
   Status remove_ioeventfd(u64 gpa, const Fd& eventfd);
   bool can_pre_fault() const { return offers(KVM_CAP_PRE_FAULT_MEMORY); }
   bool offers(u32 capability) const;
-  Result<std::vector<u32>> listed_msrs() const;  // KVM_GET_MSR_INDEX_LIST
+  // MSRs that KVM lists (KVM_GET_MSR_INDEX_LIST) and tells of. The vCPU has its CPUID, on which
+  // that depends; the first one is asked, for all: a system call for each MSR.
+  Result<std::vector<u32>> readable_msrs(const Vcpu& vcpu);
   // What KVM of this host can offer a guest.
   Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
 
@@ -126,6 +132,8 @@ class Vm {
   Fd vm_;
   Injection injection_ = Injection::queued;
   u32 slots_ = 0;
+  std::map<u32, Vcpu> ahead_;
+  std::vector<u32> msrs_;
 };
 
 }  // namespace dvm::vmm

@@ -129,14 +129,18 @@ bool Vcpu::give_again(u8 vector) {
   return true;
 }
 
-Result<std::vector<u32>> Vm::listed_msrs() const {
+Result<std::vector<u32>> Vm::readable_msrs(const Vcpu& vcpu) {
+  if (!msrs_.empty()) return msrs_;
   struct {
     u32 count;
     std::array<u32, 1024> indices;
   } list{1024, {}};
   static_assert(offsetof(decltype(list), indices) == sizeof(kvm_msr_list));
   DVM_TRY(kvm_ioctl(kvm_, KVM_GET_MSR_INDEX_LIST, "KVM_GET_MSR_INDEX_LIST", &list));
-  return std::vector<u32>(list.indices.begin(), list.indices.begin() + list.count);
+  for (const u32 msr : std::span(list.indices).first(list.count)) {
+    if (vcpu.msr(msr).ok()) msrs_.push_back(msr);
+  }
+  return msrs_;
 }
 
 }  // namespace dvm::vmm

@@ -70,7 +70,7 @@ class PendingKick {
 
 }  // namespace
 
-Result<VcpuTransfer> VcpuTransfer::of(const Vm& vm, Vcpu& vcpu) {
+Result<VcpuTransfer> VcpuTransfer::of(Vm& vm, Vcpu& vcpu) {
   VcpuTransfer transfer(vcpu);
   transfer.xsave_ = vm.offers(KVM_CAP_XSAVE);
   transfer.xcrs_ = vm.offers(KVM_CAP_XCRS);
@@ -80,12 +80,9 @@ Result<VcpuTransfer> VcpuTransfer::of(const Vm& vm, Vcpu& vcpu) {
 }
 
 // Those that KVM lists and then does not tell of are not this vCPU's.
-Status VcpuTransfer::list_msrs(const Vm& vm) {
-  DVM_ASSIGN(std::vector<u32> all, vm.listed_msrs());
-  std::erase_if(all, is_ours);
-  for (const u32 msr : all) {
-    if (vcpu_->msr(msr).ok()) msrs_.push_back(msr);
-  }
+Status VcpuTransfer::list_msrs(Vm& vm) {
+  DVM_ASSIGN(msrs_, vm.readable_msrs(*vcpu_));
+  std::erase_if(msrs_, is_ours);
   if (msrs_.size() > kMaxStateMsrs) return error("{} MSRs are too many", msrs_.size());
   return {};
 }

@@ -13,7 +13,7 @@ namespace dvm::vmm {
 class VcpuTransfer {
  public:
   // After CPUID: which MSRs there are depends on it.
-  static Result<VcpuTransfer> of(const Vm& vm, Vcpu& vcpu);
+  static Result<VcpuTransfer> of(Vm& vm, Vcpu& vcpu);
 
   // Precondition: KVM has completed the last exit. Takes nothing away from the vCPU, which may go
   // on here if it stays after all, except that `restore` has to be called first.
@@ -28,7 +28,7 @@ class VcpuTransfer {
 
  private:
   explicit VcpuTransfer(Vcpu& vcpu) : vcpu_(&vcpu) {}
-  Status list_msrs(const Vm& vm);
+  Status list_msrs(Vm& vm);
   Result<u32> get_msrs(u32* count, kvm_msr_entry* entries) const;
   Status save_msrs(VcpuState& state) const;
   Status load_msrs(const VcpuState& state);
