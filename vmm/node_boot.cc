@@ -52,7 +52,9 @@ Status Node::carry_out_reset() {
   if (s.cpu.count.load() == 0) DVM_TRY(record_cpu_model());
   const MachineConfig& config = machine_->config();
   DVM_ASSIGN(const auto* const ram, machine_->renew_ram(next));
-  DVM_ASSIGN(s.entry, load_guest(boot_, *ram, config.memory_bytes, config.vcpus, machine_->rom()));
+  // The guest cannot write to its ROM.
+  const hyperkernel::GuestMemory rom = next == 1 ? machine_->rom() : hyperkernel::GuestMemory();
+  DVM_ASSIGN(s.entry, load_guest(boot_, *ram, config.memory_bytes, config.vcpus, rom));
   machine_->log_event(next == 1 ? EventKind::machine_started : EventKind::guest_reset,
                       next == 1
                           ? std::array<u64, 3>{machine_->config().nodes, machine_->config().vcpus,

@@ -20,7 +20,7 @@ Result<EntryState> load_firmware(const Fd& fd, const std::string& name,
                                  const hyperkernel::GuestMemory& rom) {
   DVM_ASSIGN(const u64 bytes, check_firmware(fd, name));
   DVM_ASSIGN(const BootFile file, BootFile::open(fd, "firmware", name));
-  DVM_TRY(file.load(rom, layout::kHighRamStart - bytes, 0, bytes));
+  if (!rom.ranges().empty()) DVM_TRY(file.load(rom, layout::kHighRamStart - bytes, 0, bytes));
   const u64 low = std::min(bytes, layout::kLowFirmwareMax);
   const u64 low_start = layout::kLowFirmwareEnd - low;
   DVM_TRY(ram.fill(layout::kAdapterRoms, low_start - layout::kAdapterRoms, std::byte{0}));

@@ -13,9 +13,9 @@ inline constexpr u64 kFirmwareUnit = 64 * kKiB;
 // Its size, if it can be a firmware image; else a usage error that names the file.
 Result<u64> check_firmware(const Fd& fd, const std::string& name);
 
-// Puts the image into `rom` (up to 4 GiB) and into `ram`; the rest of the adapters' segment, from
-// 0xc0000 on, is cleared, so that no option ROM of before the reset is found there. Pure of the
-// file: the same memory at each reset.
+// Puts the image into `rom` (up to 4 GiB; empty: it is there already) and into `ram`; the rest of
+// the adapters' segment, from 0xc0000 on, is cleared, so that no option ROM of before the reset is
+// found there. Pure of the file: the same memory at each reset.
 Result<EntryState> load_firmware(const Fd& fd, const std::string& name,
                                  const hyperkernel::GuestMemory& ram,
                                  const hyperkernel::GuestMemory& rom);

@@ -27,7 +27,7 @@ struct BootSource {
 Status check_boot_source(const BootSource& source, u64 ram_bytes);
 
 // `ram_bytes` is what ram_layout() (e820.h) was given to make `memory`; `rom` is where a firmware's
-// image goes.
+// image goes; empty: it has been put there.
 Result<EntryState> load_guest(const BootSource& source, const hyperkernel::GuestMemory& memory,
                               u64 ram_bytes, u32 vcpus, const hyperkernel::GuestMemory& rom = {});
 
