@@ -61,14 +61,18 @@ void DiskReplicas::note_served(const TransferWalk& part, const Replica& found, u
                                bool keep) {
   const BlockKey block = key(part.block());
   const u32 boot = boots_.boot();
-  if (found.place.kind == ReplicaPlace::Kind::kept || !part.is_whole() || !part.in_one_piece())
-    return table_.use(block, boot);
+  const bool kept = found.place.kind == ReplicaPlace::Kind::kept;
+  const bool ahead = kept && table_.is_ahead(found.place.at);
+  if (ahead) table_.figures().ahead_used.fetch_add(1, kRelaxed);
+  // What was read ahead has done its work: its frame is for what is yet to be read.
+  const bool moves = !kept || (ahead && !keep);
+  if (!moves || !part.is_whole() || !part.in_one_piece()) return table_.use(block, boot);
   Replica now{ram_place(part.gpa()), found.sum};
   if (keep) {
     const auto content = source(now.place);
     if (const auto copy = kept_copy(block, content); copy && copy->sum == found.sum) now = *copy;
   }
-  if (table_.put(block, now, writes, boot) && found.place.boot != static_cast<u16>(boot))
+  if (table_.put(block, now, writes, boot) && !kept && found.place.boot != static_cast<u16>(boot))
     boots_.release(found.place.boot, found.place.at);
 }
 

@@ -17,7 +17,7 @@
 
 namespace dvm::srt {
 
-inline constexpr u32 kReplicasVersion = 2;
+inline constexpr u32 kReplicasVersion = 3;
 
 // A block of a disk of the machine. Block n is bytes [n * kBlockBytes, (n + 1) * kBlockBytes).
 struct BlockKey {
@@ -58,7 +58,7 @@ struct Replica {
 struct ReplicaEntry {
   u64 place;  // ReplicaPlace
   BlockSum sum;
-  u32 boot;   // in which it was used last
+  u32 boot;   // in which it was used last; 0: in none, it was read ahead
   u32 order;  // how many had been used in that boot before
   u64 check;  // of key, place and sum: an entry that is half written, or damaged, is none
 };
@@ -76,6 +76,16 @@ struct alignas(64) ReplicaBucket {
   std::array<u64, 6> reserved;
 };
 static_assert(sizeof(ReplicaBucket) == 1024);
+
+// Blocks of a disk in a row. Also as a record in the pool, where whoever reads it checks it.
+struct BlockRun {
+  u64 first = 0;
+  u32 blocks = 0;
+  u16 disk = 0;
+  u16 reserved = 0;
+  friend constexpr bool operator==(const BlockRun&, const BlockRun&) = default;
+};
+static_assert(sizeof(BlockRun) == 16);
 
 // Why an entry went.
 enum class Dropped : u8 {
@@ -96,7 +106,11 @@ struct ReplicaFigures {
   std::atomic<u64> entries;  // now
   std::atomic<u64> put;
   std::array<std::atomic<u64>, kDroppedReasons> dropped;
-  std::atomic<u64> freed_kept;  // blocks of pages that the guest freed, copied
+  std::atomic<u64> freed_kept;   // blocks of pages that the guest freed, copied
+  std::atomic<u64> ahead;        // blocks put before anybody had asked for them
+  std::atomic<u64> ahead_used;   // of these, that somebody then asked for
+  std::atomic<u64> ahead_reads;  // requests to disks for them
+  std::atomic<u64> ahead_bytes;  // that these read
 };
 
 // Of a page of RAM: the bucket of the block that was read into it last, plus one. Advice: the entry
@@ -105,15 +119,15 @@ struct PageHint {
   std::atomic<u32> bucket;
 };
 
-// Followed by the kept frames' records, the pages' hints and the buckets. All of it but the figures
-// and the hand is written once.
+// Followed by the kept frames' records, the pages' hints, the buckets, and the runs that are
+// wanted. All of it but the figures and the hand is written once.
 struct ReplicaHeader {
-  u64 buckets;      // a power of two
-  u64 kept_frames;  // of the table's own
-  u64 kept_at;      // the first of them: bytes from the pool's start
-  u64 budget;       // bytes that entries, kept frames and RAM of the boot before may take
-  u64 ram_pages;    // that have a hint: guest addresses from 0 on
-  u32 reserved;
+  u64 buckets;               // a power of two
+  u64 kept_frames;           // of the table's own
+  u64 kept_at;               // the first of them: bytes from the pool's start
+  u64 budget;                // bytes that entries, kept frames and RAM of the boot before may take
+  u64 ram_pages;             // that have a hint: guest addresses from 0 on
+  u32 runs;                  // for how many that are wanted there is room
   u32 checksum;              // CRC-32C of all above
   std::atomic<u64> hand;     // where the search for a kept frame goes on
   std::atomic<u64> written;  // and of those for what was written
@@ -123,7 +137,10 @@ struct ReplicaHeader {
   std::atomic<u64> order;    // boot << 32 | entries used in it
   std::atomic<u64> sweeper;  // who gives back what no boot needs (fabric/claim.h)
   std::atomic<u32> swept;    // for this boot that is done
-  u32 reserved_word;
+  std::atomic<u32> wanted;   // runs to be read ahead of the guest: written before any node starts
+  std::atomic<u64> warmer;   // who reads them (fabric/claim.h)
+  std::atomic<u32> warmed;   // how many of them have been seen to
+  u32 reserved;
   ReplicaFigures figures;
 };
 static_assert(sizeof(ReplicaHeader) <= kPageBytes);
@@ -131,7 +148,7 @@ static_assert(sizeof(ReplicaHeader) <= kPageBytes);
 // A kept frame. Advice: an entry whose frame has been given to another block finds no proof there.
 struct KeptFrame {
   std::atomic<u64> key;   // BlockKey; 0: free
-  std::atomic<u32> boot;  // in which it was used last
+  std::atomic<u32> boot;  // in which it was used last; 0: in none, it was read ahead
   u32 reserved;
 };
 static_assert(sizeof(KeptFrame) == 16);

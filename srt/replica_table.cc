@@ -38,7 +38,7 @@ constexpr auto kRelaxed = std::memory_order_relaxed;
 
 u64 ReplicaSize::region_bytes() const {
   return kPageBytes + frames_bytes(kept_frames) + hints_bytes(ram_pages) +
-         buckets * sizeof(ReplicaBucket);
+         buckets * sizeof(ReplicaBucket) + align_up(runs * sizeof(BlockRun), kPageBytes);
 }
 
 namespace {
@@ -63,8 +63,11 @@ u64 least_replica_budget(u64 ram_bytes) { return 2 * table_bytes_for(ram_bytes);
 // A third of what the table leaves is for copies of its own: what loaders read is some tens of MiB.
 ReplicaSize replica_size(u64 ram_bytes, u64 budget) {
   const u64 table = table_bytes_for(ram_bytes);
+  // Read-ahead of page caches makes runs of some 32 KiB and more.
+  constexpr u64 kBlocksInRun = 8, kMostRuns = 1 << 19;
+  const u64 runs = std::min(budget / kPageBytes / kBlocksInRun, kMostRuns);
   return {buckets_for(ram_bytes), (std::max(budget, table) - table) / 3 / kPageBytes, budget,
-          hints_for(ram_bytes)};
+          hints_for(ram_bytes), static_cast<u32>(runs)};
 }
 
 Status ReplicaTable::format(const fabric::Pool& pool, const ReplicaSize& size, u64 kept_at) {
@@ -77,6 +80,7 @@ Status ReplicaTable::format(const fabric::Pool& pool, const ReplicaSize& size, u
   header->kept_at = kept_at;
   header->budget = size.budget;
   header->ram_pages = size.ram_pages;
+  header->runs = size.runs;
   header->checksum = header_checksum(*header);
   return {};
 }
@@ -85,7 +89,8 @@ Result<ReplicaTable> ReplicaTable::of(const fabric::Pool& pool, fabric::Instance
                                       const fabric::InstanceTable& instances) {
   DVM_ASSIGN(const auto bytes, pool.region(RegionKind::replicas, kReplicasVersion));
   auto* header = reinterpret_cast<ReplicaHeader*>(bytes.data());
-  const ReplicaSize size{header->buckets, header->kept_frames, header->budget, header->ram_pages};
+  const ReplicaSize size{header->buckets, header->kept_frames, header->budget, header->ram_pages,
+                         header->runs};
   const u64 total = pool.header().total_bytes;
   if (header->checksum != header_checksum(*header) || !std::has_single_bit(size.buckets) ||
       size.buckets > bytes.size() || size.ram_pages > bytes.size() ||
@@ -102,6 +107,8 @@ Result<ReplicaTable> ReplicaTable::of(const fabric::Pool& pool, fabric::Instance
   table.hints_ = {reinterpret_cast<PageHint*>(at), size.ram_pages};
   at += hints_bytes(size.ram_pages);
   table.buckets_ = {reinterpret_cast<ReplicaBucket*>(at), size.buckets};
+  at += size.buckets * sizeof(ReplicaBucket);
+  table.runs_ = {reinterpret_cast<BlockRun*>(at), size.runs};
   if (size.kept_frames != 0) {
     DVM_ASSIGN(table.kept_, Mapping::shared(pool.fd(), header->kept_at,
                                             size.kept_frames * kPageBytes, pool.name()));
@@ -153,11 +160,7 @@ u64 ReplicaTable::used_in(u32 boot) const {
 }
 
 void ReplicaTable::erase(ReplicaBucket& at, u32 index, Dropped why) {
-  const ReplicaPlace place = ReplicaPlace::unpack(at.entries[index].place);
-  if (place.kind == ReplicaPlace::Kind::kept && place.at < frames_.size()) {
-    u64 mine = at.keys[index];
-    frames_[place.at].key.compare_exchange_strong(mine, 0, kRelaxed);
-  }
+  free_frame(ReplicaPlace::unpack(at.entries[index].place), at.keys[index]);
   at.keys[index] = 0;
   at.entries[index].check = 0;
   header_->figures.entries.fetch_sub(1, kRelaxed);
@@ -172,6 +175,8 @@ void ReplicaTable::place(ReplicaBucket& at, BlockKey key, const Replica& replica
   if (index) {
     const ReplicaEntry& before = at.entries[*index];
     if (before.boot == boot) order = before.order;
+    if (before.place != replica.place.packed())
+      free_frame(ReplicaPlace::unpack(before.place), word);
   } else {
     u32 oldest = 0;
     for (u32 i = 0; i < kEntriesInBucket && !index; ++i) {
@@ -196,7 +201,7 @@ void ReplicaTable::place(ReplicaBucket& at, BlockKey key, const Replica& replica
   entry.place = replica.place.packed();
   entry.sum = replica.sum;
   entry.boot = boot;
-  entry.order = order != 0 ? order : next_order(boot);
+  entry.order = order != 0 || boot == 0 ? order : next_order(boot);
   fabric::failpoint("replica.unchecked");
   std::atomic_signal_fence(std::memory_order_seq_cst);
   entry.check = check_of(word, entry.place, entry.sum);
@@ -233,6 +238,16 @@ bool ReplicaTable::put(BlockKey key, const Replica& replica, u64 writes, u32 boo
   const fabric::LockGuard guard(at.lock, self_, *instances_);
   if (at.writes.load(kRelaxed) != writes) return false;
   place(at, key, replica, boot);
+  return true;
+}
+
+bool ReplicaTable::put_ahead(BlockKey key, u64 frame, const BlockSum& sum, u64 writes) {
+  ReplicaBucket& at = bucket(key);
+  const fabric::LockGuard guard(at.lock, self_, *instances_);
+  const bool has_room = std::ranges::count(at.keys, 0) != 0;
+  if (at.writes.load(kRelaxed) != writes || index_of(at, key.packed()) || !has_room) return false;
+  place(at, key, {{ReplicaPlace::Kind::kept, 0, frame}, sum}, 0);
+  header_->figures.ahead.fetch_add(1, kRelaxed);
   return true;
 }
 
@@ -324,21 +339,6 @@ void ReplicaTable::each(const std::function<void(const Listed&)>& visit) const {
   }
 }
 
-std::optional<u64> ReplicaTable::keep(BlockKey key, u32 boot) {
-  constexpr u32 kLookAt = 16;
-  if (frames_for_reads() == 0) return std::nullopt;
-  for (u32 tried = 0; tried < kLookAt; ++tried) {
-    const u64 frame = header_->hand.fetch_add(1, kRelaxed) % frames_for_reads();
-    KeptFrame& f = frames_[frame];
-    u64 before = f.key.load(kRelaxed);
-    if (before != 0 && f.boot.load(kRelaxed) == boot) continue;
-    if (!f.key.compare_exchange_strong(before, key.packed(), kRelaxed)) continue;
-    f.boot.store(boot, kRelaxed);
-    return frame;
-  }
-  return std::nullopt;
-}
-
 bool ReplicaTable::goes_on(u16 disk, u64 begin, u64 end) {
   const auto name = [disk](u64 at) { return u64{disk} << 48 ^ at; };
   for (auto& slot : header_->ends) {
@@ -350,23 +350,15 @@ bool ReplicaTable::goes_on(u16 disk, u64 begin, u64 end) {
   return false;
 }
 
-std::optional<u64> ReplicaTable::keep_written(BlockKey key, u32 boot) {
-  const u64 first = frames_for_reads(), count = frames_.size() - first;
-  if (count == 0) return std::nullopt;
-  const u64 frame = first + header_->written.fetch_add(1, kRelaxed) % count;
-  frames_[frame].key.store(key.packed(), kRelaxed);
-  frames_[frame].boot.store(boot, kRelaxed);
-  return frame;
+void ReplicaTable::want(std::span<const BlockRun> runs) {
+  const auto some = runs.first(std::min(runs.size(), runs_.size()));
+  std::ranges::copy(some, runs_.begin());
+  header_->wanted.store(static_cast<u32>(some.size()), std::memory_order_release);
 }
 
-std::span<std::byte> ReplicaTable::kept(u64 frame) const {
-  if (frame >= frames_.size()) return {};
-  return kept_.bytes().subspan(frame * kPageBytes, kPageBytes);
-}
-
-u64 ReplicaTable::kept_in_use() const {
-  return static_cast<u64>(
-      std::ranges::count_if(frames_, [](const KeptFrame& f) { return f.key.load(kRelaxed) != 0; }));
+std::span<const BlockRun> ReplicaTable::wanted() const {
+  const std::size_t count = header_->wanted.load(std::memory_order_acquire);
+  return runs_.first(std::min(count, runs_.size()));
 }
 
 }  // namespace dvm::srt

@@ -22,6 +22,7 @@ struct ReplicaSize {
   u64 kept_frames = 0;
   u64 budget = 0;
   u64 ram_pages = 0;
+  u32 runs = 0;  // that can be wanted
   u64 region_bytes() const;
 };
 // For so much RAM, within `budget` bytes for all that it takes beyond that: the least or more.
@@ -85,6 +86,24 @@ class ReplicaTable {
   std::span<std::byte> kept(u64 frame) const;  // empty: there is none of that number
   u64 kept_in_use() const;
 
+  // --- blocks read before anybody asks for them --------------------------------------------------
+  // A frame for this block, of those that hold nothing. It is the first to go to another one.
+  std::optional<u64> keep_ahead(BlockKey key);
+  // The frame's content was read ahead, and nobody has asked for it yet.
+  bool is_ahead(u64 frame) const;
+  bool holds_ahead(BlockKey key, u64 frame) const;  // it has not gone to another block yet
+  // The block's copy is in that frame, unless `writes` is not the count any more, or there is an
+  // entry, of who needed the block meanwhile. Nothing is displaced for it. Returns whether it was
+  // put; if not, the frame is to be given up.
+  bool put_ahead(BlockKey key, u64 frame, const BlockSum& sum, u64 writes);
+  void give_up_ahead(BlockKey key, u64 frame);
+  // Sets what is to be read ahead, as far as there is room. Once, before others use the table.
+  void want(std::span<const BlockRun> runs);
+  std::span<const BlockRun> wanted() const;
+  std::atomic<u64>& warmer() const { return header_->warmer; }
+  std::atomic<u32>& warmed() const { return header_->warmed; }
+  u32 most_wanted() const { return header_->runs; }
+
   // Whose it is to see to the RAM of boots that were, and for which boot it has been done.
   std::atomic<u64>& sweeper() const { return header_->sweeper; }
   std::atomic<u32>& swept() const { return header_->swept; }
@@ -99,6 +118,7 @@ class ReplicaTable {
   void erase_if(const std::function<bool(BlockKey)>& goes, Dropped why);
   void erase(ReplicaBucket& at, u32 index, Dropped why);
   void place(ReplicaBucket& at, BlockKey key, const Replica& replica, u32 boot);
+  void free_frame(const ReplicaPlace& place, u64 key);
   u32 next_order(u32 boot) const;
   u64 frames_for_reads() const { return frames_.size() - frames_.size() / 4; }
   void hint_at(const ReplicaPlace& place, const ReplicaBucket& at);
@@ -107,6 +127,7 @@ class ReplicaTable {
   std::span<KeptFrame> frames_;
   std::span<PageHint> hints_;
   std::span<ReplicaBucket> buckets_;
+  std::span<BlockRun> runs_;
   Mapping kept_;
   fabric::InstanceId self_;
   const fabric::InstanceTable* instances_ = nullptr;

@@ -1,7 +1,8 @@
 // The replica table beside a plain disk: random sequences of reads, writes, changes of memory,
-// discards, resets, deaths, with what is in flight landing in any order. Every byte that a read
-// gives is one that a plain disk could have given; while a write is in flight, what was there
-// before it and what it brings are both possible, in any order, as with a mirrored disk.
+// discards, resets, deaths, reads ahead of the guest, with what is in flight landing in any order.
+// Every byte that a read gives is one that a plain disk could have given; while a write is in
+// flight, what was there before it and what it brings are both possible, in any order, as with a
+// mirrored disk.
 //   DVM_SEED: the first of the seeds; DVM_ROUNDS: how many sequences
 #include <gtest/gtest.h>
 
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "fabric/pool.h"
+#include "srt/ahead_read.h"
 #include "srt/disk_replicas.h"
 #include "srt/freed_pages.h"
 #include "tests/sanitized.h"
@@ -78,7 +80,7 @@ class World {
   }
 
   void step() {
-    static constexpr std::array kWeights = {30, 22, 30, 12, 3, 6, 2, 3, 1};
+    static constexpr std::array kWeights = {30, 22, 30, 12, 3, 6, 2, 3, 1, 8, 10};
     std::discrete_distribution<int> which(kWeights.begin(), kWeights.end());
     switch (which(random_)) {
       case 0: return begin_read();
@@ -89,11 +91,14 @@ class World {
       case 5: return void(finish_all());
       case 6: return reset();
       case 7: return free_pages();
+      case 9: return begin_ahead();
+      case 10: return go_on_ahead();
       default: return die();
     }
   }
   void end() {
     finish_all();
+    while (!aheads_.empty()) finish_ahead(aheads_.begin());
     // All of it once more, whoever has it.
     for (u64 block = 0; block < kBlocks; ++block) {
       Request r = make(false, block * kBlockBytes, kBlockBytes, 0, {{0, kBlockBytes}});
@@ -103,6 +108,8 @@ class World {
   }
   u64 served() const { return table(0).figures().blocks_served.load(); }
   u64 freed_kept() const { return table(0).figures().freed_kept.load(); }
+  u64 put_ahead() const { return table(0).figures().ahead.load(); }
+  u64 used_ahead() const { return table(0).figures().ahead_used.load(); }
   u64 dropped(Dropped why) const {
     return table(0).figures().dropped[static_cast<u32>(why)].load();
   }
@@ -124,6 +131,13 @@ class World {
     // By sector: what a plain disk may give, of a read: all it has held since it began.
     std::vector<std::vector<Sector>> allowed;
     DiskTransfer transfer() const { return {offset, bytes, memory}; }
+  };
+
+  // Of blocks that nobody has asked for; its memory is its process's own.
+  struct Ahead {
+    u32 node = 0;
+    AheadRead read;
+    std::vector<std::byte> content;  // once it has landed
   };
 
   Sector next_value() { return ++value_; }
@@ -295,6 +309,32 @@ class World {
     disk_[sector] = {disk_[sector].back()};
   }
 
+  void begin_ahead() {
+    const u32 node = static_cast<u32>(pick(2));
+    const u64 first = pick(kBlocks);
+    const u32 blocks = static_cast<u32>(std::min<u64>(1 + pick(12), kBlocks - first));
+    auto read =
+        AheadRead::begin(*nodes_[node].table, {.first = first, .blocks = blocks, .disk = kDisk}, 8);
+    if (read.bytes() != 0) aheads_.push_back({node, std::move(read), {}});
+  }
+  void land_ahead(Ahead& ahead) {
+    if (!ahead.content.empty()) return;
+    ahead.content.resize(ahead.read.bytes());
+    read_around(ahead.read.offset(), ahead.content);
+  }
+  void finish_ahead(std::list<Ahead>::iterator at) {
+    land_ahead(*at);
+    if (pick(20) == 0) at->content.clear();  // it failed
+    at->read.end(*nodes_[at->node].table, at->content);
+    aheads_.erase(at);
+  }
+  void go_on_ahead() {
+    if (aheads_.empty()) return;
+    const auto at = std::next(aheads_.begin(), static_cast<long>(pick(aheads_.size())));
+    if (pick(2) == 0) return land_ahead(*at);
+    finish_ahead(at);
+  }
+
   void go_on() {
     if (requests_.empty()) return;
     auto at = std::next(requests_.begin(), static_cast<long>(pick(requests_.size())));
@@ -351,6 +391,7 @@ class World {
       if (pick(2) == 0) land(r);
       r.orphan = true;
     }
+    std::erase_if(aheads_, [&](const Ahead& ahead) { return ahead.node == node; });
     join(node);
   }
 
@@ -364,6 +405,7 @@ class World {
   // What a sector holds, last, and what it may be read as while it is being written.
   std::vector<std::vector<Sector>> disk_;
   std::list<Request> requests_;
+  std::list<Ahead> aheads_;
 };
 
 u64 number_from(const char* name, u64 otherwise) {
@@ -379,7 +421,7 @@ constexpr u64 kRounds = 10'000;
 
 TEST(ReplicaModel, EveryReadIsWhatAPlainDiskGives) {
   const u64 first = number_from("DVM_SEED", 1), rounds = number_from("DVM_ROUNDS", kRounds);
-  u64 served = 0, changed = 0, written = 0, freed = 0;
+  u64 served = 0, changed = 0, written = 0, freed = 0, put_ahead = 0, used_ahead = 0;
   for (u64 seed = first; seed < first + rounds; ++seed) {
     SCOPED_TRACE(fmt::format("DVM_SEED={} DVM_ROUNDS=1", seed));
     World world(seed, seed % 2 == 0 ? 64 * kKiB : 2 * kMiB);
@@ -390,11 +432,15 @@ TEST(ReplicaModel, EveryReadIsWhatAPlainDiskGives) {
     changed += world.dropped(Dropped::changed);
     freed += world.freed_kept();
     written += world.dropped(Dropped::written);
+    put_ahead += world.put_ahead();
+    used_ahead += world.used_ahead();
   }
   EXPECT_GT(served, rounds);
   EXPECT_GT(changed, rounds / 10);
   EXPECT_GT(written, rounds / 10);
   EXPECT_GT(freed, rounds / 20);
+  EXPECT_GT(put_ahead, rounds);
+  EXPECT_GT(used_ahead, rounds / 2);
 }
 
 }  // namespace
