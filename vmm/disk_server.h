@@ -46,6 +46,8 @@ class DiskServer final : public QueueServer {
   // A write to this eventfd is a notification of each queue that has been notified here before.
   const Fd& bell() const { return disk_->bell(); }
   u64 notified_before() const { return known_.load(std::memory_order_relaxed); }
+  // Requests of the guest that the disk has in hand, for this process.
+  u32 in_flight() const { return disk_->in_flight(); }
   // An epoch has ended.
   void committed() { disk_->poke(); }
   // Waits until nothing of this process's is in flight, or waits to be looked at or, taken over

@@ -179,6 +179,7 @@ void Node::stand_down() {
 }
 
 void Node::close_devices() {
+  warmer_.stop();
   for (auto& disk : disks_) disk->drain();  // with what waits for an epoch's end
   epochs_.reset();
   disks_.clear();  // these reach guest memory
@@ -201,6 +202,7 @@ void Node::leave() {
   fabric_->beat();  // a death that was not heard of yet: its pages are brought home still
   machine_->log_event(EventKind::node_left, {index_});
   epochs_.reset();
+  warmer_.stop();
   disks_.clear();  // these reach guest memory
   if (stop_servers_) stop_servers_();
   memory_.reset();
@@ -212,6 +214,7 @@ void Node::launcher_gone() { machine_->request_stop(StopReason::launcher_died); 
 // What a reset leaves behind, and what the next one will need: while the guest gets on.
 void Node::look_after_boot() {
   sweep_.look();
+  if (machine_->state().vcpus[0].node() == index_) warmer_.look(&fabric_->peer());
   const u32 boot = machine_->state().control.boots.load();
   if (reserved_for_ == boot) return;
   reserved_for_ = boot;

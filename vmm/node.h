@@ -9,6 +9,7 @@
 #include "fabric/fabric_service.h"
 #include "vmm/boot/loader.h"
 #include "vmm/coherent_memory.h"
+#include "vmm/disk_warmer.h"
 #include "vmm/epoch_member.h"
 #include "vmm/io_event_fds.h"
 #include "vmm/machine.h"
@@ -84,6 +85,7 @@ class Node {
   std::unique_ptr<PreFault> pre_fault_;  // with software coherence, and a KVM that can
   std::vector<std::unique_ptr<NodeDisk>> disks_;
   ReplicaSweep sweep_{*machine_};
+  DiskWarmer warmer_{*machine_, disks_};
   u32 reserved_for_ = 0;  // boot
   std::optional<NodeVcpus> vcpus_;
 };

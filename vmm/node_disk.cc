@@ -7,6 +7,9 @@
 namespace dvm::vmm {
 namespace {
 
+// What a prefetch's thread writes to the pool it writes while registered (fabric/peer.h).
+thread_local std::unique_ptr<fabric::LifeRegistration> registration;
+
 // Guests of one host have different pools.
 u32 guest_tag(Machine& machine) {
   struct stat st {};
@@ -22,35 +25,55 @@ static_assert(fabric::kMaxInstances <= 64);
 
 }  // namespace
 
+Result<std::unique_ptr<srt::DiskQueue>> NodeDisk::open_queue(srt::DiskQueue::OnComplete done,
+                                                             u32 depth,
+                                                             srt::DiskQueue::OnLook look) {
+  if (file_) return srt::DiskQueue::open(*file_, std::move(done), depth, std::move(look));
+  DVM_ASSIGN(auto engine,
+             srt::NbdEngine::connect(source_.nbd_socket, source_.spec, source_.geometry));
+  return srt::DiskQueue::open(std::move(engine), std::move(done), depth, std::move(look));
+}
+
+bool NodeDisk::has_replicas() const {
+  return machine_.replicas() != nullptr && source_.geometry.block_bytes <= srt::kBlockBytes;
+}
+
 Result<std::unique_ptr<NodeDisk>> NodeDisk::open(Machine& machine, DiskSource source,
                                                  fabric::Peer* peer) {
-  std::unique_ptr<NodeDisk> disk(new NodeDisk(machine, source.function));
-  const auto open_queue =
-      [&](srt::DiskQueue::OnComplete done,
-          srt::DiskQueue::OnLook look) -> Result<std::unique_ptr<srt::DiskQueue>> {
-    constexpr u32 kDepth = srt::DiskQueue::kDefaultDepth;
-    if (source.nbd_socket.empty())
-      return srt::DiskQueue::open(*disk->file_, std::move(done), kDepth, std::move(look));
-    DVM_ASSIGN(auto engine,
-               srt::NbdEngine::connect(source.nbd_socket, source.spec, source.geometry));
-    return srt::DiskQueue::open(std::move(engine), std::move(done), kDepth, std::move(look));
-  };
   // Buffered I/O and sockets copy already: that is an access like any other.
   source.geometry.copies = source.geometry.direct && machine.has_software_coherence();
-  if (source.nbd_socket.empty()) {
-    DVM_ASSIGN(disk->file_, srt::Disk::adopt(std::move(source.file), source.spec, source.geometry,
-                                             fence_of(machine, machine.self())));
+  Fd file = std::move(source.file);
+  std::unique_ptr<NodeDisk> disk(new NodeDisk(machine, std::move(source), peer));
+  NodeDisk* const d = disk.get();
+  if (d->source_.nbd_socket.empty()) {
+    DVM_ASSIGN(d->file_, srt::Disk::adopt(std::move(file), d->source_.spec, d->source_.geometry,
+                                          fence_of(machine, machine.self())));
   }
-  const auto drained = [d = disk.get()] { return d->drained(); };
+  const auto queue = [d](auto done, auto look) {
+    return d->open_queue(std::move(done), srt::DiskQueue::kDefaultDepth, std::move(look));
+  };
   std::unique_ptr<srt::DiskReplicas> replicas;
-  if (srt::ReplicaTable* table = machine.replicas();
-      table != nullptr && source.geometry.block_bytes <= srt::kBlockBytes) {
-    replicas = std::make_unique<srt::DiskReplicas>(*table, disk->boots_,
-                                                   static_cast<u16>(source.function));
+  if (d->has_replicas()) {
+    replicas = std::make_unique<srt::DiskReplicas>(*machine.replicas(), d->boots_,
+                                                   static_cast<u16>(d->function()));
   }
-  DVM_ASSIGN(disk->server_, DiskServer::open(machine, source.function, open_queue, drained, peer,
-                                             std::move(replicas)));
+  DVM_ASSIGN(disk->server_, DiskServer::open(
+                                machine, d->function(), queue, [d] { return d->drained(); }, peer,
+                                std::move(replicas)));
   return disk;
+}
+
+Result<std::unique_ptr<srt::BlockPrefetch>> NodeDisk::prefetch() {
+  if (!has_replicas()) return error("disk {}: no replicas of its blocks", source_.spec.path);
+  const auto queue = [this](auto done, u32 depth, srt::DiskQueue::OnLook look) {
+    return open_queue(std::move(done), depth, [look = std::move(look), peer = peer_](auto why) {
+      if (peer != nullptr && !registration) {
+        if (auto life = peer->register_thread(); life.ok()) registration = life.take();
+      }
+      look(why);
+    });
+  };
+  return srt::BlockPrefetch::open(*machine_.replicas(), queue);
 }
 
 // No node that has ended, whatever its generation, has anything in flight: a generation that has

@@ -4,6 +4,7 @@
 
 #include <optional>
 
+#include "srt/block_prefetch.h"
 #include "srt/disk.h"
 #include "vmm/disk_server.h"
 #include "vmm/guest_boots.h"
@@ -28,17 +29,25 @@ class NodeDisk {
   void drain() { server_->drain(); }
   bool drained() const;                       // nor anything of nodes that have ended
   void committed() { server_->committed(); }  // an epoch has ended
-  u32 function() const { return function_; }
+  // Reads of this process's ahead of the guest, through a queue of their own; ends before this.
+  // Error: this process cannot, or the machine has nowhere to put them.
+  Result<std::unique_ptr<srt::BlockPrefetch>> prefetch();
+  u32 function() const { return source_.function; }
   const DiskServer& server() const { return *server_; }
 
  private:
-  NodeDisk(Machine& machine, u32 function) : machine_(machine), function_(function) {}
+  NodeDisk(Machine& machine, DiskSource source, fabric::Peer* peer)
+      : machine_(machine), source_(std::move(source)), peer_(peer) {}
+  Result<std::unique_ptr<srt::DiskQueue>> open_queue(srt::DiskQueue::OnComplete done, u32 depth,
+                                                     srt::DiskQueue::OnLook look);
+  bool has_replicas() const;
   bool kernel_drained(u32 node) const;
   bool server_drained(u32 node) const;
 
   Machine& machine_;
   const MachineBoots boots_{machine_};
-  const u32 function_;
+  DiskSource source_;  // without its file, which `file_` has
+  fabric::Peer* const peer_;
   std::optional<srt::Disk> file_;  // outlives the server
   std::unique_ptr<DiskServer> server_;
 };
