@@ -18,6 +18,7 @@
 #include "tools/srt_figures.h"
 #include "tools/status.h"
 #include "tools/trace_recording.h"
+#include "tools/warm_blocks.h"
 #include "tools/why_request.h"
 #include "vmm/pool_check.h"
 
@@ -129,7 +130,13 @@ Result<json> do_trace(const json& request, Machine& machine) {
   return json{{"trace", file}, {"seconds", seconds}};
 }
 
-Result<json> do_srt(const json&, Machine& machine) { return srt_json(machine); }
+Result<json> do_srt(const json& request, Machine& machine, const GuestDisks* disks) {
+  const auto blocks = request.find("blocks");
+  if (blocks == request.end()) return srt_json(machine);
+  if (!blocks->is_boolean()) return error("srt: blocks: allowed: true or false");
+  return blocks->get<bool>() ? blocks_json(machine, disks) : srt_json(machine);
+}
+
 Result<json> do_why(const json&, Machine& machine) { return why_json(machine); }
 
 Result<json> do_resume(const json&, Machine& machine) {
@@ -186,13 +193,13 @@ constexpr std::array<Command, 24> kCommands = {{{"status", do_status},
                                                 {"dump", do_dump},
                                                 {"trace", do_trace},
                                                 {"why", do_why},
-                                                {"srt", do_srt},
                                                 {"policy", policy_request},
                                                 {"fault", handle_fault_request},
                                                 {"console-size", do_console_size},
                                                 {"balloon", balloon_request},
                                                 // These need more than the machine.
                                                 {"resize-disk", nullptr},
+                                                {"srt", nullptr},
                                                 {"migrate-vcpu", nullptr},
                                                 {"evacuate", nullptr},
                                                 {"add-node", nullptr},
@@ -213,6 +220,7 @@ std::vector<std::string_view> members_of(std::string_view command) {
   if (command == "console") return {"command", "history", "port"};
   if (command == "console-size") return {"command", "columns", "rows"};
   if (command == "policy") return {"command", "policy"};
+  if (command == "srt") return {"command", "blocks"};
   if (command == "balloon") return {"command", "bytes"};
   if (command == "migrate-vcpu") return {"command", "vcpu", "to"};
   if (command == "evacuate" || command == "remove-node") return {"command", "node"};
@@ -244,6 +252,7 @@ Result<json> run_request(const json& request, Machine& machine, const RequestPar
     DVM_TRY(check_members(request, name));
     if (command.run != nullptr) return command.run(request, machine);
     if (is_node_request(name)) return node_request(name, request, machine, parts.nodes);
+    if (name == "srt") return do_srt(request, machine, parts.disks);
     return resize_disk(request, machine, parts.disks);
   }
   return error("unknown command '{}'; allowed: {}", name.substr(0, 40), command_names());

@@ -28,6 +28,7 @@ Status check_command(const CtlCommandLine& line) {
   }
   if (line.follow && line.command != "events")
     return usage_error("--follow: allowed with events only");
+  if (line.blocks && line.command != "srt") return usage_error("--blocks: allowed with srt only");
   if (line.history && line.command != "console")
     return usage_error("--history: allowed with console only");
   if (line.json && line.command == "console")
@@ -143,14 +144,16 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
   DVM_ASSIGN(
       const CommandWords found,
       split_command_line(
-          words, {.with_value = {"--name", "--history", "--format", "--port", "--to", "--for"},
-                  .flags = {"--json", "--follow", "--to-file", "--help", "--version"}}));
+          words,
+          {.with_value = {"--name", "--history", "--format", "--port", "--to", "--for"},
+           .flags = {"--json", "--follow", "--blocks", "--to-file", "--help", "--version"}}));
   CtlCommandLine line;
   line.help = found.has("--help");
   line.version = found.has("--version");
   if (line.help || line.version) return line;
   line.json = found.has("--json");
   line.follow = found.has("--follow");
+  line.blocks = found.has("--blocks");
   if (const auto name = found.value("--name")) {
     const auto checked = check_name(*name);
     if (!checked) return usage_error("--name: {}", checked.error().message);
@@ -196,6 +199,7 @@ SYNOPSIS
   dvm-ctl [--name NAME] migrate-vcpu VCPU --to NODE
   dvm-ctl [--name NAME] evacuate|remove-node NODE
   dvm-ctl [--name NAME] add-node
+  dvm-ctl [--name NAME] srt [--blocks]
   dvm-ctl [--name NAME] policy [static|affinity|learned]
   dvm-ctl [--name NAME] trace FILE [--for SECONDS]
 
@@ -241,7 +245,9 @@ COMMANDS
                    it and what came of it; who decides, by which policy (dvm-run --policy), and
                    what things cost here.
   srt              What the storage replica table holds: blocks of disks that are in memory, how many
-                   reads they have saved, the memory it takes, and why entries went.
+                   reads they have saved, the memory it takes, and why entries went. With --blocks: which
+                   blocks the guest has wanted, what it wanted first first, as runs: a file for
+                   dvm-run --srt-warm.
   policy [NAME]    Let another policy place the vCPUs from now on: static, affinity or learned, as with
                    dvm-run --policy. Those stay where they are until it moves them. Without NAME:
                    which one does.
@@ -263,6 +269,7 @@ OPTIONS
   --name NAME      Which guest. Default: the only one that is running.
   --json           Print the answer as JSON, on one line (events --follow: one object a line).
   --follow         With events only: stay and print events as they occur.
+  --blocks         With srt only: the blocks, instead of how many there are.
   --port PORT      With console only: serial or virtio. Default: virtio if there is one.
   --to NODE        With migrate-vcpu only: where to.
   --to-file        With resize-disk only: as large as the file or device is now.

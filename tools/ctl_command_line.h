@@ -15,6 +15,7 @@ struct CtlCommandLine {
   std::optional<std::string> name;
   bool json = false;
   bool follow = false;
+  bool blocks = false;              // srt's
   std::string file;                 // dump's and trace's
   std::optional<u32> seconds;       // trace's
   std::string disk;                 // resize-disk's

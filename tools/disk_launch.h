@@ -27,6 +27,7 @@ class GuestDisks {
   u32 count() const { return static_cast<u32>(disks_.size()); }
   // What the n-th disk is to the machine, with `queues` request queues, and its size in bytes.
   vmm::FunctionConfig function(u32 n, u32 queues) const;
+  const std::string& path(u32 n) const { return disks_[n].option.spec.path; }
   u64 bytes(u32 n) const { return disks_[n].geometry.bytes; }
   // Which disk is meant: its number in the order of the options, its path as it was given, or its
   // serial.

@@ -15,6 +15,7 @@
 #include "tools/reply_text.h"
 #include "tools/size_text.h"
 #include "tools/srt_figures.h"
+#include "tools/warm_blocks.h"
 #include "tools/why_request.h"
 
 namespace dvm::tools {
@@ -81,7 +82,7 @@ std::string reply_text(const CtlCommandLine& line, const std::string& guest, con
   if (line.json) return to_line(reply) + "\n";
   if (line.command == "status") return status_text(reply);
   if (line.command == "why") return why_text(reply);
-  if (line.command == "srt") return srt_text(reply);
+  if (line.command == "srt") return line.blocks ? blocks_text(reply) : srt_text(reply);
   if (line.command == "pages") return pages_text(reply);
   if (line.command == "metrics") return reply.at("text").get<std::string>();
   if (line.command == "events") {
@@ -112,6 +113,7 @@ Status carry_out(const CtlCommandLine& line) {
   if (line.command == "dump" || line.command == "trace")
     return write_file(connection, guest.name, line);
   json request = {{"command", line.command}};
+  if (line.blocks) request["blocks"] = true;
   if (line.follow) request["follow"] = true;
   if (line.command == "migrate-vcpu") request["vcpu"] = *line.number;
   if (line.to) request["to"] = *line.to;

@@ -11,6 +11,7 @@
 #include "tools/guest_clock.h"
 #include "tools/node_process.h"
 #include "tools/size_text.h"
+#include "tools/warm_file.h"
 #include "vmm/boot/firmware.h"
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm_probe.h"
@@ -226,6 +227,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings,
                                     std::optional<vmm::ResumablePool> pool) {
   DVM_ASSIGN(auto boot, open_boot_source(settings));
   DVM_ASSIGN(auto disks, GuestDisks::open(settings.disks));
+  if (settings.srt_warm) DVM_TRY(WarmFile::check(*settings.srt_warm));
   DVM_TRY(check_kvm());
   DVM_TRY(check_cpu(settings.cpu));
   DVM_TRY(check_coherence(settings));

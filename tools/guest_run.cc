@@ -116,6 +116,7 @@ Status GuestRun::start(const RunSettings& settings) {
   }
   DVM_ASSIGN(control_,
              ControlServer::start(machine(), control_reach(), guest_->folder.socket_path()));
+  if (settings.srt_warm) start_warm_file(*settings.srt_warm);
   DVM_TRY(console_->read_stdin([this](KeyCommand c) { on_keys(c); }));
   if (hvc_) DVM_TRY(hvc_->read_stdin([this](KeyCommand c) { on_keys(c); }));
   DVM_ASSIGN(Pipe pipe, make_pipe());
@@ -126,6 +127,13 @@ Status GuestRun::start(const RunSettings& settings) {
   start_watchers();
   fabric::watch_partition(&machine().faults().cut, machine().self().id);
   return {};
+}
+
+// A guest that goes on has what it wants in its pool.
+void GuestRun::start_warm_file(const std::string& path) {
+  if (machine().replicas() == nullptr) return;
+  if (machine().state().control.resumed.load() == 0) WarmFile::load(path, machine(), guest_->disks);
+  warm_.emplace(path, machine(), guest_->disks);
 }
 
 NodeLaunch GuestRun::node_launch() {
@@ -186,6 +194,7 @@ void GuestRun::finish() {
     machine().request_stop(StopReason::error);
   gdb_.reset();
   nodes_.reset();
+  warm_.reset();
   network_.reset();
   lifeline_.reset();
   if (console_) console_->give_up();

@@ -14,6 +14,7 @@
 #include "tools/net_supervisor.h"
 #include "tools/node_requests.h"
 #include "tools/node_supervisor.h"
+#include "tools/warm_file.h"
 #include "vmm/epoch_member.h"
 
 namespace dvm::tools {
@@ -32,6 +33,7 @@ class GuestRun final : private NodeControl {
   Result<u32> add_node() override;
   ControlReach control_reach();
   void start_watchers();
+  void start_warm_file(const std::string& path);
   std::optional<u64> look_for_start();
   void finish();
   bool keeps_pool();
@@ -57,6 +59,7 @@ class GuestRun final : private NodeControl {
   std::unique_ptr<GuestConsole> hvc_;  // if the guest has a virtio console
   std::unique_ptr<GdbServer> gdb_;
   std::optional<NetSupervisor> network_;
+  std::optional<WarmFile> warm_;  // with --srt-warm
   std::optional<NodeSupervisor> nodes_;
   std::unique_ptr<ControlServer> control_;
   std::optional<BellWatcher> phase_watcher_, event_watcher_, console_watcher_, hvc_watcher_;

@@ -23,7 +23,7 @@ const OptionNames kNames = {
                    "--gdb",        "--cpu",          "--net",          "--mac",
                    "--hang-after", "--coherence",    "--local-memory", "--coherent-memory",
                    "--policy",     "--protect",      "--resume",       "--srt",
-                   "--srt-memory"},
+                   "--srt-memory", "--srt-warm"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -81,6 +81,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--policy", r.policy, locality::parse_policy));
   DVM_TRY(take(words, "--srt", r.srt, parse_on_off));
   DVM_TRY(take(words, "--srt-memory", r.srt_memory, parse_memory<check_srt_memory>));
+  DVM_TRY(take(words, "--srt-warm", r.srt_warm, check_path));
   DVM_TRY(take(words, "--protect", r.protection, parse_protection));
   if (words.has("--detach")) r.detach = true;
   if (words.has("--low-latency")) r.low_latency = true;

@@ -70,6 +70,10 @@ OPTIONS
                       disk again. dvm-ctl srt tells what it gives. Default: on.
   --srt-memory SIZE   What that may take beside RAM, for the table, copies, and memory of the boot
                       before. Default: half of RAM, at least 64M.
+  --srt-warm FILE     Write to FILE, now and then and at the end, which blocks of its disks the guest
+                      wants; where FILE is there at the start, read these ahead of the guest. For
+                      machines whose memory was lost since: what was read in its last boot is in
+                      memory when it asks. It can be made by dvm-ctl srt --blocks, too.
   --policy static|affinity|learned
                       Whether vCPUs change their node by themselves, with software coherence.
                       static: no. affinity: a vCPU goes to the node that most of the pages it
@@ -141,8 +145,8 @@ OPTIONS
                       events, disks (an array of objects with path, readonly, format, cache,
                       discard, serial), firmware, firmware_log, serial, console, gdb, cpu, balloon,
                       detach and low_latency (true or false), hang_after, net, mac, coherence,
-                      local_memory, coherent_memory, policy, protect, srt, srt_memory. The command line
-                      wins over the file. Paths are relative to the current folder.
+                      local_memory, coherent_memory, policy, protect, srt, srt_memory, srt_warm. The
+                      command line wins over the file. Paths are relative to the current folder.
   --version           Print the version.
   --help              Print this.
 

@@ -86,6 +86,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.policy, over.policy);
   take_over(base.srt, over.srt);
   take_over(base.srt_memory, over.srt_memory);
+  take_over(base.srt_warm, over.srt_warm);
   take_over(base.protection, over.protection);
   return base;
 }
@@ -95,7 +96,7 @@ void start_paths_at(RunRequest& request, const std::string& folder) {
     if (!path.empty() && path.front() != '/') path = folder + "/" + path;
   };
   for (auto* path : {&request.kernel, &request.initrd, &request.pool, &request.events,
-                     &request.firmware, &request.firmware_log}) {
+                     &request.firmware, &request.firmware_log, &request.srt_warm}) {
     if (*path) start(**path);
   }
   for (DiskOption& disk : request.disks) start(disk.spec.path);
@@ -142,6 +143,8 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
     return usage_error("protect: epochs need a pool that is coherent by itself (coherence shared)");
   DVM_ASSIGN(settings.srt_memory,
              settle_srt(request.srt, request.srt_memory, settings.memory, !settings.disks.empty()));
+  if (request.srt_warm) DVM_TRY(check_srt_warm(request.srt, !settings.disks.empty()));
+  settings.srt_warm = std::move(request.srt_warm);
   settings.detach = request.detach.value_or(false);
   settings.low_latency = request.low_latency.value_or(false);
   settings.hang_after_ms = request.hang_after_ms.value_or(settings.hang_after_ms);

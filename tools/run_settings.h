@@ -54,6 +54,7 @@ struct RunRequest {
   std::optional<ProtectionChoice> protection;
   std::optional<bool> srt;
   std::optional<u64> srt_memory;
+  std::optional<std::string> srt_warm;
 };
 
 // SeaBIOS, as Debian's package `seabios` installs it.
@@ -87,7 +88,8 @@ struct RunSettings {
   std::optional<CoherenceSettings> software_coherence;
   locality::PolicyKind policy = locality::PolicyKind::fixed;
   ProtectionChoice protection;
-  std::optional<u64> srt_memory;  // of the storage replica table; nothing: there is none
+  std::optional<u64> srt_memory;        // of the storage replica table; nothing: there is none
+  std::optional<std::string> srt_warm;  // the file of what the guest wants when it boots
   std::string launch;  // all of this as text, for who resumes the guest (run_command_line.h)
 };
 

@@ -43,6 +43,31 @@ double percent(u64 part, u64 all) {
   return all == 0 ? 0 : 100 * static_cast<double>(part) / static_cast<double>(all);
 }
 
+json warm_json(const srt::ReplicaTable& table) {
+  const srt::ReplicaFigures& f = table.figures();
+  const u64 runs = table.wanted().size(), seen_to = std::min<u64>(table.warmed().load(), runs);
+  return {{"state", runs == 0        ? "off"
+                    : seen_to < runs ? "running"
+                                     : "done"},
+          {"runs", runs},
+          {"runs_seen_to", seen_to},
+          {"blocks", f.ahead.load()},
+          {"blocks_used", f.ahead_used.load()},
+          {"reads", f.ahead_reads.load()},
+          {"bytes", f.ahead_bytes.load()}};
+}
+
+std::string warm_line(const json& warm) {
+  const auto n = [&](const char* key) { return warm.at(key).get<u64>(); };
+  const auto state = warm.at("state").get<std::string>();
+  if (state == "off") return "read ahead: off (dvm-run --srt-warm)\n";
+  return fmt::format(
+      "read ahead: {}, {} of {} runs; {} blocks, of which {} ({:.1f} %) were asked for; {} "
+      "in {} reads\n",
+      state, n("runs_seen_to"), n("runs"), n("blocks"), n("blocks_used"),
+      percent(n("blocks_used"), n("blocks")), amount(n("bytes")), n("reads"));
+}
+
 }  // namespace
 
 json srt_json(vmm::Machine& machine) {
@@ -69,6 +94,7 @@ json srt_json(vmm::Machine& machine) {
           {"bytes_saved", f.bytes_served.load()},
           {"put", f.put.load()},
           {"freed_kept", f.freed_kept.load()},
+          {"warm", warm_json(*table)},
           {"dropped", std::move(dropped)}};
 }
 
@@ -83,12 +109,13 @@ std::string srt_text(const json& s) {
       "from disks\n"
       "memory: table {}, kept frames {}, RAM of the boot before {}; allowed in all {}\n"
       "copied from pages that the guest reported as free: {} blocks\n"
+      "{}"
       "entries that went:\n",
       n("entries"), n("in_ram"), n("in_ram_of_boot_before"), n("in_kept_frames"), n("reads"),
       n("reads_served"), percent(n("reads_served"), n("reads")), n("blocks_served"),
       n("blocks_missed"), amount(n("bytes_saved")), amount(n("table_bytes")),
       amount(n("kept_bytes")), amount(n("boot_before_bytes")), amount(n("budget_bytes")),
-      n("freed_kept"));
+      n("freed_kept"), warm_line(s.at("warm")));
   for (u32 i = 0; i < srt::kDroppedReasons; ++i)
     text +=
         fmt::format("  {:10} {}\n", s.at("dropped").at(kReasons[i]).get<u64>(), kReasonTexts[i]);
@@ -120,6 +147,14 @@ void srt_metrics(Exposition& out, vmm::Machine& machine) {
       f.bytes_served.load());
   one("dvm_srt_freed_kept_total", "counter",
       "Blocks copied from pages that the guest reported as free.", f.freed_kept.load());
+  one("dvm_srt_ahead_blocks_total", "counter", "Blocks that were read ahead of the guest.",
+      f.ahead.load());
+  one("dvm_srt_ahead_used_total", "counter", "Of these, that the guest then asked for.",
+      f.ahead_used.load());
+  one("dvm_srt_ahead_reads_total", "counter", "Requests to disks for them.", f.ahead_reads.load());
+  one("dvm_srt_ahead_bytes_total", "counter", "Bytes that these read.", f.ahead_bytes.load());
+  one("dvm_srt_ahead_runs_left", "gauge", "Runs of blocks that are still to be read ahead.",
+      table->wanted().size() - std::min<u64>(table->warmed().load(), table->wanted().size()));
   out.metric("dvm_srt_dropped_total", "counter", "Entries that went, by the reason.");
   for (u32 i = 0; i < srt::kDroppedReasons; ++i)
     out.sample(f.dropped[i].load(), fmt::format("reason=\"{}\"", kReasons[i]));

@@ -31,4 +31,11 @@ Result<std::optional<u64>> settle_srt(std::optional<bool> on, std::optional<u64>
   return has_disks ? std::optional<u64>(bytes) : std::nullopt;
 }
 
+Status check_srt_warm(std::optional<bool> on, bool has_disks) {
+  if (!on.value_or(true))
+    return usage_error("found --srt-warm with --srt off; allowed: with --srt on");
+  if (!has_disks) return usage_error("found --srt-warm without disks; allowed: with --disk");
+  return {};
+}
+
 }  // namespace dvm::tools

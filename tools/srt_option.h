@@ -1,4 +1,4 @@
-// dvm-run's --srt and --srt-memory.
+// dvm-run's --srt, --srt-memory and --srt-warm.
 #pragma once
 
 #include <optional>
@@ -16,5 +16,7 @@ Result<u64> check_srt_memory(u64 bytes);
 // is off, or nothing to have replicas of.
 Result<std::optional<u64>> settle_srt(std::optional<bool> on, std::optional<u64> memory, u64 ram,
                                       bool has_disks);
+// --srt-warm has something to be about.
+Status check_srt_warm(std::optional<bool> on, bool has_disks);
 
 }  // namespace dvm::tools

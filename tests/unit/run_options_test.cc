@@ -300,7 +300,9 @@ TEST(CtlOptions, RefusesTheRest) {
                            Words{"trace", "f", "--for", "3601"},
                            Words{"trace", "f", "g"},
                            Words{"why", "--for", "3"},
-                           Words{"why", "7"}}) {
+                           Words{"why", "7"},
+                           Words{"srt", "7"},
+                           Words{"status", "--blocks"}}) {
     const auto line = parse_ctl_command_line(bad);
     ASSERT_FALSE(line.ok());
     EXPECT_EQ(line.error().kind, ErrorKind::usage);

@@ -23,5 +23,14 @@ TEST(SrtOption, WhatIsWrongIsNamed) {
             "--srt-memory: found 1 MiB; allowed with 1 GiB of RAM: 68 MiB or more");
 }
 
+TEST(SrtOption, AFileOfWhatIsWantedNeedsATableAndDisks) {
+  EXPECT_TRUE(check_srt_warm({}, true).ok());
+  EXPECT_TRUE(check_srt_warm(true, true).ok());
+  EXPECT_EQ(check_srt_warm(false, true).error().message,
+            "found --srt-warm with --srt off; allowed: with --srt on");
+  EXPECT_EQ(check_srt_warm({}, false).error().message,
+            "found --srt-warm without disks; allowed: with --disk");
+}
+
 }  // namespace
 }  // namespace dvm::tools
