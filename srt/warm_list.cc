@@ -42,6 +42,8 @@ std::optional<std::string> unescaped(std::string_view text) {
       if (text.size() - i < 3 || !read_number(text.substr(i + 1, 2), byte, 16) || byte == 0)
         return std::nullopt;
       i += 2;
+    } else if (needs_escape(text[i])) {
+      return std::nullopt;
     }
     path += static_cast<char>(byte);
   }

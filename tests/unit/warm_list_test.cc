@@ -59,13 +59,28 @@ TEST(WarmList, OneOfAnotherVersionSaysSo) {
 
 TEST(WarmList, WhatIsOutOfRangeIsRefusedWithItsLine) {
   const std::string head = "dvm-warm-list 1\ndisk 8192 /d\n";
-  for (const char* line : {"run 1 0 1",          "run 0 0 0",  "run 0 0 3",
-                           "run 0 2 1",          "run 0 1 2",  "run 0 18446744073709551615 1",
-                           "run 0 1 4294967295", "run 0 1",    "run 0 0 1 ",
-                           "run 0 0 1 1",        "run -1 0 1", "run 65536 0 1",
-                           "disk 4096 ",         "disk x /d",  "disk 9223372036854775808 /e",
-                           "disk 1 %",           "disk 1 %0",  "disk 1 %00",
-                           "disk 1 %zz",         "ran 0 0 1",  "",
+  for (const char* line : {"run 1 0 1",
+                           "run 0 0 0",
+                           "run 0 0 3",
+                           "run 0 2 1",
+                           "run 0 1 2",
+                           "run 0 18446744073709551615 1",
+                           "run 0 1 4294967295",
+                           "run 0 1",
+                           "run 0 0 1 ",
+                           "run 0 0 1 1",
+                           "run -1 0 1",
+                           "run 65536 0 1",
+                           "disk 4096 ",
+                           "disk x /d",
+                           "disk 9223372036854775808 /e",
+                           "disk 1 %",
+                           "disk 1 %0",
+                           "disk 1 %00",
+                           "disk 1 %zz",
+                           "disk 1 /\t",
+                           "ran 0 0 1",
+                           "",
                            "sum 00000000"})
     EXPECT_EQ(refusal(summed(head + line + "\n")), "line 3 is wrong") << line;
   EXPECT_EQ(refusal(summed(head + "run 0 1 1\n")), "taken");
