@@ -194,7 +194,6 @@ void GuestRun::finish() {
     machine().request_stop(StopReason::error);
   gdb_.reset();
   nodes_.reset();
-  warm_.reset();
   network_.reset();
   lifeline_.reset();
   if (console_) console_->give_up();
@@ -210,6 +209,7 @@ void GuestRun::finish() {
   if (const auto pages = page_summary(machine()))
     say("{}: {}", machine().config().name.data(), summary_text(*pages));
   if (!keeps_pool()) machine().pool().unlink();
+  warm_.reset();  // last: when the power fails, the rest is in a hurry
 }
 
 void GuestRun::await_signal() {

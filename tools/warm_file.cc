@@ -88,14 +88,16 @@ bool WarmFile::may_replace() const {
 void WarmFile::write() {
   const srt::ReplicaFigures& figures = machine_.replicas()->figures();
   const u64 told = figures.put.load() + figures.blocks_served.load();
-  if (told == std::exchange(told_, told)) return;
+  if (told == told_) return;
   const srt::WarmList list = warm_list_of(machine_, warm_disks(disks_, machine_));
   if (list.runs.empty()) return;
   std::string text = srt::warm_text(list);
-  if (text == written_) return;
-  if (const Status done = write(text); !done.ok())
-    return say("--srt-warm: not written: {}", done.error().message);
+  if (text != written_) {
+    if (const Status done = write(text); !done.ok())
+      return say("--srt-warm: not written: {}", done.error().message);
+  }
   written_ = std::move(text);
+  told_ = told;
 }
 
 Status WarmFile::write(const std::string& text) const {

@@ -39,7 +39,7 @@ class WarmFile {
   vmm::Machine& machine_;
   const GuestDisks& disks_;
   const u64 began_ns_;
-  u64 told_ = 0;         // what the table had been told when it was last looked at
+  u64 told_ = 0;         // what the table had been told by what is written
   std::string written_;  // the file's text, if it is ours
   std::mutex mutex_;
   std::condition_variable_any woken_;
