@@ -70,6 +70,15 @@ json event_json(const Event& event) {
   return object;
 }
 
+namespace {
+
+const char* panic_text(u64 cause) {
+  if (cause == 0) return "panicked";
+  return cause == 1 ? "triple-faulted" : "did not ping its watchdog in time";
+}
+
+}  // namespace
+
 std::optional<std::string> event_message(const Event& event, const vmm::MachineConfig& config) {
   const auto& a = event.arguments;
   switch (event.kind) {
@@ -77,7 +86,7 @@ std::optional<std::string> event_message(const Event& event, const vmm::MachineC
       return fmt::format("the guest runs again, {} us after the wish to reset it", a[1] / 1000);
     case EventKind::guest_reset: return fmt::format("the guest resets: boot {}", a[0]);
     case EventKind::guest_panicked:
-      return fmt::format("the guest {}: it {}", a[0] == 0 ? "panicked" : "triple-faulted",
+      return fmt::format("the guest {}: it {}", panic_text(a[0]),
                          config.exit_on_panic != 0 ? "ends" : "reboots");
     case EventKind::guest_error:
       return fmt::format("vCPU {} cannot go on: KVM exit {} ({}), detail {:#x}", a[0],

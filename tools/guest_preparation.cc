@@ -115,6 +115,7 @@ Result<vmm::MachineSpec> describe_machine(const RunSettings& settings, const vmm
   }
   spec.config.firmware_log = settings.firmware_log ? 1 : 0;
   spec.config.exit_on_panic = settings.on_panic == PanicPolicy::exit ? 1 : 0;
+  spec.config.watchdog = settings.watchdog ? 1 : 0;
   spec.config.cpu_level = settings.cpu;
   if (settings.software_coherence) {
     spec.coherence = {settings.software_coherence->coherent_bytes,

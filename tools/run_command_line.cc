@@ -23,7 +23,7 @@ const OptionNames kNames = {
                    "--gdb",        "--cpu",          "--net",          "--mac",
                    "--hang-after", "--coherence",    "--local-memory", "--coherent-memory",
                    "--policy",     "--protect",      "--resume",       "--srt",
-                   "--srt-memory", "--srt-warm"},
+                   "--srt-memory", "--srt-warm",     "--watchdog"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -79,6 +79,7 @@ Result<RunRequest> read_request(const CommandWords& words) {
   DVM_TRY(take(words, "--local-memory", r.local_memory, parse_memory<check_local_memory>));
   DVM_TRY(take(words, "--coherent-memory", r.coherent_memory, parse_memory<check_coherent_memory>));
   DVM_TRY(take(words, "--policy", r.policy, locality::parse_policy));
+  DVM_TRY(take(words, "--watchdog", r.watchdog, parse_on_off));
   DVM_TRY(take(words, "--srt", r.srt, parse_on_off));
   DVM_TRY(take(words, "--srt-memory", r.srt_memory, parse_memory<check_srt_memory>));
   DVM_TRY(take(words, "--srt-warm", r.srt_warm, check_path));

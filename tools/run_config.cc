@@ -161,7 +161,7 @@ struct Key {
 
 using J = const json&;
 using R = RunRequest&;
-constexpr std::array<Key, 32> kKeys = {{
+constexpr std::array<Key, 33> kKeys = {{
     {"kernel", [](J v, R r) { return store(r.kernel, path_of(v)); }},
     {"initrd", [](J v, R r) { return store(r.initrd, path_of(v)); }},
     {"append", [](J v, R r) { return store(r.append, append_of(v)); }},
@@ -190,6 +190,7 @@ constexpr std::array<Key, 32> kKeys = {{
      [](J v, R r) { return store(r.local_memory, memory_of<check_local_memory>(v)); }},
     {"coherent_memory",
      [](J v, R r) { return store(r.coherent_memory, memory_of<check_coherent_memory>(v)); }},
+    {"watchdog", [](J v, R r) { return store(r.watchdog, on_off_of(v)); }},
     {"srt", [](J v, R r) { return store(r.srt, on_off_of(v)); }},
     {"srt_memory", [](J v, R r) { return store(r.srt_memory, memory_of<check_srt_memory>(v)); }},
     {"srt_warm", [](J v, R r) { return store(r.srt_warm, path_of(v)); }},

@@ -100,6 +100,8 @@ OPTIONS
                       may be said only --name, --detach, --serial, --events, --gdb, --policy,
                       --firmware-log, --low-latency and --hang-after.
   --on-panic WHAT     When the guest kernel panics: reboot, or exit with code 3. Default: reboot.
+  --watchdog on|off   A watchdog timer, which the guest's kernel finds by ACPI (Linux: wdat_wdt,
+                      /dev/watchdog). When it runs out, that is a panic. Default: off.
   --events FILE       Append what happens to the guest, one JSON object a line. Default: not kept.
   --serial WHERE      Where the guest's serial port leads. Default: stdio; with --detach: a log of
                       256 KiB in memory. dvm-ctl console shows it in any case.
@@ -145,8 +147,9 @@ OPTIONS
                       events, disks (an array of objects with path, readonly, format, cache,
                       discard, serial), firmware, firmware_log, serial, console, gdb, cpu, balloon,
                       detach and low_latency (true or false), hang_after, net, mac, coherence,
-                      local_memory, coherent_memory, policy, protect, srt, srt_memory, srt_warm. The
-                      command line wins over the file. Paths are relative to the current folder.
+                      local_memory, coherent_memory, policy, protect, srt, srt_memory, srt_warm,
+                      watchdog. The command line wins over the file. Paths are relative to the
+                      current folder.
   --version           Print the version.
   --help              Print this.
 

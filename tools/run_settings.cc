@@ -84,6 +84,7 @@ RunRequest override_with(RunRequest base, RunRequest over) {
   take_over(base.local_memory, over.local_memory);
   take_over(base.coherent_memory, over.coherent_memory);
   take_over(base.policy, over.policy);
+  take_over(base.watchdog, over.watchdog);
   take_over(base.srt, over.srt);
   take_over(base.srt_memory, over.srt_memory);
   take_over(base.srt_warm, over.srt_warm);
@@ -124,6 +125,7 @@ Result<RunSettings> settle(RunRequest request, std::string default_name) {
   settings.name = request.name.value_or(std::move(default_name));
   settings.pool = request.pool.value_or("");
   settings.on_panic = request.on_panic.value_or(settings.on_panic);
+  settings.watchdog = request.watchdog.value_or(settings.watchdog);
   settings.events = std::move(request.events);
   if (request.mac && !request.net) return usage_error("mac: a network is needed too (net)");
   settings.net = std::move(request.net);

@@ -37,6 +37,7 @@ struct RunRequest {
   std::optional<u64> memory;
   std::optional<std::vector<u16>> placement;
   std::optional<PanicPolicy> on_panic;
+  std::optional<bool> watchdog;
   std::optional<NetOption> net;
   std::optional<vmm::net::MacAddress> mac;
   std::vector<DiskOption> disks;  // those of the command line come after those of the file
@@ -73,6 +74,7 @@ struct RunSettings {
   std::string name;
   std::string pool;  // empty: anonymous memory
   PanicPolicy on_panic = PanicPolicy::reboot;
+  bool watchdog = false;
   std::optional<std::string> events;
   std::optional<NetOption> net;
   vmm::net::MacAddress mac{};  // with a network

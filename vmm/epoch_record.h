@@ -16,7 +16,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kEpochVersion = 3;
+inline constexpr u32 kEpochVersion = 4;
 
 // A process that lets guest memory be written: a node, the network's, the launcher.
 struct EpochMemberRecord {

@@ -59,6 +59,7 @@ inline constexpr u16 kPostPort = 0x80;        // POST codes; Linux's io_delay
 inline constexpr u16 kSerialPort = 0x3f8;     // COM1
 inline constexpr u16 kPvpanicPort = 0x505;    // QEMU's address for the pvpanic device
 inline constexpr u16 kPmEventPort = 0x600;    // PM1a status, enable
+inline constexpr u16 kWatchdogPort = 0x620;   // 8 ports
 inline constexpr u16 kPmControlPort = 0x604;  // PM1a control (the port q35 uses)
 inline constexpr u16 kPciAddressPort = 0xcf8;
 inline constexpr u16 kResetPort = 0xcf9;  // PIIX/ICH reset control; the FADT's RESET_REG

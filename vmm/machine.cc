@@ -186,7 +186,8 @@ Status Machine::open_firmware(const hyperkernel::PageDirectory& directory) {
   DVM_ASSIGN(auto rom,
              hyperkernel::GuestView::map(pool_, directory, {firmware_part(config.memory_bytes)}));
   rom_view_ = std::move(rom);
-  FirmwareMachine machine{.vcpus = config.vcpus, .memory_bytes = config.memory_bytes};
+  FirmwareMachine machine{
+      .vcpus = config.vcpus, .memory_bytes = config.memory_bytes, .watchdog = config.watchdog != 0};
   for (u32 i = 0; i < kMaxFunctions; ++i) {
     if (config.functions[i].kind == FunctionKind::block)  // in the order in which they were given
       machine.boot_order.push_back(disk_path(function_slot(i)));

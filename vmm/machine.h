@@ -196,7 +196,7 @@ class Machine {
   void kick(u32 vcpu, Sender sender);
 
   // --- device steps ------------------------------------------------------------------------------
-  // Expiries of PIT and RTC; the caller sleeps until next_device_deadline (guest ns).
+  // Expiries of PIT, RTC and watchdog; the caller sleeps until next_device_deadline (guest ns).
   void run_device_timers();
   std::optional<u64> next_device_deadline();
   // After a death: completes the device steps that the dead one was in, and rings all that it may
@@ -243,7 +243,7 @@ class Machine {
   bool request_pause();   // false unless running
   bool request_resume();  // false unless paused
   void press_power_button();
-  void guest_panicked(u64 cause);  // resets or stops, as configured
+  void guest_panicked(u64 cause);  // resets or stops, as configured; an event tells the cause
   // Makes the guest's OS panic: a vCPU gets a double fault, which no OS goes on after. False: none
   // runs.
   bool panic_guest();
@@ -273,6 +273,11 @@ class Machine {
 
  private:
   Machine() = default;
+  u32 watchdog_port_read(u16 offset, u8 size);
+  void watchdog_port_write(u16 offset, u8 size, u32 value);
+  std::optional<u64> next_watchdog_deadline();
+  void run_watchdog();
+  void rearm_watchdog();
   Status open(fabric::Pool pool);
   Result<const hyperkernel::GuestView*> view_of(u32 boot) const;
   void follow_boot() const;

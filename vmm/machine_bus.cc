@@ -59,6 +59,8 @@ u32 Machine::port_read(u16 port, u8 size) {
     return step(state_->pm, kSciLine, acpi_irq,
                 [&](AcpiPmState& s) { return acpi_pm_read(s, offset, size); });
   }
+  if (config().watchdog != 0 && in(port, layout::kWatchdogPort, watchdog::kBytes))
+    return watchdog_port_read(static_cast<u16>(port - layout::kWatchdogPort), size);
   if (const auto value = firmware_port_read(port, size)) return *value;
   u32 value = 0;  // every other device has 8-bit registers: wider accesses are split, as on ISA
   for (u8 i = 0; i < size; ++i) value |= port_read_byte(static_cast<u16>(port + i)) << (8 * i);
@@ -87,6 +89,8 @@ void Machine::port_write(u16 port, u8 size, u32 value) {
       return effects.power;
     }));
   }
+  if (config().watchdog != 0 && in(port, layout::kWatchdogPort, watchdog::kBytes))
+    return watchdog_port_write(static_cast<u16>(port - layout::kWatchdogPort), size, value);
   if (firmware_port_write(port, size, value)) return;
   for (u8 i = 0; i < size; ++i)
     port_write_byte(static_cast<u16>(port + i), static_cast<u8>(value >> (8 * i)));

@@ -125,6 +125,7 @@ void Machine::wake_timer_node() {
 }
 
 void Machine::run_device_timers() {
+  if (config().watchdog != 0) run_watchdog();
   step(state_->rtc, kRtcLine, rtc_irq, [&](RtcState& s) { rtc_on_timer(s, env()); });
   VcpuSet changed = 0;
   {
@@ -151,6 +152,7 @@ void Machine::mend_devices() {
   for (u32 i = 0; i < kMaxFunctions; ++i) mend_function(i);
   step(state_->i8042, nothing);
   step(state_->reset_port, nothing);
+  step(state_->watchdog, nothing);
   step(state_->pci_address, nothing);
   step(state_->host_bridge, nothing);
   step(state_->fw_cfg, nothing);
@@ -164,14 +166,18 @@ void Machine::mend_devices() {
 
 std::optional<u64> Machine::next_device_deadline() {
   const DeviceEnv now = env();
-  const auto rtc = step(state_->rtc, kRtcLine, rtc_irq,
-                        [&](const RtcState& s) { return rtc_next_deadline(s, now); });
+  auto next = step(state_->rtc, kRtcLine, rtc_irq,
+                   [&](const RtcState& s) { return rtc_next_deadline(s, now); });
+  const auto sooner = [&next](std::optional<u64> other) {
+    if (other && (!next || *other < *next)) next = other;
+  };
+  if (config().watchdog != 0) sooner(next_watchdog_deadline());
   // Nobody hears a pulse on a masked pin, so no need to wake for it.
   const bool pit_masked = read_ioapic(
       [](const IoApicState& s) { return (s.redirection[layout::kPitGsi] & (1u << 16)) != 0; });
-  if (pit_masked && !pic_hears_timer()) return rtc;
-  const auto pit = step_pit([&](const PitState& s) { return pit_next_deadline(s, now); });
-  return pit && (!rtc || *pit < *rtc) ? pit : rtc;
+  if (!pit_masked || pic_hears_timer())
+    sooner(step_pit([&](const PitState& s) { return pit_next_deadline(s, now); }));
+  return next;
 }
 
 }  // namespace dvm::vmm

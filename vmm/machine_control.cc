@@ -82,6 +82,7 @@ bool Machine::request_pause() {
 }
 
 bool Machine::request_resume() {
+  if (state_->control.phase.load() == Phase::paused) rearm_watchdog();  // it could not be pinged
   if (!change_phase(state_->control, Phase::paused, Phase::running)) return false;
   ring_everyone();
   log_event(EventKind::resumed);
@@ -157,6 +158,7 @@ void Machine::reset_devices() {
   step(s.pit, [](PitState& pit) { pit = {}; });
   step(s.i8042, [](I8042State& i8042) { i8042 = {}; });
   step(s.reset_port, [](ResetPortState& port) { port = {}; });
+  step(s.watchdog, [&](WatchdogState& watchdog) { watchdog_reset(watchdog, env()); });
   step(s.pci_address, [](PciConfigAddress& address) { address = {}; });
   step(s.host_bridge, [](ConfigSpace& bridge) { bridge = make_host_bridge(); });
   reset_firmware_devices();

@@ -23,6 +23,7 @@
 #include "vmm/devices/reset_port.h"
 #include "vmm/devices/rtc.h"
 #include "vmm/devices/serial.h"
+#include "vmm/devices/watchdog.h"
 #include "vmm/irq/ioapic.h"
 #include "vmm/irq/lapic.h"
 #include "vmm/irq/pic.h"
@@ -41,7 +42,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 13;
+inline constexpr u32 kMachineVersion = 14;
 
 inline constexpr u32 kMostRamPlaces = 3;  // ram_place.h
 
@@ -65,7 +66,8 @@ struct MachineConfig {
   CpuLevel cpu_level = CpuLevel::host;
   Protection protection = Protection::none;
   u32 ram_places = 1;  // ram_place.h
-  std::array<u32, 2> reserved{};
+  u32 watchdog = 0;    // 1: there is one
+  u32 reserved = 0;
   u32 checksum = 0;  // CRC-32C of all bytes before it
 };
 static_assert(sizeof(MachineConfig) == 128 + 64 * kMaxFunctions);
@@ -276,6 +278,7 @@ struct MachineState {
   DebugRecord debug;
   std::array<VcpuDebug, layout::kMaxVcpus> debug_vcpus;
   DeviceCell<ErrorSourceState> error_source;
+  DeviceCell<WatchdogState> watchdog;                    // machine_watchdog.cc
   std::array<VcpuState, layout::kMaxVcpus> vcpu_states;  // of those on their way
   std::array<KeeperRecord, layout::kMaxNodes> keepers;
 };

@@ -24,7 +24,9 @@ Node::Node(std::unique_ptr<Machine> machine, u32 index, BootSource boot,
       index_(index),
       record_(machine_->state().nodes[index]),
       boot_(std::move(boot)),
-      disk_sources_(std::move(disks)) {}
+      disk_sources_(std::move(disks)) {
+  boot_.watchdog = machine_->config().watchdog != 0;
+}
 
 void Node::power_fails() {
   power_failed.store(true);

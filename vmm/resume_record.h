@@ -15,7 +15,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kResumeVersion = 1;
+inline constexpr u32 kResumeVersion = 2;
 inline constexpr u64 kMaxLaunchBytes = 2 * kMiB;
 inline constexpr u32 kSavedWhole = 0x4556'4153;
 

@@ -23,6 +23,19 @@ sleep 0.2
 kill "$run_pid"
 check "two SIGTERMs end it" ends "$run_pid" 10 0
 
+# A watchdog that is pinged does nothing; one whose daemon has died resets the guest.
+start hung 'insmod /modules/wdat_wdt.ko; watchdog -T 8 -t 1 /dev/watchdog; sleep 12; echo PINGED; killall -9 watchdog
+sleep 100' --watchdog on --nodes 2 --cpus 2 --placement 0,1
+check "a guest that pings its watchdog goes on" wait_for hung PINGED 90
+check "and has booted once" [ "$(count hung DVM-USERSPACE)" = 1 ]
+for ((i = 0; i < 600; ++i)); do [ "$(count hung DVM-USERSPACE)" = 2 ] && break; sleep 0.1; done
+check "one that does not is reset" [ "$(count hung DVM-USERSPACE)" = 2 ]
+check "and why is told" grep -q 'did not ping its watchdog' "$dir/hung.err"
+kill "$run_pid"
+sleep 0.2
+kill "$run_pid"
+check "it ends" ends "$run_pid" 10 0
+
 # The power button: a reader of the button's events, as acpid is.
 start button 'for e in /dev/input/event*; do (read -rn1 x < $e; poweroff -f) & done; echo READY; sleep 100'
 check "boots" wait_for button READY 60

@@ -27,6 +27,7 @@ MachineHarness::MachineHarness(u32 vcpus, u32 firmware_bytes) {
   spec.config.tsc_khz = 2'000'000;
   spec.config.vcpus = vcpus;
   spec.config.firmware_bytes = firmware_bytes;
+  spec.config.watchdog = 1;
   spec.config.firmware_log = firmware_bytes == 0 ? 0 : 1;
   spec.config.nodes = 1;
   spec.config.functions[1].kind = vmm::FunctionKind::console;
@@ -90,7 +91,7 @@ void MachineHarness::check() {
   for (const fabric::PoolLock* lock :
        {&s.ioapic.lock, &s.serial.lock, &s.rtc.lock, &s.pit.lock, &s.pm.lock, &s.i8042.lock,
         &s.reset_port.lock, &s.pci_address.lock, &s.host_bridge.lock, &s.pic.lock, &s.fw_cfg.lock,
-        &s.debug_port.lock})
+        &s.debug_port.lock, &s.watchdog.lock})
     FUZZ_CHECK(lock->owner.load() == 0);
   for (u32 f = 0; f < kFunctions; ++f) {
     FUZZ_CHECK(s.functions[f].device.lock.owner.load() == 0);

@@ -10,6 +10,7 @@
 
 #include "vmm/acpi/tables.h"
 #include "vmm/devices/error_source.h"
+#include "vmm/devices/watchdog.h"
 #include "vmm/layout.h"
 
 namespace dvm::vmm {
@@ -28,8 +29,8 @@ u8 sum(const Bytes& bytes, std::size_t count) {
 // Finds the tables from guest memory alone, as an OS does.
 class AcpiTest : public ::testing::Test {
  protected:
-  void build(u32 vcpus) {
-    const auto rsdp = write_acpi_tables(memory_, {.vcpus = vcpus});
+  void build(u32 vcpus, bool watchdog = false) {
+    const auto rsdp = write_acpi_tables(memory_, {.vcpus = vcpus, .watchdog = watchdog});
     ASSERT_TRUE(rsdp.ok()) << rsdp.error().message;
     ASSERT_NO_FATAL_FAILURE(walk(rsdp.value()));
   }
@@ -98,6 +99,29 @@ TEST_F(AcpiTest, AnOsFindsEveryTableForEveryNumberOfVcpus) {
   }
   EXPECT_FALSE(build_acpi_tables({.vcpus = 0}).ok());
   EXPECT_FALSE(build_acpi_tables({.vcpus = 256}).ok());
+}
+
+// As Linux's acpi_watchdog_init and wdat_wdt look at it.
+TEST_F(AcpiTest, AWatchdogIsToldOfWhereThereIsOne) {
+  ASSERT_NO_FATAL_FAILURE(build(1));
+  EXPECT_EQ(tables_.count("WDAT"), 0u);
+  tables_.clear();
+  ASSERT_NO_FATAL_FAILURE(build(1, true));
+  ASSERT_EQ(tables_.count("WDAT"), 1u);
+  EXPECT_EQ(field<u32>("WDAT", 36), 32u);
+  EXPECT_EQ(field<u16>("WDAT", 40), 0xffu) << "no PCI function";
+  EXPECT_EQ(field<u8>("WDAT", 42), 0xffu);
+  EXPECT_EQ(field<u32>("WDAT", 48), watchdog::kPeriodMs);
+  EXPECT_EQ(field<u8>("WDAT", 60) & 1, 1) << "enabled";
+  const u32 entries = field<u32>("WDAT", 64);
+  ASSERT_EQ(tables_["WDAT"].size(), 68 + 24 * entries);
+  for (u32 i = 0; i < entries; ++i) {
+    const u64 at = 68 + 24 * i;
+    EXPECT_EQ(field<u8>("WDAT", at + 4), 1u) << "an I/O port";
+    EXPECT_GE(field<u64>("WDAT", at + 8), layout::kWatchdogPort);
+    EXPECT_LE(field<u64>("WDAT", at + 8) + field<u8>("WDAT", at + 7),
+              layout::kWatchdogPort + watchdog::kBytes);
+  }
 }
 
 TEST_F(AcpiTest, TablesDoNotOverlap) {

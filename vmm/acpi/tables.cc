@@ -9,6 +9,7 @@
 #include "vmm/acpi/madt.h"
 #include "vmm/acpi/mcfg.h"
 #include "vmm/acpi/table.h"
+#include "vmm/acpi/wdat.h"
 #include "vmm/layout.h"
 
 namespace dvm::vmm {
@@ -62,6 +63,7 @@ Result<std::vector<AcpiTable>> build_acpi_tables(const AcpiConfig& config) {
   roots.push_back(area.place(tables, "APIC", make_madt(config.vcpus, config.firmware)));
   roots.push_back(area.place(tables, "MCFG", make_mcfg()));
   roots.push_back(area.place(tables, "HEST", make_hest()));
+  if (config.watchdog) roots.push_back(area.place(tables, "WDAT", make_wdat()));
 
   TableBuilder rsdt("RSDT", 1);
   TableBuilder xsdt("XSDT", 1);

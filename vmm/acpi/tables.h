@@ -16,7 +16,8 @@ inline constexpr u32 kMaxAcpiVcpus = 255;
 inline constexpr u64 kAcpiAlignment = 64;  // the FACS's (ACPI 6.5 §5.2.10), enough for all
 
 struct AcpiConfig {
-  u32 vcpus = 1;                   // APIC id = processor UID = vCPU index
+  u32 vcpus = 1;  // APIC id = processor UID = vCPU index
+  bool watchdog = false;
   bool firmware = false;           // the machine has what firmware needs: 8259s, fw_cfg
   u64 base = layout::kAcpiTables;  // where the tables lie, a multiple of 64
 };

@@ -98,7 +98,8 @@ Result<EntryState> load_guest(const BootSource& source, const GuestMemory& memor
                               u32 vcpus, const GuestMemory& rom) {
   if (source.firmware) return load_firmware(*source.firmware, source.firmware_name, memory, rom);
   DVM_ASSIGN(const auto plan, make_plan(source, ram_bytes));
-  DVM_ASSIGN(const u64 rsdp, write_acpi_tables(memory, {.vcpus = vcpus}));
+  DVM_ASSIGN(const u64 rsdp,
+             write_acpi_tables(memory, {.vcpus = vcpus, .watchdog = source.watchdog}));
   DVM_ASSIGN(const EntryState entry, load_kernel(plan, memory, ram_bytes, rsdp));
   if (plan.initrd_file) DVM_TRY(load_initrd(plan.initrd, *plan.initrd_file, memory));
   DVM_TRY(write_command_line(source.command_line, memory));

@@ -21,6 +21,7 @@ struct BootSource {
   std::string command_line;
   std::optional<Fd> firmware;  // a BIOS image
   std::string firmware_name;
+  bool watchdog = false;  // the machine has one, of which the kernel is to be told
 };
 
 // All that can be wrong with the user's words and files, found without guest memory.

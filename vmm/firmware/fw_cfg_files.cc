@@ -72,7 +72,9 @@ std::string disk_path(u8 pci_slot) {
 }
 
 Result<FwCfgContents> make_fw_cfg(const FirmwareMachine& machine) {
-  DVM_ASSIGN(auto acpi, make_loader_files({.vcpus = machine.vcpus, .firmware = true}));
+  DVM_ASSIGN(
+      auto acpi,
+      make_loader_files({.vcpus = machine.vcpus, .watchdog = machine.watchdog, .firmware = true}));
   auto smbios = make_smbios({.vcpus = machine.vcpus, .memory_bytes = machine.memory_bytes});
   std::vector<FwCfgFile> files = small_files();
   files.push_back({"etc/e820", e820_file(machine.memory_bytes)});

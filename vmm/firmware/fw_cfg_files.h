@@ -12,6 +12,7 @@ namespace dvm::vmm {
 struct FirmwareMachine {
   u32 vcpus = 1;
   u64 memory_bytes = 0;
+  bool watchdog = false;
   // Open Firmware paths of the devices to boot from, the first first
   // ("/pci@i0cf8/scsi@2/disk@0,0"); SeaBIOS src/boot.c, "Boot priority ordering". Empty: as the
   // firmware likes.

@@ -1,0 +1,35 @@
+// The watchdog, of a machine that has one.
+#include "vmm/machine_steps.h"
+
+namespace dvm::vmm {
+
+constexpr u64 kPanicByWatchdog = 2;  // EventKind::guest_panicked
+
+u32 Machine::watchdog_port_read(u16 offset, u8 size) {
+  return step(state_->watchdog,
+              [&](const WatchdogState& s) { return watchdog_read(s, offset, size, env()); });
+}
+
+void Machine::watchdog_port_write(u16 offset, u8 size, u32 value) {
+  step(state_->watchdog, [&](WatchdogState& s) { watchdog_write(s, offset, size, value, env()); });
+  wake_timer_node();
+}
+
+std::optional<u64> Machine::next_watchdog_deadline() {
+  return step(state_->watchdog, [](const WatchdogState& s) { return watchdog_next_deadline(s); });
+}
+
+void Machine::rearm_watchdog() {
+  step(state_->watchdog,
+       [&](WatchdogState& s) { watchdog_write(s, watchdog::kPing, 1, 1, env()); });
+}
+
+// Nothing is changed here: whoever dies in the middle leaves it to the next one who looks. A reset
+// ends it.
+void Machine::run_watchdog() {
+  const bool expired =
+      step(state_->watchdog, [&](const WatchdogState& s) { return watchdog_expired(s, env()); });
+  if (expired) guest_panicked(kPanicByWatchdog);
+}
+
+}  // namespace dvm::vmm
