@@ -24,8 +24,8 @@ kill "$run_pid"
 check "two SIGTERMs end it" ends "$run_pid" 10 0
 
 # A watchdog that is pinged does nothing; one whose daemon has died resets the guest.
-start hung 'insmod /modules/wdat_wdt.ko; watchdog -T 8 -t 1 /dev/watchdog; sleep 12; echo PINGED; killall -9 watchdog
-sleep 100' --watchdog on --nodes 2 --cpus 2 --placement 0,1
+start hung 'for m in watchdog wdat_wdt; do insmod /modules/$m.ko; done; watchdog -T 8 -t 1 /dev/watchdog; sleep 12
+echo PINGED; killall -9 watchdog; sleep 100' --watchdog on --nodes 2 --cpus 2 --placement 0,1
 check "a guest that pings its watchdog goes on" wait_for hung PINGED 90
 check "and has booted once" [ "$(count hung DVM-USERSPACE)" = 1 ]
 for ((i = 0; i < 600; ++i)); do [ "$(count hung DVM-USERSPACE)" = 2 ] && break; sleep 0.1; done

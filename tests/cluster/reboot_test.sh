@@ -15,7 +15,7 @@ image_patience=300
 . tests/cluster/reboot_lib.sh
 panics=${1:-2}
 
-start_image --protect flush --events "$dir/image.events"
+start_image --protect flush --balloon --events "$dir/image.events"
 check "a login prompt" wait_for image "login:" 600 || exit 1
 check "systemd says running" image_runs || exit 1
 cold_disk=$(disk_reads)
@@ -41,6 +41,9 @@ for ((n = 1; n <= panics; ++n)); do
   check "at most a tenth of the cold boot's reads are of the disk" [ $((disk * 10)) -le "$cold_disk" ]
   [ "$n" != 2 ] || ctl image add-node > /dev/null
 done
+kept=$(srt 's["freed_kept"]')
+in_guest 'cat /usr/bin/* > /dev/null; echo 3 > /proc/sys/vm/drop_caches; sleep 8'
+check "what lay in pages that the guest freed stays" [ "$(srt 's["freed_kept"]')" -gt "$kept" ]
 ctl image srt | sed 's/^/      | /'
 check "every reset took less than a second" reset_times 1000
 check "the kernel has nothing to complain of" no_complaints
