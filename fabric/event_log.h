@@ -19,7 +19,7 @@ enum class EventKind : u32 {
   vcpu_started,     // vcpu, node, SIPI vector
   guest_reset,      // boot number
   guest_shutdown,
-  guest_panicked,  // cause: 0 pvpanic, 1 triple fault, 2 watchdog
+  guest_panicked,  // cause: vmm::PanicCause
   guest_error,     // vcpu, KVM exit reason, detail
   paused,
   resumed,

@@ -120,7 +120,7 @@ struct PageHint {
 };
 
 // Followed by the kept frames' records, the pages' hints, the buckets, and the runs that are
-// wanted. All of it but the figures and the hand is written once.
+// wanted. What the checksum covers is written once.
 struct ReplicaHeader {
   u64 buckets;               // a power of two
   u64 kept_frames;           // of the table's own

@@ -73,8 +73,12 @@ json event_json(const Event& event) {
 namespace {
 
 const char* panic_text(u64 cause) {
-  if (cause == 0) return "panicked";
-  return cause == 1 ? "triple-faulted" : "did not ping its watchdog in time";
+  using vmm::PanicCause;
+  switch (static_cast<PanicCause>(cause)) {
+    case PanicCause::triple_fault: return "triple-faulted";
+    case PanicCause::watchdog: return "did not ping its watchdog in time";
+    default: return "panicked";
+  }
 }
 
 }  // namespace

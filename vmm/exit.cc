@@ -159,7 +159,9 @@ ExitResult dispatch(Machine& m, u32 vcpu, kvm_run& run, u64 run_bytes, Operation
     case KVM_EXIT_SET_TPR:
     case KVM_EXIT_INTR: return {};
     case KVM_EXIT_DEBUG: return {ExitOutcome::debug, {}};
-    case KVM_EXIT_SHUTDOWN: m.guest_panicked(1); return {ExitOutcome::triple_fault, {}};
+    case KVM_EXIT_SHUTDOWN:
+      m.guest_panicked(PanicCause::triple_fault);
+      return {ExitOutcome::triple_fault, {}};
     case KVM_EXIT_INTERNAL_ERROR: return internal_error(run);
     case KVM_EXIT_FAIL_ENTRY:
       return {ExitOutcome::failed,

@@ -243,7 +243,8 @@ class Machine {
   bool request_pause();   // false unless running
   bool request_resume();  // false unless paused
   void press_power_button();
-  void guest_panicked(u64 cause);  // resets or stops, as configured; an event tells the cause
+  void guest_panicked(
+      PanicCause cause);  // resets or stops, as configured; an event tells the cause
   // Makes the guest's OS panic: a vCPU gets a double fault, which no OS goes on after. False: none
   // runs.
   bool panic_guest();

@@ -33,7 +33,7 @@ void Machine::apply(PowerRequest request) {
   switch (request) {
     case PowerRequest::none: break;
     case PowerRequest::reset: request_reset(); break;
-    case PowerRequest::panic: guest_panicked(0); break;
+    case PowerRequest::panic: guest_panicked(PanicCause::pvpanic); break;
     case PowerRequest::shutdown:
       log_event(fabric::EventKind::guest_shutdown);
       request_stop(StopReason::shutdown);

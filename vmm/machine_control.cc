@@ -89,8 +89,8 @@ bool Machine::request_resume() {
   return true;
 }
 
-void Machine::guest_panicked(u64 cause) {
-  log_event(EventKind::guest_panicked, {cause});
+void Machine::guest_panicked(PanicCause cause) {
+  log_event(EventKind::guest_panicked, {static_cast<u64>(cause)});
   if (state_->config.exit_on_panic != 0) {
     request_stop(StopReason::panic);
   } else {

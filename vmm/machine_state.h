@@ -86,6 +86,9 @@ struct CpuBaseline {
 
 u32 cpu_checksum(const CpuBaseline& cpu, u32 count);
 
+// What EventKind::guest_panicked tells.
+enum class PanicCause : u64 { pvpanic, triple_fault, watchdog };
+
 // starting -> running <-> paused; running|paused -> resetting -> running; any -> stopped.
 // "resetting" covers the first start too: boot 0 has not happened yet. A byte of the pool that goes
 // wrong makes none of these another one, as they differ in all their bytes: whether the guest goes

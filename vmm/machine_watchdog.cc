@@ -1,9 +1,8 @@
-// The watchdog, of a machine that has one.
+// The watchdog, of a machine that has one. A guest that is paused cannot ping it: it stands still
+// then, and has all its time again when the guest goes on.
 #include "vmm/machine_steps.h"
 
 namespace dvm::vmm {
-
-constexpr u64 kPanicByWatchdog = 2;  // EventKind::guest_panicked
 
 u32 Machine::watchdog_port_read(u16 offset, u8 size) {
   return step(state_->watchdog,
@@ -16,6 +15,7 @@ void Machine::watchdog_port_write(u16 offset, u8 size, u32 value) {
 }
 
 std::optional<u64> Machine::next_watchdog_deadline() {
+  if (state_->control.phase.load() != Phase::running) return std::nullopt;
   return step(state_->watchdog, [](const WatchdogState& s) { return watchdog_next_deadline(s); });
 }
 
@@ -27,9 +27,10 @@ void Machine::rearm_watchdog() {
 // Nothing is changed here: whoever dies in the middle leaves it to the next one who looks. A reset
 // ends it.
 void Machine::run_watchdog() {
+  if (state_->control.phase.load() != Phase::running) return;
   const bool expired =
       step(state_->watchdog, [&](const WatchdogState& s) { return watchdog_expired(s, env()); });
-  if (expired) guest_panicked(kPanicByWatchdog);
+  if (expired) guest_panicked(PanicCause::watchdog);
 }
 
 }  // namespace dvm::vmm

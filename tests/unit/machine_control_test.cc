@@ -98,6 +98,32 @@ TEST_F(MachineControlTest, PauseAndResumeOnlyFromTheOther) {
   EXPECT_EQ(events(EventKind::resumed), 1u);
 }
 
+TEST_F(MachineControlTest, AWatchdogThatRunsOutIsAPanicButNotWhileTheGuestIsPaused) {
+  MachineSpec spec = machine_spec(1);
+  spec.config.watchdog = 1;
+  const auto machine = make_machine(spec);
+  FakeExits cpu(*machine);
+  const auto at = [](u16 offset) { return static_cast<u16>(layout::kWatchdogPort + offset); };
+  cpu.out(at(watchdog::kCount), 2, watchdog::kMinCount);
+  cpu.out(at(watchdog::kRun), 1, 1);
+  EXPECT_TRUE(machine->next_device_deadline());
+  ASSERT_TRUE(machine->request_pause());
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(watchdog::kMinCount * watchdog::kPeriodMs + 100));
+  machine->run_device_timers();
+  EXPECT_EQ(machine->state().control.phase.load(), Phase::paused);
+  ASSERT_TRUE(machine->request_resume());
+  machine->run_device_timers();
+  EXPECT_EQ(machine->state().control.phase.load(), Phase::running) << "it has all its time again";
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(watchdog::kMinCount * watchdog::kPeriodMs + 100));
+  machine->run_device_timers();
+  EXPECT_EQ(machine->state().control.phase.load(), Phase::resetting);
+  machine->reset_devices();
+  EXPECT_EQ(cpu.in(at(watchdog::kStatus), 1), 1u);
+  EXPECT_EQ(cpu_.in(at(watchdog::kStatus), 1), 0xffu) << "a machine that has none";
+}
+
 TEST_F(MachineControlTest, AResetIsTakenFromPausedAndKeepsItsPhase) {
   machine_->request_pause();
   machine_->request_reset();
@@ -110,7 +136,7 @@ TEST_F(MachineControlTest, StoppedIsForGoodAndTheFirstReasonStays) {
   machine_->request_stop(StopReason::user);
   machine_->request_stop(StopReason::error);
   machine_->request_reset();
-  machine_->guest_panicked(0);
+  machine_->guest_panicked(PanicCause::pvpanic);
   EXPECT_FALSE(machine_->request_pause());
   EXPECT_FALSE(machine_->request_resume());
   EXPECT_EQ(phase(), Phase::stopped);
