@@ -8,4 +8,14 @@ namespace dvm::fabric {
 // without sleeping has to be bounded.
 void make_urgent();
 
+// While it exists, an urgent thread is one like the others: for work that takes long, and that
+// nobody waits for. Not while it holds what urgent ones wait for.
+class UrgentNoMore {
+ public:
+  UrgentNoMore();
+  ~UrgentNoMore();
+  UrgentNoMore(const UrgentNoMore&) = delete;
+  UrgentNoMore& operator=(const UrgentNoMore&) = delete;
+};
+
 }  // namespace dvm::fabric

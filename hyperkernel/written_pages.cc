@@ -1,6 +1,7 @@
 #include "hyperkernel/written_pages.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -19,6 +20,8 @@ constexpr u64 kChunkPages = 512;
 constexpr u8 kLeastBlock = 1, kMostBlock = 9, kGuessesToLearn = 32;
 // Writes wait for the lock meanwhile. Of more guesses in an epoch some are looked at.
 constexpr std::size_t kReviewAtOnce = 16, kMostReviewed = 2048;
+// So many times as long as a look took nobody looks.
+constexpr int kRest = 9;
 
 }  // namespace
 
@@ -135,14 +138,18 @@ Status WrittenPages::protect(u32 epoch, u32 next) {
   return protect_runs(cold);
 }
 
-void WrittenPages::review() {
-  for (;; std::this_thread::yield()) {
-    const std::lock_guard guard(lock_);
-    if (to_review_.empty()) return;
-    for (std::size_t i = 0; i < kReviewAtOnce && !to_review_.empty(); ++i) {
-      review(to_review_.back());
-      to_review_.pop_back();
+void WrittenPages::review(const std::function<bool()>& go_on) {
+  while (go_on()) {
+    const auto begin = std::chrono::steady_clock::now();
+    {
+      const std::lock_guard guard(lock_);
+      if (to_review_.empty()) return;
+      for (std::size_t i = 0; i < kReviewAtOnce && !to_review_.empty(); ++i) {
+        review(to_review_.back());
+        to_review_.pop_back();
+      }
     }
+    std::this_thread::sleep_for(kRest * (std::chrono::steady_clock::now() - begin));
   }
 }
 

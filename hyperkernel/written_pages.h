@@ -15,6 +15,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -46,8 +47,9 @@ class WrittenPages {
   // The epoch is over, and nobody writes: what was written in it is protected, but for the pages
   // that stay writable, which are saved for `next`. Under `lock`. `epoch` may go on nevertheless.
   Status protect(u32 epoch, u32 next);
-  // Learns from the epoch that was ended last, if it has not yet. Takes `lock` now and then.
-  void review();
+  // Learns from the epoch that was ended last, as long as `go_on` says so. Takes `lock` now and
+  // then, and the processor for a small part of the time: an urgent thread may.
+  void review(const std::function<bool()>& go_on);
   std::mutex& lock() { return lock_; }
 
   u64 writable() const { return writable_.size(); }

@@ -4,6 +4,7 @@
 
 #include "fabric/claim.h"
 #include "fabric/failpoint.h"
+#include "fabric/urgent_thread.h"
 #include "vmm/all_cells.h"
 #include "vmm/boot/e820.h"
 #include "vmm/epoch_output.h"
@@ -17,6 +18,10 @@ constexpr u64 kPatienceNs = 2'000'000'000;
 constexpr u64 kIdleNs = 200'000'000;
 // With output waiting. Shorter, the guest would do little else than stand still.
 constexpr u64 kLeastNs = 10'000'000;
+// An epoch that costs much lasts up to so many times as long as was asked for.
+constexpr u64 kStretch = 8;
+// What a page's fault takes of the vCPU's time beside the time of who serves it: about as much.
+constexpr u64 kBothSides = 2;
 
 u64 ns_since(u64 begin) { return fabric::monotonic_ns() - begin; }
 
@@ -46,6 +51,7 @@ bool EpochCoordinator::has_role() {
   if (fabric::InstanceId::unpack(record_.coordinator.load()) == machine_.self()) return true;
   if (!fabric::claim(record_.coordinator, machine_.self(), machine_.instances())) return false;
   record_.opened_ns.store(0);
+  served_before_ = record_.figures.served_ns.load();
   catch_up_sums();
   return true;
 }
@@ -56,6 +62,7 @@ void EpochCoordinator::catch_up_sums() {
   const u32 epoch = word().epoch;
   const u32 before = record_.log[(epoch + 1) % 2].load(), number = record_.log[epoch % 2].load();
   if (sums_.epoch() == epoch) return;
+  const fabric::UrgentNoMore as_long_as_it_takes;
   if (before < number) return sums_.follow(log_, before, number, epoch, frames_.memory());
   sums_.forget();
   sums_.set_epoch(epoch);
@@ -82,10 +89,14 @@ u64 EpochCoordinator::look(const Answer& answer) {
   return later;
 }
 
+// Five times what one costs, at least: output does not wait long, and the guest gets on. Where
+// faults take long (nested virtualisation), and all vCPUs share few processors, they would else do
+// nothing but serve their timers.
 u64 EpochCoordinator::due() const {
-  const u64 most = u64{record_.period_ms.load()} * 1'000'000;
-  // Five times what it costs: output does not wait long, and the guest does not stand still for it.
-  const u64 soon = std::max(kLeastNs, 5 * record_.figures.last_pause_ns.load());
+  const u64 period = u64{record_.period_ms.load()} * 1'000'000;
+  const u64 worth = 5 * cost_ns_;
+  const u64 most = std::clamp(worth, period, kStretch * period);
+  const u64 soon = std::max(kLeastNs, worth);
   const u64 length = record_.output_waits.load() != 0 ? std::min(most, soon) : most;
   return record_.opened_ns.load() + length;
 }
@@ -177,8 +188,11 @@ void EpochCoordinator::end_epoch(const Answer& answer) {
     const u64 pause = ns_since(begin);
     figures.last_pause_ns.store(pause);
     figures.pause_sum_ns.fetch_add(pause);
+    const u64 served = figures.served_ns.load();
+    cost_ns_ = pause + kBothSides * (served - std::exchange(served_before_, served));
     if (pause > figures.longest_pause_ns.load()) figures.longest_pause_ns.store(pause);
     const u32 number = record_.log[open.epoch % 2].load();
+    const fabric::UrgentNoMore as_long_as_it_takes;
     sums_.follow(log_, number, record_.log[now.epoch % 2].load(), now.epoch, frames_.memory());
     return give_back_log(number);
   }

@@ -62,6 +62,8 @@ class EpochCoordinator {
   hyperkernel::PageSums sums_;
   u64 most_slots_ = 0;             // that an epoch took lately
   u32 ends_ = 0;                   // since the log's memory was given back
+  u64 cost_ns_ = 0;                // of the last epoch: its end, and writes that waited in it
+  u64 served_before_ = 0;          // EpochFigures::served_ns, at its end
   hyperkernel::GuestView frames_;  // of RAM, that nobody protects
 };
 

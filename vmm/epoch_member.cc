@@ -72,8 +72,10 @@ bool EpochMember::admit(u64 address) {
       const std::lock_guard guard(pages_->lock());
       const EpochWord now = EpochWord::unpack(record_.word.load());
       if (!holds_writers(now.stage)) {
+        const u64 begin = fabric::monotonic_ns();
         record_.figures.writes_waited.fetch_add(1, std::memory_order_relaxed);
         const Status done = pages_->admit(record_.log[now.epoch % 2].load(), address);
+        record_.figures.served_ns.fetch_add(fabric::monotonic_ns() - begin);
         if (!done.ok()) fail(done.error());
         return done.ok();
       }
@@ -96,7 +98,8 @@ void EpochMember::follow() {
       if (options_.committed) options_.committed();
     }
     answer(word);
-    if (word.stage == EpochStage::open) pages_->review();
+    if (word.stage == EpochStage::open)
+      pages_->review([&] { return record_.word.load() == word.packed() && !stopping_.load(); });
     std::optional<u64> until;
     if (coordinator_) until = coordinator_->look([this](EpochWord w) { answer(w); });
     fabric::wait(record_.bell, seen, until);

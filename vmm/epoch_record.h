@@ -16,7 +16,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kEpochVersion = 4;
+inline constexpr u32 kEpochVersion = 5;
 
 // A process that lets guest memory be written: a node, the network's, the launcher.
 struct EpochMemberRecord {
@@ -36,6 +36,7 @@ struct EpochFigures {
   std::atomic<u64> last_protect_ns;  // of it: pages protected, or saved ahead
   std::atomic<u64> last_close_ns;    // of it: devices, until the commit
   std::atomic<u64> writes_waited;    // for their page to be saved
+  std::atomic<u64> served_ns;        // what those who saved it took for that, added up
   std::atomic<u64> pages_saved;
   std::atomic<u64> pages_hot;      // of them: ahead, as they are written all the time
   std::atomic<u64> roll_asked_ns;  // CLOCK_MONOTONIC: the last wish to go back

@@ -55,7 +55,7 @@ class World {
   u64 end() {
     const u64 hot = try_to_end();
     ++epoch_;
-    pages_->review();
+    pages_->review([] { return true; });
     return hot;
   }
   // The end is called off, and the epoch goes on.

@@ -105,7 +105,9 @@ class Suspect final : public Saving {
     ++epoch_;
     return pages_->protect(epoch_ - 1, epoch_);
   }
-  void went_on() override { pages_->review(); }
+  void went_on() override {
+    pages_->review([] { return true; });
+  }
 
  private:
   std::unique_ptr<WrittenPages> pages_;
