@@ -21,6 +21,7 @@ constexpr KindInfo info(EventKind kind) {
     case EventKind::node_left: return {"node_left", {"node", "", ""}};
     case EventKind::node_died: return {"node_died", {"node", "pid", "wait_status"}};
     case EventKind::vcpu_started: return {"vcpu_started", {"vcpu", "node", "sipi_vector"}};
+    case EventKind::checkpoint_taken: return {"checkpoint_taken", {"stood_ns", "written", "pages"}};
     case EventKind::guest_restarted: return {"guest_restarted", {"boot", "took_ns", "stopped_ns"}};
     case EventKind::guest_reset: return {"guest_reset", {"boot", "", ""}};
     case EventKind::guest_shutdown: return {"guest_shutdown", {"", "", ""}};

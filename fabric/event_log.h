@@ -24,28 +24,29 @@ enum class EventKind : u32 {
   paused,
   resumed,
   power_button,
-  warning,          // code of what was refused or missed
-  fault_injected,   // number, fault_tag (fault_board.h), its value or duration
-  fault_ended,      // number, fault_tag
-  fault_failed,     // number, fault_tag, FaultFailure
-  node_health,      // stable id, HealthReading, value
-  net_restarted,    // pid, deaths so far
-  disk_resized,     // disk, bytes
-  pages_recovered,  // of which node, pages that it had, of these without their content
-  vcpu_moved,       // vcpu, from node << 32 | to node, ns that it stood still
-  node_evacuated,   // node, vCPUs that went elsewhere
-  node_failing,     // node, HealthReading, ms until it is at what a node can bear
-  node_recovered,   // node that died, vCPUs that its keeper left to others, ns that took it
-  power_failing,    // node, vCPUs that it has
-  rolled_back,      // epoch that was begun anew, pages put back, 1: the guest starts again instead
-  machine_resumed,  // from what (ResumePoint), pages put back, resumptions so far
-  machine_saved,    // as the power fails, its vCPUs are: ns that took
-  disk_taken_over,  // PCI function, requests of the dead that are done again, ns waited for their
-                    // I/O
-  guest_restarted,  // boot, ns from the wish to reset until its first vCPU runs, ns of these until
-                    // all nodes stood still
+  warning,           // code of what was refused or missed
+  fault_injected,    // number, fault_tag (fault_board.h), its value or duration
+  fault_ended,       // number, fault_tag
+  fault_failed,      // number, fault_tag, FaultFailure
+  node_health,       // stable id, HealthReading, value
+  net_restarted,     // pid, deaths so far
+  disk_resized,      // disk, bytes
+  pages_recovered,   // of which node, pages that it had, of these without their content
+  vcpu_moved,        // vcpu, from node << 32 | to node, ns that it stood still
+  node_evacuated,    // node, vCPUs that went elsewhere
+  node_failing,      // node, HealthReading, ms until it is at what a node can bear
+  node_recovered,    // node that died, vCPUs that its keeper left to others, ns that took it
+  power_failing,     // node, vCPUs that it has
+  rolled_back,       // epoch that was begun anew, pages put back, 1: the guest starts again instead
+  machine_resumed,   // from what (ResumePoint), pages put back, resumptions so far
+  machine_saved,     // as the power fails, its vCPUs are: ns that took
+  disk_taken_over,   // PCI function, requests of the dead that are done again, ns waited for their
+                     // I/O
+  guest_restarted,   // boot, ns from the wish to reset until its first vCPU runs, ns of these until
+                     // all nodes stood still
+  checkpoint_taken,  // ns that the guest stood still, pages written, pages it has
 };
-inline constexpr EventKind kLastEventKind = EventKind::guest_restarted;
+inline constexpr EventKind kLastEventKind = EventKind::checkpoint_taken;
 std::string_view event_name(EventKind kind);
 // The names of a kind's arguments, in order; empty where it has fewer.
 std::array<std::string_view, 3> event_arguments(EventKind kind);

@@ -30,7 +30,8 @@ bool is_known(RegionKind kind) {
     case RegionKind::undo:
     case RegionKind::resume:
     case RegionKind::sums:
-    case RegionKind::replicas: return true;
+    case RegionKind::replicas:
+    case RegionKind::origin: return true;
     case RegionKind::none: break;
   }
   return false;
@@ -97,6 +98,7 @@ std::string_view region_name(RegionKind kind) {
     case RegionKind::resume: return "resume";
     case RegionKind::sums: return "page sums";
     case RegionKind::replicas: return "replicas";
+    case RegionKind::origin: return "origin";
     case RegionKind::none: break;
   }
   return "unknown";

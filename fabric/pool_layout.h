@@ -35,6 +35,7 @@ enum class RegionKind : u32 {
   resume = 17,         // vmm::ResumeRecord
   sums = 18,           // hyperkernel::SumsHeader and a sum for each page of RAM
   replicas = 19,       // srt::ReplicaHeader, kept frames and buckets
+  origin = 20,         // hyperkernel::OriginRecord and a bit for each page of RAM
 };
 
 // `version` is that of the region's own records; a reader that knows another refuses the pool.

@@ -14,13 +14,7 @@ Result<PageRelease> PageRelease::of(const fabric::Pool& pool, const PageDirector
 
 u64 PageRelease::each_part(u64 gpa, u64 bytes, const ReleasePages& release) const {
   u64 given = 0;
-  const u64 wanted_end = gpa + std::min(bytes, ~gpa);
-  for (const RamPart& part : parts_) {
-    const u64 begin = align_up(std::max(gpa, part.gpa), kPageBytes);
-    const u64 end = std::min(wanted_end, part.gpa + part.bytes) / kPageBytes * kPageBytes;
-    if (begin >= end) continue;
-    given += release((part.offset + begin - part.gpa) / kPageBytes, (end - begin) / kPageBytes);
-  }
+  for_each_run(parts_, gpa, bytes, [&](u64 first, u64 pages) { given += release(first, pages); });
   return given;
 }
 

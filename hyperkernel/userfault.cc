@@ -41,29 +41,29 @@ constexpr const char* kOldKernel =
 
 }  // namespace
 
-Result<Userfault> Userfault::make() {
+Result<Userfault> Userfault::make_with(u64 features, const char* what, const char* needs) {
   Fd fd(open_any());
   if (!fd.valid()) {
-    if (errno == EPERM || errno == EACCES) return error("software coherence {}", kNoRight);
+    if (errno == EPERM || errno == EACCES) return error("{} {}", what, kNoRight);
     return sys_error("userfaultfd");
   }
-  uffdio_api api{.api = UFFD_API, .features = kFeatures, .ioctls = 0};
-  if (call(fd, UFFDIO_API, api) != 0) return error("software coherence {}", kOldKernel);
+  uffdio_api api{.api = UFFD_API, .features = features, .ioctls = 0};
+  if (call(fd, UFFDIO_API, api) != 0) return error("{} {}", what, needs);
   return Userfault(std::move(fd));
 }
 
+Result<Userfault> Userfault::make() {
+  return make_with(kFeatures, "software coherence", kOldKernel);
+}
+
 Result<Userfault> Userfault::make_for_writes() {
-  Fd fd(open_any());
-  if (!fd.valid()) {
-    if (errno == EPERM || errno == EACCES) return error("epochs: {}", kNoRight);
-    return sys_error("userfaultfd");
-  }
-  uffdio_api api{.api = UFFD_API,
-                 .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
-                 .ioctls = 0};
-  if (call(fd, UFFDIO_API, api) != 0)
-    return error("epochs need Linux 5.19 or newer: write protection of shared memory");
-  return Userfault(std::move(fd));
+  return make_with(UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+                   "epochs:", "need Linux 5.19 or newer: write protection of shared memory");
+}
+
+Result<Userfault> Userfault::make_for_missing() {
+  return make_with(UFFD_FEATURE_MISSING_SHMEM,
+                   "pages that come when they are touched:", "need userfaultfd for shared memory");
 }
 
 Status Userfault::probe() {
@@ -94,6 +94,13 @@ Status Userfault::watch(u64 at, u64 bytes) const {
 
 Status Userfault::watch_writes(u64 at, u64 bytes) const {
   uffdio_register range{.range = {at, bytes}, .mode = UFFDIO_REGISTER_MODE_WP, .ioctls = 0};
+  errno = call(fd_, UFFDIO_REGISTER, range);
+  if (errno != 0) return sys_error("UFFDIO_REGISTER guest memory");
+  return {};
+}
+
+Status Userfault::watch_missing(u64 at, u64 bytes) const {
+  uffdio_register range{.range = {at, bytes}, .mode = UFFDIO_REGISTER_MODE_MISSING, .ioctls = 0};
   errno = call(fd_, UFFDIO_REGISTER, range);
   if (errno != 0) return sys_error("UFFDIO_REGISTER guest memory");
   return {};

@@ -19,6 +19,8 @@ class Userfault {
   static Result<Userfault> make();
   // For writes alone (watch_writes), which Linux has since 5.19.
   static Result<Userfault> make_for_writes();
+  // For pages that are not there alone (watch_missing).
+  static Result<Userfault> make_for_missing();
   // Whether software coherence can run here; the error says why it cannot.
   static Status probe();
 
@@ -28,6 +30,8 @@ class Userfault {
   int watch_number(u64 at, u64 bytes) const;
   // Writes to pages that are protected, of a mapping of a memfd.
   Status watch_writes(u64 at, u64 bytes) const;
+  // Touches of pages that the memfd does not have.
+  Status watch_missing(u64 at, u64 bytes) const;
   // All below: 0, or an errno. Whole pages. Faults that wait in the range are woken, if it worked.
   // Makes a page with this content, which must not be there (EEXIST), and maps it.
   int copy(u64 to, const std::byte* from, u64 bytes, bool read_only) const;
@@ -42,6 +46,7 @@ class Userfault {
   const Fd& fd() const { return fd_; }
 
  private:
+  static Result<Userfault> make_with(u64 features, const char* what, const char* needs);
   Fd fd_;
 };
 

@@ -4,6 +4,7 @@
 
 #include "tools/control_protocol.h"
 #include "tools/event_text.h"
+#include "tools/guest_checkpoint.h"
 #include "tools/json_text.h"
 #include "tools/memory_dump.h"
 #include "tools/trace_recording.h"
@@ -48,6 +49,13 @@ void ControlClient::answer(const std::string& line) {
   if (reply.contains("dump")) {
     const auto path = reply["dump"].get<std::string>();
     job_ = std::make_unique<MemoryDump>(machine_, path, job_listener(path));
+    return;
+  }
+  if (reply.contains("checkpoint")) {
+    CheckpointOptions options{.path = reply["checkpoint"].get<std::string>(),
+                              .stop = reply["stop"].get<bool>()};
+    if (reply.contains("base")) options.base = reply["base"].get<std::string>();
+    job_ = std::make_unique<GuestCheckpoint>(machine_, parts_, options, job_listener(options.path));
     return;
   }
   if (reply.contains("trace")) {
@@ -155,7 +163,7 @@ void ControlClient::send_events() {
 void ControlClient::close_when_sent() {
   closing_ = true;
   send_events();
-  if (!busy_ && !work_.joinable()) close();
+  if (!busy_ && !work_.joinable() && !job_) close();
 }
 
 void ControlClient::close() {

@@ -9,6 +9,7 @@
 #include "tools/control_fault.h"
 #include "tools/disk_resize.h"
 #include "tools/event_text.h"
+#include "tools/guest_checkpoint.h"
 #include "tools/json_text.h"
 #include "tools/memory_dump.h"
 #include "tools/metrics.h"
@@ -116,6 +117,31 @@ Result<json> do_dump(const json& request, Machine& machine) {
 }
 
 // As do_dump.
+Result<json> do_checkpoint(const json& request, Machine& machine, const RequestParts& parts) {
+  DVM_ASSIGN(const std::string file, file_of(request, "checkpoint"));
+  CheckpointOptions options{.path = file};
+  for (const auto* const flag : {"stop", "incremental"}) {
+    const auto it = request.find(flag);
+    if (it == request.end()) continue;
+    if (!it->is_boolean()) return error("checkpoint: {}: allowed: true or false", flag);
+    if (!it->get<bool>()) continue;
+    if (flag == std::string_view("stop")) {
+      options.stop = true;
+    } else {
+      options.base = parts.checkpoints == nullptr ? "" : parts.checkpoints->path();
+    }
+  }
+  const Phase phase = machine.state().control.phase.load();
+  if (phase != Phase::running && phase != Phase::paused)
+    return wrong_state(machine, "checkpoint", "running or paused");
+  if (const Status able = check_checkpoint(machine, parts.disks, options); !able.ok())
+    return error("checkpoint: {}", able.error().message);
+  json reply{{"checkpoint", file}, {"stop", options.stop}};
+  if (options.base) reply["base"] = *options.base;
+  return reply;
+}
+
+// As do_dump.
 Result<json> do_trace(const json& request, Machine& machine) {
   DVM_ASSIGN(const std::string file, file_of(request, "trace"));
   u64 seconds = kDefaultTraceSeconds;
@@ -179,7 +205,7 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 24> kCommands = {{{"status", do_status},
+constexpr std::array<Command, 25> kCommands = {{{"status", do_status},
                                                 {"console", do_console},
                                                 {"events", do_events},
                                                 {"pause", do_pause},
@@ -200,6 +226,7 @@ constexpr std::array<Command, 24> kCommands = {{{"status", do_status},
                                                 // These need more than the machine.
                                                 {"resize-disk", nullptr},
                                                 {"srt", nullptr},
+                                                {"checkpoint", nullptr},
                                                 {"migrate-vcpu", nullptr},
                                                 {"evacuate", nullptr},
                                                 {"add-node", nullptr},
@@ -216,6 +243,7 @@ std::string command_names() {
 std::vector<std::string_view> members_of(std::string_view command) {
   if (command == "events") return {"command", "follow", "after"};
   if (command == "dump") return {"command", "file", "format"};
+  if (command == "checkpoint") return {"command", "file", "stop", "incremental"};
   if (command == "trace") return {"command", "file", "seconds"};
   if (command == "console") return {"command", "history", "port"};
   if (command == "console-size") return {"command", "columns", "rows"};
@@ -253,6 +281,7 @@ Result<json> run_request(const json& request, Machine& machine, const RequestPar
     if (command.run != nullptr) return command.run(request, machine);
     if (is_node_request(name)) return node_request(name, request, machine, parts.nodes);
     if (name == "srt") return do_srt(request, machine, parts.disks);
+    if (name == "checkpoint") return do_checkpoint(request, machine, parts);
     return resize_disk(request, machine, parts.disks);
   }
   return error("unknown command '{}'; allowed: {}", name.substr(0, 40), command_names());

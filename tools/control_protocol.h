@@ -3,6 +3,7 @@
 //   {"command":"fly"}                  -> {"ok":false,"error":".."}
 //   {"command":"dump","file":"/f"}     -> {"progress":{"done":0,"total":1}} now and then, then
 //                                         {"ok":true,"file":"/f"}
+//   {"command":"checkpoint",..}        -> as dump
 //   {"command":"console"}              -> {"ok":true,"console":true,..}, then raw bytes both ways
 //   {"command":"events","follow":true} -> {"ok":true,"follow":true,"after":0}, then an event a line
 #pragma once
@@ -15,12 +16,14 @@
 namespace dvm::tools {
 
 class GuestDisks;
+class LastCheckpoint;
 class NodeControl;
 
 // What requests need beside the machine; those that need what is not there are refused.
 struct RequestParts {
   const GuestDisks* disks = nullptr;  // for resize-disk
   NodeControl* nodes = nullptr;       // for add-node and remove-node
+  LastCheckpoint* checkpoints = nullptr;
 };
 
 inline constexpr std::size_t kMaxRequestBytes = 64 * 1024;

@@ -15,11 +15,11 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 23> kCommandNames = {
+constexpr std::array<std::string_view, 24> kCommandNames = {
     "status",   "console",  "events",      "pause",   "resume",       "reset",
     "shutdown", "stop",     "metrics",     "check",   "dump",         "list",
     "evacuate", "add-node", "remove-node", "balloon", "migrate-vcpu", "resize-disk",
-    "why",      "trace",    "pages",       "policy",  "srt"};
+    "why",      "trace",    "pages",       "policy",  "srt",          "checkpoint"};
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
@@ -37,12 +37,16 @@ Status check_command(const CtlCommandLine& line) {
   return {};
 }
 
-Status read_dump(const CommandWords& found, CtlCommandLine& line) {
+Status read_file(const CommandWords& found, CtlCommandLine& line) {
   if (const auto format = found.value("--format")) {
     if (line.command != "dump") return usage_error("--format: allowed with dump only");
     if (*format != "elf") return usage_error("--format: found '{}'; allowed: elf", *format);
   }
-  if (line.command != "dump" && line.command != "trace") return {};
+  line.stop = found.has("--stop");
+  line.incremental = found.has("--incremental");
+  if ((line.stop || line.incremental) && line.command != "checkpoint")
+    return usage_error("{}: allowed with checkpoint only", line.stop ? "--stop" : "--incremental");
+  if (!writes_file(line)) return {};
   if (found.rest.size() < 2)
     return usage_error("{}: no file; allowed: {} FILE", line.command, line.command);
   const auto file = check_path(found.rest[1]);
@@ -131,8 +135,8 @@ Status read_port(const CommandWords& found, CtlCommandLine& line) {
 }
 
 std::size_t words_of(std::string_view command) {
-  for (const auto one :
-       {"dump", "trace", "policy", "balloon", "migrate-vcpu", "evacuate", "remove-node"}) {
+  for (const auto one : {"dump", "checkpoint", "trace", "policy", "balloon", "migrate-vcpu",
+                         "evacuate", "remove-node"}) {
     if (command == one) return 2;
   }
   return command == "resize-disk" ? 3 : 1;
@@ -140,13 +144,17 @@ std::size_t words_of(std::string_view command) {
 
 }  // namespace
 
+bool writes_file(const CtlCommandLine& line) {
+  return line.command == "dump" || line.command == "trace" || line.command == "checkpoint";
+}
+
 Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words) {
   DVM_ASSIGN(
       const CommandWords found,
       split_command_line(
-          words,
-          {.with_value = {"--name", "--history", "--format", "--port", "--to", "--for"},
-           .flags = {"--json", "--follow", "--blocks", "--to-file", "--help", "--version"}}));
+          words, {.with_value = {"--name", "--history", "--format", "--port", "--to", "--for"},
+                  .flags = {"--json", "--follow", "--blocks", "--to-file", "--stop",
+                            "--incremental", "--help", "--version"}}));
   CtlCommandLine line;
   line.help = found.has("--help");
   line.version = found.has("--version");
@@ -176,7 +184,7 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
                        line.command);
   }
   DVM_TRY(check_command(line));
-  DVM_TRY(read_dump(found, line));
+  DVM_TRY(read_file(found, line));
   DVM_TRY(read_seconds(found, line));
   DVM_TRY(read_resize(found, line));
   DVM_TRY(read_balloon(found, line));
@@ -194,6 +202,7 @@ SYNOPSIS
   dvm-ctl [--name NAME] [--json] COMMAND
   dvm-ctl [--name NAME] console [--history SIZE] [--port serial|virtio]
   dvm-ctl [--name NAME] dump FILE [--format elf]
+  dvm-ctl [--name NAME] checkpoint FILE [--incremental] [--stop]
   dvm-ctl [--name NAME] resize-disk DISK SIZE|--to-file
   dvm-ctl [--name NAME] balloon [SIZE]
   dvm-ctl [--name NAME] migrate-vcpu VCPU --to NODE
@@ -223,6 +232,11 @@ COMMANDS
                    dump-guest-memory makes it, for crash and gdb. The guest is paused meanwhile.
                    Pages of zeros become holes. FILE is replaced once the dump is whole; until
                    then it is FILE.part, which is removed when the dump fails.
+  checkpoint FILE  Save all of the guest into FILE, from which dvm-run --resume FILE goes on any number
+                   of times, on any number of nodes. The guest stands still meanwhile, and then goes
+                   on; with --stop it ends, which a guest needs that writes to its disks: they stay
+                   as FILE knows them. FILE is replaced once it is whole; until then it is FILE.part.
+                   Not with dvm-run --coherence software.
   resize-disk DISK SIZE|--to-file
                    Make a disk larger while the guest runs, which sees it at once. DISK is its
                    number in the order of --disk (0 first), its path or its serial. A raw file is
@@ -277,6 +291,9 @@ OPTIONS
                    16K.
   --for SECONDS    With trace only: how long, 1 to 3600. Default: 10.
   --format elf     With dump only: the file's format. Default: elf.
+  --incremental    With checkpoint only: FILE gets only what has changed since the guest's last
+                   checkpoint, or the one that it came from, and stands on that file from then on.
+  --stop           With checkpoint only: end the guest, as pulling the plug would.
   --version        Print the version.
   --help           Print this.
 

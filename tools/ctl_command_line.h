@@ -16,7 +16,9 @@ struct CtlCommandLine {
   bool json = false;
   bool follow = false;
   bool blocks = false;              // srt's
-  std::string file;                 // dump's and trace's
+  std::string file;                 // dump's, checkpoint's and trace's
+  bool stop = false;                // checkpoint's
+  bool incremental = false;         // checkpoint's
   std::optional<u32> seconds;       // trace's
   std::string disk;                 // resize-disk's
   std::optional<u64> size;          // resize-disk's and balloon's; none: the file's, or no change
@@ -29,6 +31,8 @@ struct CtlCommandLine {
   bool version = false;
 };
 
+// Its answer is a file.
+bool writes_file(const CtlCommandLine& line);
 // `words` without the program's name. Never throws.
 Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words);
 std::string ctl_help();

@@ -57,25 +57,26 @@ Status follow_events(GuestConnection& connection, bool as_json) {
 // What writes a file says how far it is once it takes longer than 2 s.
 Status write_file(GuestConnection& connection, const std::string& guest,
                   const CtlCommandLine& line) {
-  const bool dumps = line.command == "dump";
+  const bool traces = line.command == "trace";
+  const std::string_view done = traces ? "traced" : line.command == "dump" ? "dumped" : "saved";
   const auto begin = std::chrono::steady_clock::now();
   bool said = false;
   const std::string file = std::filesystem::absolute(line.file).string();
   json request = {{"command", line.command}, {"file", file}};
   if (line.seconds) request["seconds"] = *line.seconds;
+  if (line.stop) request["stop"] = true;
+  if (line.incremental) request["incremental"] = true;
   const auto reply = connection.ask(request, [&](const json& p) {
     if (std::chrono::steady_clock::now() - begin < std::chrono::seconds(2)) return;
-    const u64 unit = dumps ? kMiB : 1000;
-    fmt::print(stderr, "\rdvm-ctl: {}: {} {} of {} {}", guest, dumps ? "dumped" : "traced",
-               p.at("done").get<u64>() / unit, p.at("total").get<u64>() / unit,
-               dumps ? "MiB" : "s");
+    const u64 unit = traces ? 1000 : kMiB;
+    fmt::print(stderr, "\rdvm-ctl: {}: {} {} of {} {}", guest, done, p.at("done").get<u64>() / unit,
+               p.at("total").get<u64>() / unit, traces ? "s" : "MiB");
     said = true;
   });
   if (said) fmt::print(stderr, "\n");
   if (!reply) return reply.error();
-  return print_text(line.json
-                        ? to_line(*reply) + "\n"
-                        : fmt::format("{}: {} to {}\n", guest, dumps ? "dumped" : "traced", file));
+  return print_text(line.json ? to_line(*reply) + "\n"
+                              : fmt::format("{}: {} to {}\n", guest, done, file));
 }
 
 std::string reply_text(const CtlCommandLine& line, const std::string& guest, const json& reply) {
@@ -110,8 +111,7 @@ Status carry_out(const CtlCommandLine& line) {
     return run_console(std::move(connection), guest, line.history.value_or(kDefaultHistory),
                        line.port);
   }
-  if (line.command == "dump" || line.command == "trace")
-    return write_file(connection, guest.name, line);
+  if (writes_file(line)) return write_file(connection, guest.name, line);
   json request = {{"command", line.command}};
   if (line.blocks) request["blocks"] = true;
   if (line.follow) request["follow"] = true;

@@ -37,8 +37,17 @@ void fill_standard_descriptors() {
 
 struct Launch {
   RunSettings settings;
-  std::optional<vmm::ResumablePool> pool;  // of a guest that goes on
+  GoesOnFrom from;
 };
+
+Result<Launch> launch_from_checkpoint(RunCommandLine line, const std::string& path) {
+  Launch launch;
+  DVM_ASSIGN(auto found, vmm::checkpoint::open_restorable(path));
+  DVM_ASSIGN(launch.settings, settings_from_checkpoint(found.image.launch, std::move(line),
+                                                       found.image.config.name.data()));
+  launch.from.checkpoint = std::move(found);
+  return launch;
+}
 
 Result<Launch> launch_from(RunCommandLine line, const std::string& default_name) {
   Launch launch;
@@ -47,14 +56,19 @@ Result<Launch> launch_from(RunCommandLine line, const std::string& default_name)
     return launch;
   }
   const std::string path = std::filesystem::absolute(*line.resume);
+  if (vmm::checkpoint::is_checkpoint(path)) return launch_from_checkpoint(std::move(line), path);
+  if (line.for_checkpoints) {
+    return usage_error("found {} with --resume {}; allowed: of a checkpoint", *line.for_checkpoints,
+                       *line.resume);
+  }
   constexpr u64 kTakesSeconds = 4 * kGiB;
   struct stat st {};
   if (::stat(path.c_str(), &st) == 0 && static_cast<u64>(st.st_blocks) * 512 > kTakesSeconds)
     say("{}: looking whether {} are what they were", path,
         format_size(static_cast<u64>(st.st_blocks) * 512));
-  DVM_ASSIGN(launch.pool, vmm::open_resumable(path));
-  DVM_ASSIGN(launch.settings, settings_from_launch(launch.pool->launch, std::move(line),
-                                                   launch.pool->config.name.data()));
+  DVM_ASSIGN(launch.from.pool, vmm::open_resumable(path));
+  DVM_ASSIGN(launch.settings, settings_from_launch(launch.from.pool->launch, std::move(line),
+                                                   launch.from.pool->config.name.data()));
   launch.settings.pool = path;
   return launch;
 }
@@ -72,14 +86,14 @@ int run(const std::vector<std::string>& words) {
   RunSettings* const settings = &launch->settings;
   if (!settings->detach) {
     GuestRun guest;
-    return finish(guest.run(*settings, std::move(launch->pool)));
+    return finish(guest.run(*settings, std::move(launch->from)));
   }
   auto split = Daemon::split();
   if (!split) return fail(split.error());
   if (split->exit_code) return *split->exit_code;
   if (settings->name == unnamed) settings->name = default_name();
   GuestRun guest(split->daemon.get());
-  const int code = finish(guest.run(*settings, std::move(launch->pool)));
+  const int code = finish(guest.run(*settings, std::move(launch->from)));
   split->daemon->end(code != kExitOk);
   return code;
 }

@@ -88,6 +88,10 @@ std::optional<std::string> event_message(const Event& event, const vmm::MachineC
   switch (event.kind) {
     case EventKind::guest_restarted:
       return fmt::format("the guest runs again, {} us after the wish to reset it", a[1] / 1000);
+    case EventKind::checkpoint_taken:
+      return fmt::format(
+          "a checkpoint was taken: {} of {} pages written, the guest stood still for {} ms", a[1],
+          a[2], a[0] / 1'000'000);
     case EventKind::guest_reset: return fmt::format("the guest resets: boot {}", a[0]);
     case EventKind::guest_panicked:
       return fmt::format("the guest {}: it {}", panic_text(a[0]),

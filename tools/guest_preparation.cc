@@ -8,7 +8,9 @@
 
 #include "fabric/fabric_state.h"
 #include "hyperkernel/userfault.h"
+#include "tools/guest_checkpoint.h"
 #include "tools/guest_clock.h"
+#include "tools/message.h"
 #include "tools/node_process.h"
 #include "tools/size_text.h"
 #include "tools/warm_file.h"
@@ -152,12 +154,11 @@ Status check_pool(const std::string& path) {
 }
 
 // The files may have changed since.
-Status check_same(const RunSettings& settings, const vmm::ResumablePool& was,
+Status check_same(const RunSettings& settings, const std::string& from,
+                  const vmm::MachineConfig& config,
+                  const std::array<u64, vmm::kMaxFunctions>& capacity,
                   const vmm::MachineSpec& now) {
-  const auto other = [&](const std::string& what) {
-    return error("--resume {}: {}", settings.pool, what);
-  };
-  const vmm::MachineConfig& config = was.config;
+  const auto other = [&](const std::string& what) { return error("--resume {}: {}", from, what); };
   if (config.firmware_bytes != now.config.firmware_bytes)
     return other("its firmware is another one now");
   if (config.vcpus != now.config.vcpus || config.memory_bytes != now.config.memory_bytes)
@@ -170,21 +171,42 @@ Status check_same(const RunSettings& settings, const vmm::ResumablePool& was,
       return other(is_disk
                        ? fmt::format("disk {} is not what it was", settings.disks[disk].spec.path)
                        : fmt::format("device {} is not what it was", i));
-    if (is_disk && now.capacity[i] < was.capacity[i]) {
+    if (is_disk && now.capacity[i] < capacity[i]) {
       return other(fmt::format("disk {} has {} bytes, and the guest knows {}",
-                               settings.disks[disk].spec.path, now.capacity[i], was.capacity[i]));
+                               settings.disks[disk].spec.path, now.capacity[i], capacity[i]));
     }
   }
   return {};
 }
 
+// What a device's state holds that its configuration does not say stays as it was.
+Result<std::unique_ptr<vmm::Machine>> restore(const RunSettings& settings, vmm::MachineSpec spec,
+                                              vmm::checkpoint::Restorable& from) {
+  const std::string& name = from.file.name();
+  for (u32 i = 0; i < vmm::kMaxFunctions; ++i) {
+    if (from.image.config.functions[i].kind == vmm::FunctionKind::console)
+      spec.capacity[i] = from.image.capacity[i];
+  }
+  DVM_TRY(check_same(settings, name, from.image.config, from.image.capacity, spec));
+  u64 said = fabric::monotonic_ns();
+  return vmm::checkpoint::restore_machine(from, spec, [&](u64 pages) -> Status {
+    constexpr u64 kSayEveryNs = 2'000'000'000;
+    if (fabric::monotonic_ns() - said < kSayEveryNs) return {};
+    said = fabric::monotonic_ns();
+    say("{}: read {} of {} MiB", name, pages * kPageBytes / kMiB, spec.config.memory_bytes / kMiB);
+    return {};
+  });
+}
+
 Result<std::unique_ptr<vmm::Machine>> make_machine(const RunSettings& settings,
-                                                   const vmm::MachineSpec& spec,
-                                                   std::optional<vmm::ResumablePool> pool) {
+                                                   const vmm::MachineSpec& spec, GoesOnFrom& from) {
   std::unique_ptr<vmm::Machine> machine;
-  if (pool) {
-    DVM_TRY(check_same(settings, *pool, spec));
-    DVM_ASSIGN(machine, vmm::resume_machine(std::move(*pool), spec));
+  if (from.pool) {
+    DVM_TRY(check_same(settings, settings.pool, from.pool->config, from.pool->capacity, spec));
+    DVM_ASSIGN(machine, vmm::resume_machine(std::move(*from.pool), spec));
+  } else if (from.checkpoint) {
+    DVM_TRY(check_pool(settings.pool));
+    DVM_ASSIGN(machine, restore(settings, spec, *from.checkpoint));
   } else {
     DVM_TRY(check_pool(settings.pool));
     DVM_ASSIGN(machine, vmm::Machine::create(spec));
@@ -224,9 +246,13 @@ Result<vmm::BootSource> open_boot_source(const RunSettings& settings) {
   return boot;
 }
 
-Result<PreparedGuest> prepare_guest(const RunSettings& settings,
-                                    std::optional<vmm::ResumablePool> pool) {
+Result<PreparedGuest> prepare_guest(const RunSettings& settings, GoesOnFrom from) {
   DVM_ASSIGN(auto boot, open_boot_source(settings));
+  if (from.checkpoint) {
+    const Status same = check_disks(from.checkpoint->image.disks, settings.disks);
+    if (!same.ok())
+      return error("--resume {}: {}", from.checkpoint->file.name(), same.error().message);
+  }
   DVM_ASSIGN(auto disks, GuestDisks::open(settings.disks));
   if (settings.srt_warm) DVM_TRY(WarmFile::check(*settings.srt_warm));
   DVM_TRY(check_kvm());
@@ -256,15 +282,16 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings,
     firmware_log = file.take();
   }
   auto spec = describe_machine(settings, boot, disks);
-  auto machine = spec.ok() ? make_machine(settings, *spec, std::move(pool))
+  auto machine = spec.ok() ? make_machine(settings, *spec, from)
                            : Result<std::unique_ptr<vmm::Machine>>(spec.error());
   if (!machine) {
     if (events) events->discard();
     return machine.error();
   }
-  return PreparedGuest{std::move(node_program), std::move(boot),         std::move(folder),
-                       std::move(events),       std::move(firmware_log), std::move(disks),
-                       machine.take(),          std::move(tap),          std::move(awake)};
+  return PreparedGuest{
+      std::move(node_program), std::move(boot),           std::move(folder), std::move(events),
+      std::move(firmware_log), std::move(disks),          machine.take(),    std::move(tap),
+      std::move(awake),        std::move(from.checkpoint)};
 }
 
 std::string describe_guest(const RunSettings& settings) {

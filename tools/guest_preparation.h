@@ -11,6 +11,7 @@
 #include "tools/run_settings.h"
 #include "tools/runtime_dir.h"
 #include "vmm/boot/loader.h"
+#include "vmm/checkpoint/restore.h"
 #include "vmm/machine_resume.h"
 
 namespace dvm::tools {
@@ -19,6 +20,12 @@ namespace dvm::tools {
 struct PreparedTap {
   std::vector<Fd> queues;
   Fd wake;
+};
+
+// What a guest goes on from; neither: it begins.
+struct GoesOnFrom {
+  std::optional<vmm::ResumablePool> pool;
+  std::optional<vmm::checkpoint::Restorable> checkpoint;
 };
 
 struct PreparedGuest {
@@ -31,12 +38,13 @@ struct PreparedGuest {
   std::unique_ptr<vmm::Machine> machine;
   std::optional<PreparedTap> tap;
   std::optional<fabric::AwakeProcessors> awake;
+  // What it came from; its pages may come still.
+  std::optional<vmm::checkpoint::Restorable> checkpoint;
 };
 
 // After an error nothing is left behind.
-// `pool`: of a guest that goes on; it stays as it is.
-Result<PreparedGuest> prepare_guest(const RunSettings& settings,
-                                    std::optional<vmm::ResumablePool> pool = {});
+// What `from` names stays as it is.
+Result<PreparedGuest> prepare_guest(const RunSettings& settings, GoesOnFrom from = {});
 // The kernel and initrd, or the firmware, opened and found fit for this guest.
 Result<vmm::BootSource> open_boot_source(const RunSettings& settings);
 // Function 0 is the entropy device.

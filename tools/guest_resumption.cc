@@ -9,6 +9,7 @@ void GuestRun::tell_resumption() {
                                                      "goes on from its last epoch",
                                                      "had been reset, and boots"};
   const u32 resumed = machine().state().control.resumed.load();
+  if (resumed == vmm::kFromCheckpoint) return tell_restoration();
   if (resumed == 0 || resumed > kFrom.size()) return;
   const vmm::EpochRecord* const epoch = machine().epoch();
   const u32 times = machine().resume_record().resumptions.load();
@@ -18,6 +19,15 @@ void GuestRun::tell_resumption() {
       machine().config().name.data(), kFrom[resumed - 1], machine().now_ns() / 1'000'000'000,
       paused ? ", paused" : "", pages, times);
   machine().log_event(fabric::EventKind::machine_resumed, {resumed - 1, pages, times});
+}
+
+void GuestRun::tell_restoration() {
+  const bool paused = machine().state().control.phase.load() == vmm::Phase::paused;
+  const bool on_touch = machine().pool().has_region(fabric::RegionKind::origin);
+  say("{}: goes on from {}, at {} s of its time{}; its pages {}", machine().config().name.data(),
+      guest_->checkpoint->file.name(), machine().now_ns() / 1'000'000'000, paused ? ", paused" : "",
+      on_touch ? "come when they are touched" : "have been read");
+  machine().log_event(fabric::EventKind::machine_resumed, {vmm::kFromCheckpoint - 1, 0, 0});
 }
 
 // For a guest that can go on: its power failed, or all that ran it is gone.

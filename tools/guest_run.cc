@@ -81,9 +81,10 @@ GuestRun::GuestRun(Daemon* daemon) : daemon_(daemon), signals_(io_, SIGINT, SIGT
   ::signal(SIGTTOU, SIG_IGN);
 }
 
-Result<int> GuestRun::run(const RunSettings& settings, std::optional<vmm::ResumablePool> pool) {
-  DVM_ASSIGN(auto prepared, prepare_guest(settings, std::move(pool)));
+Result<int> GuestRun::run(const RunSettings& settings, GoesOnFrom from) {
+  DVM_ASSIGN(auto prepared, prepare_guest(settings, std::move(from)));
   guest_.emplace(std::move(prepared));
+  if (guest_->checkpoint) checkpoints_.taken(guest_->checkpoint->file.name());
   if (daemon_ != nullptr) DVM_TRY(daemon_->keep_log(guest_->folder.path()));
   const Status started = start(settings);
   if (started.ok()) {
@@ -168,7 +169,7 @@ Result<u32> GuestRun::add_node() {
 }
 
 ControlReach GuestRun::control_reach() {
-  ControlReach reach{console_->ends(), std::nullopt, {&guest_->disks, this}};
+  ControlReach reach{console_->ends(), std::nullopt, {&guest_->disks, this, &checkpoints_}};
   if (hvc_) reach.virtio.emplace(hvc_->ends());
   return reach;
 }

@@ -9,6 +9,7 @@
 #include "tools/control_server.h"
 #include "tools/daemon.h"
 #include "tools/gdb_server.h"
+#include "tools/guest_checkpoint.h"
 #include "tools/guest_console.h"
 #include "tools/guest_preparation.h"
 #include "tools/net_supervisor.h"
@@ -24,8 +25,7 @@ class GuestRun final : private NodeControl {
   // Signals are held for run() from here on. `daemon`: what this process is, if it is one.
   explicit GuestRun(Daemon* daemon = nullptr);
   // Returns dvm-run's exit code when the guest has ended and all its nodes with it.
-  // `pool`: of a guest that goes on.
-  Result<int> run(const RunSettings& settings, std::optional<vmm::ResumablePool> pool = {});
+  Result<int> run(const RunSettings& settings, GoesOnFrom from = {});
 
  private:
   Status start(const RunSettings& settings);
@@ -38,6 +38,7 @@ class GuestRun final : private NodeControl {
   void finish();
   bool keeps_pool();
   void tell_resumption();
+  void tell_restoration();
   void await_signal();
   void on_signal(int signal);
   void on_keys(KeyCommand command);
@@ -59,6 +60,7 @@ class GuestRun final : private NodeControl {
   std::unique_ptr<GuestConsole> hvc_;  // if the guest has a virtio console
   std::unique_ptr<GdbServer> gdb_;
   std::optional<NetSupervisor> network_;
+  LastCheckpoint checkpoints_;
   std::optional<WarmFile> warm_;  // with --srt-warm
   std::optional<NodeSupervisor> nodes_;
   std::unique_ptr<ControlServer> control_;

@@ -2,15 +2,16 @@
 
 #include <algorithm>
 
+#include "fabric/part_file.h"
 #include "hyperkernel/page_reader.h"
 #include "tools/elf_core.h"
-#include "tools/part_file.h"
 #include "tools/status.h"
 #include "vmm/boot/e820.h"
 
 namespace dvm::tools {
 namespace {
 
+using fabric::PartFile;
 using vmm::Phase;
 
 constexpr u64 kParkLimitNs = 2'000'000'000, kParkLookNs = 5'000'000;
@@ -100,7 +101,7 @@ Status write_core(vmm::Machine& machine, const std::string& path,
     progress.total += part.bytes;
   }
   const CoreLayout core = core_layout(vcpus, ranges);
-  DVM_ASSIGN(PartFile file, PartFile::open(path));
+  DVM_ASSIGN(auto file, fabric::PartFile::open(path));
   DVM_TRY(file.write(std::as_bytes(std::span(core.head)), 0));
   for (std::size_t r = 0; r < memory.size(); ++r) {
     for (u64 at = 0; at < memory[r].bytes; at += kPartBytes) {

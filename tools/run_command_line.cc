@@ -90,17 +90,24 @@ Result<RunRequest> read_request(const CommandWords& words) {
 }
 
 // What a guest is stays as it was; who looks at it, and how, may be said anew.
-Status check_resume(const CommandWords& found) {
+Status check_resume(const CommandWords& found, RunCommandLine& line) {
   static const std::set<std::string> kAllowed = {
       "--resume", "--name",        "--events",     "--serial", "--gdb",
       "--detach", "--low-latency", "--hang-after", "--policy", "--firmware-log"};
+  // Of one that goes on from a checkpoint, where it runs may be said anew, too.
+  static const std::set<std::string> kAlso = {"--nodes",   "--placement",  "--pool",
+                                              "--protect", "--net",        "--on-panic",
+                                              "--srt",     "--srt-memory", "--console"};
   std::vector<std::string> given(found.flags.begin(), found.flags.end());
   for (const auto& [option, value] : found.values) given.push_back(option);
   for (const auto& [option, values] : found.lists) given.push_back(option);
   for (const std::string& option : given) {
-    if (!kAllowed.contains(option)) {
-      return usage_error("found {} with --resume; allowed: {} (the rest is as the guest began)",
-                         option, fmt::join(kAllowed, ", "));
+    if (kAlso.contains(option)) line.for_checkpoints = option;
+    if (!kAllowed.contains(option) && !kAlso.contains(option)) {
+      return usage_error(
+          "found {} with --resume; allowed: {}, and of a checkpoint {} (the rest is as the guest "
+          "began)",
+          option, fmt::join(kAllowed, ", "), fmt::join(kAlso, ", "));
     }
   }
   return {};
@@ -139,7 +146,7 @@ Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& wo
   DVM_ASSIGN(line.request, read_request(found));
   line.config = found.value("--config");
   DVM_TRY(take(found, "--resume", line.resume, check_path));
-  if (line.resume) DVM_TRY(check_resume(found));
+  if (line.resume) DVM_TRY(check_resume(found, line));
   return line;
 }
 
@@ -158,8 +165,10 @@ Result<RunSettings> settings_from(RunCommandLine line, std::string default_name)
   return settings;
 }
 
-Result<RunSettings> settings_from_launch(const std::string& launch, RunCommandLine line,
-                                         std::string default_name) {
+namespace {
+
+// What the guest was asked to be when it began.
+Result<RunRequest> launched_request(const std::string& launch) {
   const nlohmann::json told = parse_json(launch);
   const auto wrong = [] { return error("how the guest was launched cannot be read"); };
   if (!told.is_object() || !told.contains("words") || !told.contains("folder") ||
@@ -179,10 +188,38 @@ Result<RunSettings> settings_from_launch(const std::string& launch, RunCommandLi
   if (began.config.has_value() != config.has_value()) return wrong();
   DVM_ASSIGN(auto request, whole_request(began, config));
   start_paths_at(request, told["folder"].get<std::string>());
+  return request;
+}
+
+Result<RunSettings> settle_launched(RunRequest request, const std::string& launch,
+                                    RunCommandLine line, std::string default_name) {
   DVM_ASSIGN(auto settings, settle(override_with(std::move(request), std::move(line.request)),
                                    std::move(default_name)));
   settings.launch = launch;
   return settings;
+}
+
+}  // namespace
+
+Result<RunSettings> settings_from_launch(const std::string& launch, RunCommandLine line,
+                                         std::string default_name) {
+  DVM_ASSIGN(auto request, launched_request(launch));
+  return settle_launched(std::move(request), launch, std::move(line), std::move(default_name));
+}
+
+Result<RunSettings> settings_from_checkpoint(const std::string& launch, RunCommandLine line,
+                                             std::string default_name) {
+  DVM_ASSIGN(auto request, launched_request(launch));
+  if (line.request.nodes) request.placement.reset();
+  request.pool.reset();
+  request.events.reset();
+  request.firmware_log.reset();
+  request.gdb.reset();
+  request.serial.reset();
+  request.detach.reset();
+  request.srt_warm.reset();
+  if (request.console && request.console->present) request.console = ConsoleTarget{.present = true};
+  return settle_launched(std::move(request), launch, std::move(line), std::move(default_name));
 }
 
 }  // namespace dvm::tools

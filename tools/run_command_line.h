@@ -12,7 +12,9 @@ struct RunCommandLine {
   std::vector<std::string> words;  // as they were given
   RunRequest request;
   std::optional<std::string> config;
-  std::optional<std::string> resume;  // the pool to go on from
+  std::optional<std::string> resume;  // the pool or checkpoint to go on from
+  // An option that may be said of a guest that goes on from a checkpoint only.
+  std::optional<std::string> for_checkpoints;
   bool help = false;
   bool version = false;
   bool cpu_help = false;  // --cpu help
@@ -28,6 +30,10 @@ Result<RunSettings> settings_from(RunCommandLine line, std::string default_name)
 // otherwise.
 Result<RunSettings> settings_from_launch(const std::string& launch, RunCommandLine line,
                                          std::string default_name);
+// As settings_from_launch, for a guest that may be one of many: what only one can have (its pool,
+// files and sockets that it writes to) is as `line` says alone.
+Result<RunSettings> settings_from_checkpoint(const std::string& launch, RunCommandLine line,
+                                             std::string default_name);
 
 // All options, as "--kernel".
 std::vector<std::string> run_option_names();

@@ -26,7 +26,7 @@ SYNOPSIS
   dvm-run --kernel FILE [--initrd FILE] [--append TEXT] [--nodes N] [--cpus M] [--memory SIZE] ...
   dvm-run --firmware FILE [--firmware-log FILE] [--nodes N] [--cpus M] [--memory SIZE] ...
   dvm-run --config FILE.json [OPTION...]
-  dvm-run --resume POOL [--name NAME] [--detach] ...
+  dvm-run --resume POOL|CHECKPOINT [--name NAME] [--detach] ...
 
 DESCRIPTION
   Starts a guest whose vCPUs run in N node processes and whose state lives in a memory pool that all
@@ -99,6 +99,11 @@ OPTIONS
                       cannot be, and leaves the pool as it was. The guest is what it was; with it
                       may be said only --name, --detach, --serial, --events, --gdb, --policy,
                       --firmware-log, --low-latency and --hang-after.
+  --resume CHECKPOINT Go on from a file of dvm-ctl checkpoint, which stays as it is: any number of
+                      guests may. Pages come from it when they are touched (all of them before the
+                      guest runs with --pool or --protect epoch). Also --nodes, --placement,
+                      --pool, --protect, --net, --console, --on-panic, --srt and --srt-memory may be
+                      said; pool, --events, --serial, --gdb and --detach are not as it was launched.
   --on-panic WHAT     When the guest kernel panics: reboot, or exit with code 3. Default: reboot.
   --watchdog on|off   A watchdog timer, which the guest's kernel finds by ACPI (Linux: wdat_wdt,
                       /dev/watchdog). When it runs out, that is a panic. Default: off.

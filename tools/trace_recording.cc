@@ -2,8 +2,8 @@
 
 #include <chrono>
 
+#include "fabric/part_file.h"
 #include "hyperkernel/locality/trace_format.h"
-#include "tools/part_file.h"
 
 namespace dvm::tools {
 
@@ -54,7 +54,7 @@ TraceRecording::~TraceRecording() {
 
 Status TraceRecording::record() {
   DVM_TRY(check_traceable(machine_));
-  DVM_ASSIGN(PartFile file, PartFile::open(path_));
+  DVM_ASSIGN(auto file, fabric::PartFile::open(path_));
   Trace trace = trace_of(machine_);
   auto& nodes = machine_.locality().nodes;
   std::array<u64, locality::kMaxNodes> places{};

@@ -6,8 +6,8 @@
 #include <chrono>
 #include <filesystem>
 
+#include "fabric/part_file.h"
 #include "tools/message.h"
-#include "tools/part_file.h"
 
 namespace dvm::tools {
 namespace {
@@ -102,7 +102,7 @@ void WarmFile::write() {
 
 Status WarmFile::write(const std::string& text) const {
   ::unlink((path_ + ".part").c_str());  // of one that was killed in it
-  DVM_ASSIGN(PartFile file, PartFile::open(path_));
+  DVM_ASSIGN(auto file, fabric::PartFile::open(path_));
   DVM_TRY(file.write(std::as_bytes(std::span(text)), 0));
   return file.finish(text.size());
 }

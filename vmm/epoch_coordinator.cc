@@ -104,7 +104,9 @@ u64 EpochCoordinator::due() const {
 // A guest that runs, all of it.
 bool EpochCoordinator::may_end() const {
   const MachineState& s = machine_.state();
-  if (s.control.phase.load() != Phase::running || s.control.power_fails.load() != 0) return false;
+  if (s.control.phase.load() != Phase::running || s.control.power_fails.load() != 0 ||
+      s.control.checkpoint.load() != 0)
+    return false;
   for (u32 i = 0; i < s.config.vcpus; ++i) {
     const VcpuRecord& v = s.vcpus[i];
     if (v.run_state.load() == VcpuRunState::absent || v.where().stage != PlaceStage::settled)

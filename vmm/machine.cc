@@ -10,6 +10,7 @@
 #include "hyperkernel/coherence_record.h"
 #include "hyperkernel/page_sums.h"
 #include "vmm/boot/e820.h"
+#include "vmm/checkpoint/origin.h"
 #include "vmm/firmware/fw_cfg_files.h"
 #include "vmm/ram_place.h"
 #include "vmm/resume_record.h"
@@ -65,10 +66,20 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec, const srt::Repl
   }
   if (replicas.buckets != 0)
     pool.metadata.push_back({RegionKind::replicas, srt::kReplicasVersion, replicas.region_bytes()});
+  if (spec.has_origin) {
+    pool.metadata.push_back(
+        {RegionKind::origin, hyperkernel::kOriginVersion,
+         hyperkernel::origin_region_bytes(spec.config.memory_bytes / kPageBytes)});
+  }
   return fabric::Pool::create(pool);
 }
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
+  DVM_ASSIGN(fabric::Pool pool, format(spec));
+  return attach(std::move(pool), kLauncherInstance);
+}
+
+Result<fabric::Pool> Machine::format(const MachineSpec& spec) {
   DVM_TRY(check_config(spec.config, spec.config.name.data()));
   if (spec.launch.size() > kMaxLaunchBytes)
     return usage_error("how it is launched takes {} bytes; allowed: {}", spec.launch.size(),
@@ -108,7 +119,7 @@ Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   for (u32 i = 0; i < spec.config.nodes; ++i) state->nodes[i].stage.store(NodeStage::starting);
   for (u32 i = 0; i < kMaxFunctions; ++i) state->functions[i].capacity.store(spec.capacity[i]);
   state->control.phase.store(Phase::resetting, std::memory_order_release);
-  return attach(std::move(pool), kLauncherInstance);
+  return pool;
 }
 
 // RAM at home, all else shared; the coherent region lies behind the frames that pages begin in.
@@ -168,6 +179,7 @@ Status Machine::open(fabric::Pool pool) {
     viewed_.store(state_->control.boots.load());
     DVM_ASSIGN(const auto* view, view_of(viewed_.load()));
     view_.store(view);
+    DVM_TRY(open_origin());
     DVM_ASSIGN(release_, hyperkernel::PageRelease::of(pool_, directory,
                                                       ram_layout(state_->config.memory_bytes)));
   }

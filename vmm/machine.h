@@ -14,36 +14,15 @@
 #include "fabric/fault_effects.h"
 #include "fabric/pool.h"
 #include "hyperkernel/guest_view.h"
-#include "hyperkernel/locality/locality_record.h"
+#include "hyperkernel/page_origin.h"
 #include "hyperkernel/page_release.h"
 #include "srt/replica_table.h"
-#include "vmm/machine_state.h"
+#include "vmm/machine_spec.h"
 #include "vmm/pci/config_address.h"
 #include "vmm/virtio/console.h"
 #include "vmm/virtio/pci_transport.h"
 
 namespace dvm::vmm {
-
-struct MachineSpec {
-  MachineConfig config;
-  std::array<u16, layout::kMaxVcpus> placement{};  // vCPU -> node
-  std::array<u64, kMaxFunctions> capacity{};       // of block functions, in bytes
-  std::string pool_path;                           // empty: memfd
-  // Software coherence: bytes of the region where pages are that nodes share, and of each node's
-  // local memory (0: as much as there is RAM). Whole pages. Nothing: the pool is hardware-coherent.
-  struct Coherence {
-    u64 coherent_bytes = 0;
-    u64 local_bytes = 0;
-  };
-  std::optional<Coherence> coherence;
-  locality::PolicyKind policy = locality::PolicyKind::fixed;
-  u32 epoch_ms = 100;  // with Protection::epoch: how long one lasts at most
-  // The replica table, and what it may take beside RAM, in bytes; nothing: there is none.
-  std::optional<u64> replica_bytes;
-  u64 tsc_offset = 0;  // makes the guest's TSC start near 0
-  // What the launcher wants to be given back when the machine is resumed, at most kMaxLaunchBytes.
-  std::string launch;
-};
 
 struct EpochRecord;
 struct ResumeRecord;
@@ -76,6 +55,8 @@ class Machine {
  public:
   // Makes the pool and the machine in it, at rest before its first boot.
   static Result<std::unique_ptr<Machine>> create(const MachineSpec& spec);
+  // The pool alone, for who has more to put into it first.
+  static Result<fabric::Pool> format(const MachineSpec& spec);
   // Opens the machine in a pool that `create` made; joins as instance `instance_id`.
   static Result<std::unique_ptr<Machine>> attach(fabric::Pool pool, u32 instance_id);
 
@@ -269,6 +250,8 @@ class Machine {
   // The vCPU has met what it was to watch for: the machine pauses. The first one counts.
   void debug_stop(u32 vcpu, u32 dr6);
 
+  // The guest stood still, and could not ping it.
+  void rearm_watchdog();
   // Sets all device state to power-on values. Caller: the one node that carries a reset out.
   void reset_devices();
 
@@ -278,11 +261,11 @@ class Machine {
   void watchdog_port_write(u16 offset, u8 size, u32 value);
   std::optional<u64> next_watchdog_deadline();
   void run_watchdog();
-  void rearm_watchdog();
   Status open(fabric::Pool pool);
   Result<const hyperkernel::GuestView*> view_of(u32 boot) const;
   void follow_boot() const;
   Status open_firmware(const hyperkernel::PageDirectory& directory);
+  Status open_origin();
   static Result<fabric::Pool> make_pool(const MachineSpec& spec, const srt::ReplicaSize& replicas);
   static Status lay_out_pages(const fabric::Pool& pool, const MachineSpec& spec,
                               hyperkernel::PageDirectory& directory);
@@ -380,7 +363,10 @@ class Machine {
   mutable std::atomic<u32> viewed_ = 0;  // the boot whose RAM `view_` is of
   mutable std::atomic<const hyperkernel::GuestView*> view_ = nullptr;
   std::optional<srt::ReplicaTable> replicas_;
-  hyperkernel::GuestView rom_view_;  // of nothing without firmware
+  // Of a guest whose RAM comes from where it was saved.
+  std::optional<hyperkernel::OriginPages> origin_pages_;
+  std::unique_ptr<hyperkernel::PageOrigin> origin_;  // ends before the views
+  hyperkernel::GuestView rom_view_;                  // of nothing without firmware
   FwCfgContents fw_cfg_;
   std::array<QueueServer*, kMaxFunctions> servers_{};
   std::optional<hyperkernel::PageRelease> release_;

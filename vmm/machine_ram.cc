@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "vmm/boot/e820.h"
+#include "vmm/checkpoint/origin.h"
 #include "vmm/machine.h"
 #include "vmm/ram_place.h"
 
@@ -62,7 +63,24 @@ void Machine::release_before(u16 boot, u64 gpa) {
     release_ram(now - 1, gpa, kPageBytes);
 }
 
+// In the RAM of the boot that runs now, which is what was put back.
+Status Machine::open_origin() {
+  if (!pool_.has_region(fabric::RegionKind::origin)) return {};
+  DVM_ASSIGN(origin_pages_, hyperkernel::OriginPages::of(pool_));
+  if (origin_pages_->record().place != ram_place_of(config(), viewed_.load())) return {};
+  DVM_ASSIGN(origin_, checkpoint::watch_origin(*origin_pages_, view_.load()->memory(),
+                                               [this](const Error& why) {
+                                                 fmt::print(stderr, "dvm: {}\n", why.message);
+                                                 request_stop(StopReason::error);
+                                               }));
+  return {};
+}
+
 u64 Machine::release_ram(u32 boot, u64 gpa, u64 bytes) {
+  if (origin_pages_ && origin_pages_->record().place == ram_place_of(config(), boot)) {
+    hyperkernel::for_each_run(ram_layout(config().memory_bytes), gpa, bytes,
+                              [&](u64 first, u64 pages) { origin_pages_->settle(first, pages); });
+  }
   if (!has_ram_for_each_boot()) return release_->release(gpa, bytes);
   return release_->release_in_order(gpa, bytes, first_frame_of(config(), boot));
 }

@@ -18,8 +18,6 @@ namespace {
 
 using fabric::RegionKind;
 
-// Another one's would make all of the guest's clocks run fast or slow: 0.1 %.
-constexpr u64 kTscTolerance = 1000;
 // In whose hands requests are that were under way: nobody's that ever joins.
 constexpr u8 kLostInstance = fabric::kMaxInstances - 2;
 
@@ -105,9 +103,7 @@ void renew_machine(MachineState& state, const fabric::InstanceTable& instances, 
               reinterpret_cast<const std::byte*>(fresh.get()) + kTail, sizeof(state) - kTail);
 }
 
-// The epoch that runs from now on begins with what `bank` holds.
-void renew_epochs(EpochRecord& epoch, const MachineState& state, ResumePoint point,
-                  const GuestBank& saved, hyperkernel::PageSums sums) {
+void renew_epochs(EpochRecord& epoch) {
   for (EpochMemberRecord& member : epoch.members) {
     member.instance.store(0);
     member.answered.store(0);
@@ -117,17 +113,6 @@ void renew_epochs(EpochRecord& epoch, const MachineState& state, ResumePoint poi
   epoch.opened_ns.store(fabric::monotonic_ns());
   epoch.output_waits.store(0);
   EpochWord word = EpochWord::unpack(epoch.word.load());
-  if (point == ResumePoint::save) {
-    const u32 next = word.epoch + 1;
-    const u32 number = next_log_number(epoch.log[0].load(), epoch.log[1].load(), next);
-    GuestBank& bank = epoch.banks[next % 2];
-    std::memcpy(static_cast<void*>(&bank), &saved, sizeof(bank));
-    fill_bank(state, bank, saved.guest_tsc, {next, number});
-    epoch.log[next % 2].store(number);
-    if (sums.epoch() != hyperkernel::PageSums::kAtRest) sums.forget();
-    sums.set_epoch(next);
-    word.epoch = next;
-  }
   word.stage = EpochStage::open;
   epoch.word.store(word.packed());
 }
@@ -155,7 +140,8 @@ Status put_back(Machine& machine, const ResumeRecords& records, ResumePoint poin
   if (epoch == nullptr) return {};
   epoch->figures.last_roll_pages.store(pages);
   for (auto& release : state.net.release) release.store(0);
-  renew_epochs(*epoch, state, point, records.resume->bank, sums);
+  renew_epochs(*epoch);
+  if (point == ResumePoint::save) begin_epoch_with(*epoch, state, records.resume->bank, sums);
   release_output(machine);
   return {};
 }
@@ -173,9 +159,32 @@ void let_go_on(MachineControl& control, ResumePoint point, const ResumeRecord& r
                                                   : Phase::running);
   control.stop_reason.store(StopReason::none);
   control.power_fails.store(0);
+  control.checkpoint.store(0);
 }
 
 }  // namespace
+
+Status check_tsc(std::string_view name, u64 was, u64 now) {
+  // Another one's would make all of the guest's clocks run fast or slow: 0.1 %.
+  constexpr u64 kTolerance = 1000;
+  if (now <= was + was / kTolerance && now >= was - was / kTolerance) return {};
+  return error("--resume {}: the guest's TSC runs at {} kHz, this host's at {}", name, was, now);
+}
+
+void begin_epoch_with(EpochRecord& epoch, const MachineState& state, const GuestBank& saved,
+                      hyperkernel::PageSums sums) {
+  EpochWord word = EpochWord::unpack(epoch.word.load());
+  const u32 next = word.epoch + 1;
+  const u32 number = next_log_number(epoch.log[0].load(), epoch.log[1].load(), next);
+  GuestBank& bank = epoch.banks[next % 2];
+  std::memcpy(static_cast<void*>(&bank), &saved, sizeof(bank));
+  fill_bank(state, bank, saved.guest_tsc, {next, number});
+  epoch.log[next % 2].store(number);
+  if (sums.epoch() != hyperkernel::PageSums::kAtRest) sums.forget();
+  sums.set_epoch(next);
+  word.epoch = next;
+  epoch.word.store(word.packed());
+}
 
 Result<ResumablePool> open_resumable(const std::string& path, u64 patience_ms) {
   const auto unfit = [&](const Error& why) { return error("--resume {}: {}", path, why.message); };
@@ -203,11 +212,7 @@ Result<ResumablePool> open_resumable(const std::string& path, u64 patience_ms) {
 
 Result<std::unique_ptr<Machine>> resume_machine(ResumablePool resumable, const MachineSpec& spec) {
   fabric::Pool& pool = resumable.pool;
-  const u64 was = resumable.config.tsc_khz, now = spec.config.tsc_khz;
-  if (now > was + was / kTscTolerance || now < was - was / kTscTolerance) {
-    return error("--resume {}: the guest's TSC runs at {} kHz, this host's at {}", pool.name(), was,
-                 now);
-  }
+  DVM_TRY(check_tsc(pool.name(), resumable.config.tsc_khz, spec.config.tsc_khz));
   DVM_ASSIGN(const ResumeRecords records, records_of(pool));
   DVM_TRY(renew_fabric(pool));
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));

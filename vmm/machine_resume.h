@@ -5,6 +5,7 @@
 // between leaves a pool that can be resumed still.
 #pragma once
 
+#include "hyperkernel/page_sums.h"
 #include "vmm/machine.h"
 #include "vmm/resume_record.h"
 
@@ -29,5 +30,11 @@ Result<std::unique_ptr<Machine>> resume_machine(ResumablePool resumable, const M
 // in the pool: `resume_point` finds a save from here on. False: they are not, or nothing would find
 // it.
 bool keep_save(Machine& machine);
+
+// Parts of a resumption that a checkpoint's has too (checkpoint/restore.h).
+Status check_tsc(std::string_view name, u64 was_khz, u64 now_khz);
+// The epoch that runs from now on begins with this. Nobody runs the machine.
+void begin_epoch_with(EpochRecord& epoch, const MachineState& state, const GuestBank& saved,
+                      hyperkernel::PageSums sums);
 
 }  // namespace dvm::vmm

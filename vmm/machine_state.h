@@ -42,7 +42,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 14;
+inline constexpr u32 kMachineVersion = 15;
 
 inline constexpr u32 kMostRamPlaces = 3;  // ram_place.h
 
@@ -121,6 +121,8 @@ constexpr bool leaves_a_way_on(StopReason reason) {
   return static_cast<u32>(reason) >= static_cast<u32>(StopReason::error);
 }
 
+inline constexpr u32 kFromCheckpoint = 4;  // MachineControl::resumed
+
 struct MachineControl {
   std::atomic<Phase> phase;
   std::atomic<StopReason> stop_reason;
@@ -133,12 +135,18 @@ struct MachineControl {
   std::atomic<u64> power_button_presses;
   std::atomic<u64> tsc_offset;  // guest TSC = host TSC + this, on every node; set before they start
   std::atomic<u32> outlives;    // 1: the pool is still there when all processes are gone
-  std::atomic<u32> resumed;     // 1 + ResumePoint; 0: the guest began with these processes
+  // 1 + ResumePoint, or kFromCheckpoint; 0: the guest began with these processes.
+  std::atomic<u32> resumed;
   // The power of the whole machine fails: each vCPU leaves the guest and its state in the pool.
   std::atomic<u32> power_fails;
   std::atomic<u64> power_fails_ns;  // CLOCK_MONOTONIC: since when
   // By vCPU: it has. The last one stops the machine.
   std::array<std::atomic<u32>, layout::kMaxVcpus> saved;
+  // A checkpoint is being taken (checkpoint/stand_still.h): its number, from 1; 0: none is. By
+  // vCPU: for which one it stands still, with its state in `vcpu_states`.
+  std::atomic<u32> checkpoint;
+  std::atomic<u32> checkpoints;  // the last one's number
+  std::array<std::atomic<u32>, layout::kMaxVcpus> stands;
 };
 
 // Where a vCPU is. in_guest and halted tell a sender how to reach it.
@@ -282,7 +290,7 @@ struct MachineState {
   std::array<VcpuDebug, layout::kMaxVcpus> debug_vcpus;
   DeviceCell<ErrorSourceState> error_source;
   DeviceCell<WatchdogState> watchdog;                    // machine_watchdog.cc
-  std::array<VcpuState, layout::kMaxVcpus> vcpu_states;  // of those on their way
+  std::array<VcpuState, layout::kMaxVcpus> vcpu_states;  // of those on their way, and saved
   std::array<KeeperRecord, layout::kMaxNodes> keepers;
 };
 

@@ -227,6 +227,9 @@ void Node::look_after_boot() {
 void Node::serve(u32 seen) {
   fabric::failpoint("node.serves");
   fabric_->beat();
+  // Who takes a checkpoint has all devices' locks.
+  if (machine_->state().control.checkpoint.load() != 0)
+    return fabric::wait(record_.bell, seen, fabric::monotonic_ns() + fabric_->tick_ns());
   if (look_) look_();
   if (keeper_) help_keepers(*machine_);
   look_at_power();

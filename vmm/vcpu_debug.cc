@@ -54,7 +54,8 @@ void VcpuThread::park() {
     const u32 seen = fabric::listen(v_.bell);
     v_.run_state.store(VcpuRunState::parked, std::memory_order_seq_cst);
     fabric::ring(machine_.state().control.changed);
-    if (machine_.state().control.phase.load() != Phase::paused || move_waits() || epoch_waits())
+    if (machine_.state().control.phase.load() != Phase::paused || move_waits() || epoch_waits() ||
+        checkpoint_waits())
       break;
     if (debug.step.load() == 0) {
       fabric::wait(v_.bell, seen, std::nullopt);

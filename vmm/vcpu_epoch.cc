@@ -11,9 +11,7 @@ bool VcpuThread::epoch_waits() const {
   return record != nullptr && holds_vcpus(EpochWord::unpack(record->word.load()).stage);
 }
 
-// Its state in the bank of the epoch to come; false: its exit is not completed yet.
-bool VcpuThread::save_for_epoch(VcpuState& state) {
-  if (held_.load() != nullptr) return true;
+bool VcpuThread::save_all(VcpuState& state) {
   if (!finish_exit()) return false;
   if (const Status saved = transfer_->save(state); !saved.ok()) {
     fail(saved.error().message);
@@ -22,6 +20,13 @@ bool VcpuThread::save_for_epoch(VcpuState& state) {
   state.halted = halted() ? 1 : 0;
   state.ready = vcpu_.run().ready_for_interrupt_injection;
   seal_vcpu_state(state, index_);
+  return true;
+}
+
+// Its state in the bank of the epoch to come.
+bool VcpuThread::save_for_epoch(VcpuState& state) {
+  if (held_.load() != nullptr) return true;
+  if (!save_all(state)) return false;
   held_.store(&state);
   return true;
 }

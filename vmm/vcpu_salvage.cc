@@ -123,12 +123,7 @@ bool VcpuThread::all_power_fails() const {
 // The power of the whole machine fails: to whoever resumes it. The last one stops the machine.
 void VcpuThread::leave_saved() {
   MachineControl& control = machine_.state().control;
-  VcpuState& state = machine_.state().vcpu_states[index_];
-  if (!finish_exit()) return;  // and again, soon
-  if (const Status saved = transfer_->save(state); !saved.ok()) return fail(saved.error().message);
-  state.halted = halted() ? 1 : 0;
-  state.ready = vcpu_.run().ready_for_interrupt_injection;
-  seal_vcpu_state(state, index_);
+  if (!save_all(machine_.state().vcpu_states[index_])) return;  // and again, soon
   v_.journal.phase.store(VcpuPhase::outside);
   v_.run_state.store(VcpuRunState::parked);
   control.saved[index_].store(1);

@@ -130,6 +130,10 @@ void VcpuThread::loop() {
       stand_still();
       continue;
     }
+    if (goes_on && checkpoint_waits()) {
+      stand_for_checkpoint();
+      continue;
+    }
     if (goes_on && move_waits()) {
       if (hand_over()) return;
       continue;
@@ -176,7 +180,7 @@ bool VcpuThread::interrupt_waits() const {
 
 bool VcpuThread::has_work() const {
   if (machine_.state().control.phase.load() != Phase::running || v_.inbox.signals.load() != 0 ||
-      move_waits() || epoch_waits() || all_power_fails())
+      move_waits() || epoch_waits() || all_power_fails() || checkpoint_waits())
     return true;
   const u64 deadline = v_.lapic.deadline_tsc;
   return deadline != 0 && deadline <= machine_.guest_tsc();

@@ -86,9 +86,13 @@ class VcpuThread {
   bool all_power_fails() const;
   void leave_saved();
   bool save_for_epoch(VcpuState& state);
+  bool save_all(VcpuState& state);  // false: its exit is not completed yet, or it failed
   void stand_still();
   void load_epoch();
   void drop_exit();
+  // Checkpoints (vcpu_checkpoint.cc).
+  bool checkpoint_waits() const;
+  void stand_for_checkpoint();
 
   Result<int> run_kvm();
   void enter();
@@ -111,7 +115,7 @@ class VcpuThread {
   bool prepared_ = false;  // its KVM vCPU, for the vCPU to come
   bool pausing_ = false;   // has come, and not run yet
   u32 debug_seen_ = 0;     // generation of the debug record that KVM was told of
-  // While it stands still for an epoch's end: its state, where it has been saved.
+  // While it stands still for an epoch's end or a checkpoint: its state, where it has been saved.
   std::atomic<VcpuState*> held_ = nullptr;
   void* timer_ = nullptr;  // timer_t
   u64 armed_tsc_ = 0;

@@ -14,6 +14,7 @@ enum class EntryMode {
   protected32,  // PVH: flat 32-bit protected mode, no paging
   reset,        // firmware: real mode at the reset vector
 };
+inline constexpr u32 kLastEntryMode = static_cast<u32>(EntryMode::reset);
 
 struct EntryState {
   EntryMode mode = EntryMode::long64;

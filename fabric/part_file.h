@@ -8,7 +8,7 @@
 
 #include "fabric/fd.h"
 
-namespace dvm::tools {
+namespace dvm::fabric {
 
 class PartFile {
  public:
@@ -25,12 +25,16 @@ class PartFile {
   Status write(std::span<const std::byte> bytes, u64 at) {
     return fd_.pwrite_all(bytes, at, path_);
   }
+  // Some file systems say only now that they are full.
+  Status flush() {
+    if (::fsync(fd_.get()) < 0 && errno != EINVAL && errno != EROFS)
+      return sys_error("fsync " + path_);
+    return {};
+  }
   Status finish(u64 bytes) {
     if (::ftruncate(fd_.get(), static_cast<off_t>(bytes)) < 0)
       return sys_error("ftruncate " + path_);
-    // Some file systems say only now that they are full.
-    if (::fsync(fd_.get()) < 0 && errno != EINVAL && errno != EROFS)
-      return sys_error("fsync " + path_);
+    DVM_TRY(flush());
     if (::rename((path_ + ".part").c_str(), path_.c_str()) < 0) return sys_error("rename " + path_);
     fd_.reset();
     return {};
@@ -42,4 +46,4 @@ class PartFile {
   Fd fd_;
 };
 
-}  // namespace dvm::tools
+}  // namespace dvm::fabric

@@ -1,0 +1,79 @@
+// `dvm-ctl checkpoint`: a running guest into a file (vmm/checkpoint/).
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "fabric/part_file.h"
+#include "tools/control_protocol.h"
+#include "tools/disk_launch.h"
+#include "tools/long_request.h"
+#include "vmm/checkpoint/take.h"
+
+namespace dvm::tools {
+
+struct CheckpointOptions {
+  std::string path;
+  std::optional<std::string> base;  // only what differs from it is written
+  bool stop = false;                // the guest ends, and its disks stay as they are
+};
+
+// The newest checkpoint of a guest, or the one that it came from: what an incremental one is taken
+// on. Threads: any.
+class LastCheckpoint {
+ public:
+  explicit LastCheckpoint(std::string path = "") : path_(std::move(path)) {}
+  std::string path() const {
+    const std::lock_guard guard(mutex_);
+    return path_;
+  }
+  void taken(const std::string& path) {
+    const std::lock_guard guard(mutex_);
+    path_ = path;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::string path_;
+};
+
+// Refuses what cannot be done, before anything has been.
+Status check_checkpoint(const vmm::Machine& machine, const GuestDisks* disks,
+                        const CheckpointOptions& options);
+
+// On a thread of its own. The guest stands still while its pages are written. The file appears when
+// it is whole; with `stop`, once the guest has ended.
+class GuestCheckpoint : public LongRequest {
+ public:
+  // What `parts` names outlives this, as `machine` does.
+  GuestCheckpoint(vmm::Machine& machine, const RequestParts& parts, CheckpointOptions options,
+                  RequestListener listener);
+  ~GuestCheckpoint() override;
+  GuestCheckpoint(const GuestCheckpoint&) = delete;
+  GuestCheckpoint& operator=(const GuestCheckpoint&) = delete;
+
+ private:
+  Status take();
+  Result<vmm::checkpoint::Written> write(fabric::PartFile& file);
+  Status go_on(u64 pages);
+  Status await_end() const;
+
+  vmm::Machine& machine_;
+  const RequestParts parts_;
+  const CheckpointOptions options_;
+  const RequestListener listener_;
+  std::atomic<bool> cancelled_{false};
+  u64 said_ns_ = 0;
+  std::thread thread_;
+};
+
+// What a guest's disks are, as a checkpoint keeps it: always as long, of so many disks.
+Result<std::string> describe_disks(const GuestDisks* disks);
+// Whether they are still what they were then; the error names the first that is not. Before they
+// are opened: to find out what a file can do changes its time. (A block device has none that
+// tells.)
+Status check_disks(const std::string& described, const std::vector<DiskOption>& disks);
+
+}  // namespace dvm::tools
