@@ -23,7 +23,7 @@ resume() {
   exec {console_in}> "$dir/$name.in"
 }
 lines_come() { # NAME: more of them than there were
-  local had until=$((SECONDS + 60))
+  local had until=$((SECONDS + 150))
   touch "$dir/$1.out"
   had=$(count "$1" '^line ')
   until [ "$(count "$1" '^line ')" -gt $((had + 3)) ]; do
@@ -33,8 +33,8 @@ lines_come() { # NAME: more of them than there were
 }
 ends_whole() { # NAME
   echo >&"$console_in"
-  check "$1: no wrong result" wait_for "$1" '^smp_stress: ok' 90
-  check "$1: the clock did not go back" wait_for "$1" '^clock_check: ok' 60
+  check "$1: no wrong result" wait_for "$1" '^smp_stress: ok' 180
+  check "$1: the clock did not go back" wait_for "$1" '^clock_check: ok' 150
   check "$1: ends with 0" ends "$run_pid" 60 0
   check "$1: no complaint of the kernel's" [ "$(count "$1" 'BUG|WARNING|Oops|rcu:.*stall|soft lockup')" = 0 ]
 }

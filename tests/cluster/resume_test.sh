@@ -33,7 +33,7 @@ resume() {
   started+=("$run_pid")
 }
 lines_come() { # more of them than there were
-  local had until=$((SECONDS + 60))
+  local had until=$((SECONDS + 150))
   had=$(count keep '^line ')
   until [ "$(count keep '^line ')" -gt $((had + 3)) ]; do
     [ "$SECONDS" -lt "$until" ] && kill -0 "$run_pid" || { tail -n 5 "$dir/keep.err"; return 1; }
@@ -42,8 +42,8 @@ lines_come() { # more of them than there were
 }
 ends_whole() {
   echo >&"$console_in"
-  check "no wrong result" wait_for keep '^smp_stress: ok' 90
-  check "the clock did not go back" wait_for keep '^clock_check: ok' 60
+  check "no wrong result" wait_for keep '^smp_stress: ok' 180
+  check "the clock did not go back" wait_for keep '^clock_check: ok' 150
   check "ends with 0" ends "$run_pid" 60 0
   check "no line lost or repeated" lines_are_whole
   check "all that was flushed is there" "$cache/programs/disk_witness" --check "$disk" --said "$out"
