@@ -38,7 +38,7 @@ enum class EventKind : u32 {
   node_recovered,    // node that died, vCPUs that its keeper left to others, ns that took it
   power_failing,     // node, vCPUs that it has
   rolled_back,       // epoch that was begun anew, pages put back, 1: the guest starts again instead
-  machine_resumed,   // from what (ResumePoint), pages put back, resumptions so far
+  machine_resumed,   // from what (ResumePoint; 3: a checkpoint), pages put back, resumptions so far
   machine_saved,     // as the power fails, its vCPUs are: ns that took
   disk_taken_over,   // PCI function, requests of the dead that are done again, ns waited for their
                      // I/O

@@ -85,8 +85,9 @@ OPTIONS
                       out by a second process that shares its memory, and run on elsewhere, from
                       the very instruction. epoch: the same; and where that process is lost too,
                       the guest goes back to the instant at which all of it was last saved, at most
-                      MS ms ago (5 to 10000; default: 100). Nothing leaves the guest before it is
-                      saved what it came from: output waits that long. Default: none.
+                      MS ms ago (5 to 10000; default: 100), or 8 MS where saving is dear. Nothing
+                      leaves the guest before it is saved what it came from: output waits that
+                      long. Default: none.
   --placement LIST    The node of each vCPU, separated by commas: 0,0,1,1. Default: contiguous
                       blocks of equal size.
   --name NAME         Name of the guest, for dvm-ctl: 1 to 48 of A-Z a-z 0-9 . _ -. No two running

@@ -304,6 +304,15 @@ TEST_F(Checkpoint, NobodyGetsOneOfAGuestThatDoesNotStand) {
   ASSERT_FALSE(late.ok());
   EXPECT_NE(late.error().message.find("still runs"), std::string::npos);
   EXPECT_EQ(guest->state().control.checkpoint.load(), 0u);
+  const auto node = attach_again(*guest, kFirstNodeInstance);
+  {
+    std::thread vcpus = vcpus_of(*guest);
+    const auto still = StandStill::begin(*guest, 10'000'000'000);
+    vcpus.join();
+    ASSERT_TRUE(still.ok()) << still.error().message;
+    guest->instances().retire(node->self(), fabric::InstanceState::dead);
+    EXPECT_FALSE((*still)->holds().ok()) << "its survivors want the devices' locks";
+  }
   std::thread vcpus = vcpus_of(*guest);
   const auto still = StandStill::begin(*guest, 10'000'000'000);
   vcpus.join();

@@ -10,6 +10,13 @@ bool goes_on(const MachineControl& control) {
   return phase == Phase::running || phase == Phase::paused;
 }
 
+u32 living_nodes(const Machine& machine) {
+  u32 nodes = 0;
+  for (u32 node = 0; node < layout::kMaxNodes; ++node)
+    nodes |= machine.is_alive(node) ? 1u << node : 0u;
+  return nodes;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<StandStill>> StandStill::begin(Machine& machine, u64 patience_ns) {
@@ -20,6 +27,7 @@ Result<std::unique_ptr<StandStill>> StandStill::begin(Machine& machine, u64 pati
   if (!control.checkpoint.compare_exchange_strong(none, number))
     return error("another checkpoint is being taken");
   std::unique_ptr<StandStill> still(new StandStill(machine, number));
+  still->nodes_ = living_nodes(machine);
   still->was_paused_ = control.phase.load() == Phase::paused;
   machine.ring_everyone();
   DVM_TRY(still->await_vcpus(patience_ns));
@@ -69,8 +77,9 @@ void StandStill::take_cells() {
 Status StandStill::holds() const {
   const MachineControl& control = machine_.state().control;
   if (!goes_on(control)) return error("the guest was reset or stopped meanwhile");
+  if ((nodes_ & ~living_nodes(machine_)) != 0) return error("a node ended meanwhile");
   if (control.checkpoint.load() == number_) return {};
-  return error("a node died or the power failed meanwhile");
+  return error("the power failed, or the guest goes back to an epoch");
 }
 
 }  // namespace dvm::vmm::checkpoint

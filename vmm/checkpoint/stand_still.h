@@ -19,8 +19,9 @@ class StandStill {
   StandStill(const StandStill&) = delete;
   StandStill& operator=(const StandStill&) = delete;
 
-  // Error: it did not, until now: it was reset or stopped, its power fails, or an epoch was rolled
-  // back.
+  // Error: it did not, until now: it was reset or stopped, its power fails, a node has ended, or an
+  // epoch was rolled back. To be asked often, and obeyed: survivors of a death wait for the
+  // devices' locks, and are taken for hung when that takes long.
   Status holds() const;
   bool was_paused() const { return was_paused_; }
   u64 guest_tsc() const { return guest_tsc_; }  // at which it stands
@@ -32,6 +33,7 @@ class StandStill {
 
   Machine& machine_;
   const u32 number_;
+  u32 nodes_ = 0;  // a bit for each that lived as it began
   bool was_paused_ = false;
   u64 guest_tsc_ = 0;
   std::optional<AllCells> cells_;
