@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --modules loop,ext4
 # A guest under load is saved into a file on 2 nodes, and goes on from there: itself, and others on 1 and on 4 nodes, under any
 # protection; one with a disk is saved and ends, and goes on where it was. Files that cannot be gone on from say why.

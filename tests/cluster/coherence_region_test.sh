@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --kernel backports
 # A coherent region that is too small for a guest: what one node alone uses leaves it, and the guest's self-checking
 # programs find nothing wrong. SECONDS_EACH (default 10) is the stress's length.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # Whichever node with vCPUs dies, and whatever the guest is doing: dvm-run ends with 1 within a second, says
 # which node it was, and leaves nothing. The guest is busy, as guests are when it matters.
 # A second is long for this, but a machine may be busy with other things: what takes longer is tried once more.

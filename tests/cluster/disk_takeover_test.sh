@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --modules loop,ext4
 # A node is killed at the moment when it has given its vCPU away, with requests of the guest's disks in its hands, again
 # and again: others do them, and no byte is wrong or lost.

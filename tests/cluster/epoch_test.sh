@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # Hosts that are lost, a node with its keeper, while the guest checks itself: with --protect epoch it goes back to the
 # last epoch and on from there, and what the outside saw is neither taken back nor said again.
 # shellcheck disable=SC2154,SC2317 # run_pid is lib.sh's; functions that check calls

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --disk DEBIAN --memory 5G
 # A Debian disk through SeaBIOS and GRUB: 4 vCPUs over 2 nodes, disk and network, to a login, over ssh,
 # and an orderly end. tools/test gives the lab the image as DVM_LAB_DISK, and throws away what is written.

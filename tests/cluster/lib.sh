@@ -41,14 +41,18 @@ start() {
   exec {console_in}> "$dir/$name.in" # keeps it open; write to it to type
 }
 
+# Limits are for a machine of the usual speed; one that is slow or busy, with KVM emulated, takes up to three times
+# as long. No test here is a benchmark.
+patience=3
+
 # wait_for NAME REGEX SECONDS: until the guest's console (or dvm-run) has printed it. Looks each look_every (0.1) s.
 wait_for() {
-  local deadline=$((SECONDS + $3)) # by the clock: on a busy machine a look can take longer than the pause
+  local deadline=$((SECONDS + patience * $3)) # by the clock: on a busy machine a look can take longer than the pause
   while [ "$SECONDS" -lt "$deadline" ]; do
     grep -qE "$2" "$dir/$1.out" "$dir/$1.err" 2> /dev/null && return 0
     sleep "${look_every:-0.1}"
   done
-  echo "      $1: no '$2' within $3 s; the console's end:"
+  echo "      $1: no '$2' within $((patience * $3)) s; the console's end:"
   tail -n 25 "$dir/$1.out" "$dir/$1.err" | sed 's/^/      | /'
   return 1
 }
@@ -57,13 +61,13 @@ count() { grep -cE "$2" "$dir/$1.out"; } # NAME REGEX
 
 # ends PID SECONDS CODE: it ends in time, with this exit code.
 ends() {
-  local deadline=$((SECONDS + $2)) code=0
+  local deadline=$((SECONDS + patience * $2)) code=0
   while [ "$SECONDS" -lt "$deadline" ]; do
     kill -0 "$1" 2> /dev/null || break
     sleep 0.05
   done
   if kill -0 "$1" 2> /dev/null; then
-    echo "      still running after $2 s"
+    echo "      still running after $((patience * $2)) s"
     return 1
   fi
   wait "$1" || code=$?

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --kernel backports
 # Locality in a running guest: a vCPU goes to the pages that it uses, why says so, a trace is recorded and replayed, the
 # role to decide goes to another node, and a node that heats up is left before it fails.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --disk DEBIAN --memory 5G
 # A Debian over two nodes panics, and is back by itself with next to nothing read from its disk, each time; in the
 # second of its reboots a node dies.

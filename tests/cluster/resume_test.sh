@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --modules loop,ext4
 # Every process of a guest is killed at once, at a random moment: what is in its pool goes on. With --protect epoch from
 # the last epoch, after an announced power failure from that very instant; a pool that cannot go on says why.
