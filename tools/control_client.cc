@@ -53,7 +53,8 @@ void ControlClient::answer(const std::string& line) {
   }
   if (reply.contains("checkpoint")) {
     CheckpointOptions options{.path = reply["checkpoint"].get<std::string>(),
-                              .stop = reply["stop"].get<bool>()};
+                              .stop = reply["stop"].get<bool>(),
+                              .fork = reply["fork"].get<bool>()};
     if (reply.contains("base")) options.base = reply["base"].get<std::string>();
     job_ = std::make_unique<GuestCheckpoint>(machine_, parts_, options, job_listener(options.path));
     return;

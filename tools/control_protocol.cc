@@ -120,23 +120,27 @@ Result<json> do_dump(const json& request, Machine& machine) {
 Result<json> do_checkpoint(const json& request, Machine& machine, const RequestParts& parts) {
   DVM_ASSIGN(const std::string file, file_of(request, "checkpoint"));
   CheckpointOptions options{.path = file};
-  for (const auto* const flag : {"stop", "incremental"}) {
+  for (const auto* const flag : {"stop", "incremental", "fork"}) {
     const auto it = request.find(flag);
     if (it == request.end()) continue;
     if (!it->is_boolean()) return error("checkpoint: {}: allowed: true or false", flag);
     if (!it->get<bool>()) continue;
     if (flag == std::string_view("stop")) {
       options.stop = true;
+    } else if (flag == std::string_view("fork")) {
+      options.fork = true;
     } else {
       options.base = parts.checkpoints == nullptr ? "" : parts.checkpoints->path();
     }
   }
+  if (options.fork && (options.stop || options.base))
+    return error("checkpoint: fork: allowed alone");
   const Phase phase = machine.state().control.phase.load();
   if (phase != Phase::running && phase != Phase::paused)
     return wrong_state(machine, "checkpoint", "running or paused");
   if (const Status able = check_checkpoint(machine, parts.disks, options); !able.ok())
     return error("checkpoint: {}", able.error().message);
-  json reply{{"checkpoint", file}, {"stop", options.stop}};
+  json reply{{"checkpoint", file}, {"stop", options.stop}, {"fork", options.fork}};
   if (options.base) reply["base"] = *options.base;
   return reply;
 }
@@ -243,7 +247,7 @@ std::string command_names() {
 std::vector<std::string_view> members_of(std::string_view command) {
   if (command == "events") return {"command", "follow", "after"};
   if (command == "dump") return {"command", "file", "format"};
-  if (command == "checkpoint") return {"command", "file", "stop", "incremental"};
+  if (command == "checkpoint") return {"command", "file", "stop", "incremental", "fork"};
   if (command == "trace") return {"command", "file", "seconds"};
   if (command == "console") return {"command", "history", "port"};
   if (command == "console-size") return {"command", "columns", "rows"};

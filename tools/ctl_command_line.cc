@@ -15,11 +15,12 @@
 namespace dvm::tools {
 namespace {
 
-constexpr std::array<std::string_view, 24> kCommandNames = {
-    "status",   "console",  "events",      "pause",   "resume",       "reset",
-    "shutdown", "stop",     "metrics",     "check",   "dump",         "list",
-    "evacuate", "add-node", "remove-node", "balloon", "migrate-vcpu", "resize-disk",
-    "why",      "trace",    "pages",       "policy",  "srt",          "checkpoint"};
+constexpr std::array<std::string_view, 25> kCommandNames = {
+    "status",      "console", "events",       "pause",       "resume", "reset",    "shutdown",
+    "stop",        "metrics", "check",        "dump",        "list",   "evacuate", "add-node",
+    "remove-node", "balloon", "migrate-vcpu", "resize-disk", "why",    "trace",    "pages",
+    "policy",      "srt",     "checkpoint",   "fork"};
+constexpr u32 kMaxClones = 256;
 
 Status check_command(const CtlCommandLine& line) {
   if (std::find(kCommandNames.begin(), kCommandNames.end(), line.command) == kCommandNames.end()) {
@@ -52,6 +53,23 @@ Status read_file(const CommandWords& found, CtlCommandLine& line) {
   const auto file = check_path(found.rest[1]);
   if (!file) return usage_error("{}: {}", line.command, file.error().message);
   line.file = *file;
+  return {};
+}
+
+Status read_fork(const CommandWords& found, CtlCommandLine& line) {
+  const auto text = found.value("--count");
+  if (line.command != "fork")
+    return text ? Status(usage_error("--count: allowed with fork only")) : Status();
+  if (found.rest.size() < 2) return usage_error("fork: no name; allowed: fork NAME");
+  line.file = found.rest[1];
+  if (text) {
+    const auto count = parse_count(*text, kMaxClones);
+    if (!count) return usage_error("--count: {}", count.error().message);
+    line.count = *count;
+  }
+  const auto checked =
+      check_name(line.count ? fmt::format("{}-{}", line.file, *line.count) : line.file);
+  if (!checked) return usage_error("fork: {}", checked.error().message);
   return {};
 }
 
@@ -135,7 +153,7 @@ Status read_port(const CommandWords& found, CtlCommandLine& line) {
 }
 
 std::size_t words_of(std::string_view command) {
-  for (const auto one : {"dump", "checkpoint", "trace", "policy", "balloon", "migrate-vcpu",
+  for (const auto one : {"dump", "checkpoint", "fork", "trace", "policy", "balloon", "migrate-vcpu",
                          "evacuate", "remove-node"}) {
     if (command == one) return 2;
   }
@@ -148,13 +166,16 @@ bool writes_file(const CtlCommandLine& line) {
   return line.command == "dump" || line.command == "trace" || line.command == "checkpoint";
 }
 
-Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& words) {
+Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& all) {
+  // What follows "--" is dvm-run's.
+  const auto end = std::find(all.begin(), all.end(), "--");
+  const std::vector<std::string> words(all.begin(), end);
   DVM_ASSIGN(
       const CommandWords found,
-      split_command_line(
-          words, {.with_value = {"--name", "--history", "--format", "--port", "--to", "--for"},
-                  .flags = {"--json", "--follow", "--blocks", "--to-file", "--stop",
-                            "--incremental", "--help", "--version"}}));
+      split_command_line(words, {.with_value = {"--name", "--history", "--format", "--port", "--to",
+                                                "--for", "--count"},
+                                 .flags = {"--json", "--follow", "--blocks", "--to-file", "--stop",
+                                           "--incremental", "--help", "--version"}}));
   CtlCommandLine line;
   line.help = found.has("--help");
   line.version = found.has("--version");
@@ -184,7 +205,12 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& wo
                        line.command);
   }
   DVM_TRY(check_command(line));
+  if (end != all.end()) {
+    if (line.command != "fork") return usage_error("--: allowed with fork only");
+    line.run_options.assign(end + 1, all.end());
+  }
   DVM_TRY(read_file(found, line));
+  DVM_TRY(read_fork(found, line));
   DVM_TRY(read_seconds(found, line));
   DVM_TRY(read_resize(found, line));
   DVM_TRY(read_balloon(found, line));
@@ -203,6 +229,7 @@ SYNOPSIS
   dvm-ctl [--name NAME] console [--history SIZE] [--port serial|virtio]
   dvm-ctl [--name NAME] dump FILE [--format elf]
   dvm-ctl [--name NAME] checkpoint FILE [--incremental] [--stop]
+  dvm-ctl [--name NAME] fork CLONE [--count K] [-- OPTION...]
   dvm-ctl [--name NAME] resize-disk DISK SIZE|--to-file
   dvm-ctl [--name NAME] balloon [SIZE]
   dvm-ctl [--name NAME] migrate-vcpu VCPU --to NODE
@@ -237,6 +264,13 @@ COMMANDS
                    on; with --stop it ends, which a guest needs that writes to its disks: they stay
                    as FILE knows them. FILE is replaced once it is whole; until then it is FILE.part.
                    Not with dvm-run --coherence software.
+  fork CLONE       Let another guest, CLONE, go on beside this one from where it is; with --count K of
+                   them: CLONE-1 to CLONE-K. They share its memory as it is now, and own what they
+                   touch from then on. Each has its own console, control socket, MAC address and
+                   generation id (vmgenid), runs in the background, and ends on its own; forwarded
+                   ports of a user network are not taken over. OPTION: of dvm-run, as with --resume
+                   of a checkpoint; {n} in it is the clone's number. The guest stands still for as
+                   long as a checkpoint takes. Its disks must be readonly=on.
   resize-disk DISK SIZE|--to-file
                    Make a disk larger while the guest runs, which sees it at once. DISK is its
                    number in the order of --disk (0 first), its path or its serial. A raw file is
@@ -293,6 +327,7 @@ OPTIONS
   --format elf     With dump only: the file's format. Default: elf.
   --incremental    With checkpoint only: FILE gets only what has changed since the guest's last
                    checkpoint, or the one that it came from, and stands on that file from then on.
+  --count K        With fork only: how many, 1 to 256.
   --stop           With checkpoint only: end the guest, as pulling the plug would.
   --version        Print the version.
   --help           Print this.
@@ -313,6 +348,7 @@ EXAMPLES
   dvm-ctl --name demo events --follow
   dvm-ctl --name demo console
   dvm-ctl migrate-vcpu 1 --to 0
+  dvm-ctl --name demo fork web --count 4 -- --nodes 1 --net user,hostfwd=tcp:127.0.0.1:808{n}-:80
   dvm-ctl --name demo dump demo.core && gdb -ex 'info threads' -c demo.core
 )";
 }

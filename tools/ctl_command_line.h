@@ -15,12 +15,14 @@ struct CtlCommandLine {
   std::optional<std::string> name;
   bool json = false;
   bool follow = false;
-  bool blocks = false;              // srt's
-  std::string file;                 // dump's, checkpoint's and trace's
-  bool stop = false;                // checkpoint's
-  bool incremental = false;         // checkpoint's
-  std::optional<u32> seconds;       // trace's
-  std::string disk;                 // resize-disk's
+  bool blocks = false;                   // srt's
+  std::string file;                      // dump's, checkpoint's and trace's
+  bool stop = false;                     // checkpoint's
+  bool incremental = false;              // checkpoint's
+  std::optional<u32> count;              // fork's; `file` is the clone's name
+  std::vector<std::string> run_options;  // fork's, for dvm-run
+  std::optional<u32> seconds;            // trace's
+  std::string disk;                      // resize-disk's
   std::optional<u64> size;          // resize-disk's and balloon's; none: the file's, or no change
   std::optional<std::string> port;  // console's
   std::string policy;               // policy's; empty: no change

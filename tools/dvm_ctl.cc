@@ -9,6 +9,7 @@
 #include "tools/ctl_command_line.h"
 #include "tools/exit_code.h"
 #include "tools/guest_connection.h"
+#include "tools/guest_fork.h"
 #include "tools/json_text.h"
 #include "tools/message.h"
 #include "tools/node_requests.h"
@@ -79,6 +80,16 @@ Status write_file(GuestConnection& connection, const std::string& guest,
                               : fmt::format("{}: {} to {}\n", guest, done, file));
 }
 
+Status fork(GuestConnection& connection, const std::string& guest, const CtlCommandLine& line) {
+  DVM_ASSIGN(const json reply, fork_guest(connection, guest, line));
+  if (line.json) return print_text(to_line(reply) + "\n");
+  std::string text;
+  for (const auto& clone : reply.at("clones"))
+    text += fmt::format("{}: runs, after {:.0f} ms\n", clone.at("name").get<std::string>(),
+                        clone.at("ms").get<double>());
+  return print_text(text);
+}
+
 std::string reply_text(const CtlCommandLine& line, const std::string& guest, const json& reply) {
   if (line.json) return to_line(reply) + "\n";
   if (line.command == "status") return status_text(reply);
@@ -112,6 +123,7 @@ Status carry_out(const CtlCommandLine& line) {
                        line.port);
   }
   if (writes_file(line)) return write_file(connection, guest.name, line);
+  if (line.command == "fork") return fork(connection, guest.name, line);
   json request = {{"command", line.command}};
   if (line.blocks) request["blocks"] = true;
   if (line.follow) request["follow"] = true;

@@ -43,8 +43,9 @@ struct Launch {
 Result<Launch> launch_from_checkpoint(RunCommandLine line, const std::string& path) {
   Launch launch;
   DVM_ASSIGN(auto found, vmm::checkpoint::open_restorable(path));
-  DVM_ASSIGN(launch.settings, settings_from_checkpoint(found.image.launch, std::move(line),
-                                                       found.image.config.name.data()));
+  DVM_ASSIGN(launch.settings,
+             settings_from_checkpoint(found.image.launch, std::move(line),
+                                      found.image.config.name.data(), found.image.clock != 0));
   launch.from.checkpoint = std::move(found);
   return launch;
 }

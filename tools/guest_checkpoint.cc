@@ -89,8 +89,8 @@ Status check_checkpoint(const vmm::Machine& machine, const GuestDisks* disks,
     if (!writable(*disks, n)) continue;
     return error(
         "disk {} can be written, and would not stay what the checkpoint knows of it; allowed: "
-        "--stop, or disks with readonly=on",
-        disks->path(n));
+        "{}disks with readonly=on",
+        disks->path(n), options.fork ? "" : "--stop, or ");
   }
   return {};
 }
@@ -114,7 +114,8 @@ GuestCheckpoint::~GuestCheckpoint() {
 }
 
 Status GuestCheckpoint::take() {
-  DVM_ASSIGN(auto file, fabric::PartFile::open(options_.path));
+  DVM_ASSIGN(auto file, options_.fork ? fabric::PartFile::open_unnamed(options_.path)
+                                      : fabric::PartFile::open(options_.path));
   DVM_ASSIGN(auto written, write(file));
   if (options_.stop) {
     DVM_TRY(await_end());
@@ -124,7 +125,7 @@ Status GuestCheckpoint::take() {
                                         std::as_bytes(std::span(disks))));
   }
   DVM_TRY(file.finish(written.header.total_bytes));
-  if (parts_.checkpoints != nullptr) parts_.checkpoints->taken(options_.path);
+  if (parts_.checkpoints != nullptr && !options_.fork) parts_.checkpoints->taken(options_.path);
   machine_.log_event(fabric::EventKind::checkpoint_taken,
                      {written.stood_ns, written.pages, written.header.pages});
   return {};
@@ -139,6 +140,7 @@ Result<checkpoint::Written> GuestCheckpoint::write(fabric::PartFile& file) {
   const u64 began = fabric::monotonic_ns();
   DVM_ASSIGN(auto image, checkpoint::image_of(machine_, *still));
   DVM_ASSIGN(image.disks, describe_disks(parts_.disks));
+  if (options_.fork) image.clock = machine_.state().control.tsc_offset.load();
   auto sections = checkpoint::encode(image);
   if (base) {
     if (base->pages() != vmm::directory_pages(machine_.config()))

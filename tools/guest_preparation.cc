@@ -187,7 +187,9 @@ Result<std::unique_ptr<vmm::Machine>> restore(const RunSettings& settings, vmm::
     if (from.image.config.functions[i].kind == vmm::FunctionKind::console)
       spec.capacity[i] = from.image.capacity[i];
   }
-  DVM_TRY(check_same(settings, name, from.image.config, from.image.capacity, spec));
+  vmm::MachineConfig was = from.image.config;
+  for (u32 i = 0; i < vmm::kMaxFunctions; ++i) was.functions[i].mac = spec.config.functions[i].mac;
+  DVM_TRY(check_same(settings, name, was, from.image.capacity, spec));
   u64 said = fabric::monotonic_ns();
   return vmm::checkpoint::restore_machine(from, spec, [&](u64 pages) -> Status {
     constexpr u64 kSayEveryNs = 2'000'000'000;

@@ -40,6 +40,9 @@ struct PreparedGuest {
   std::optional<fabric::AwakeProcessors> awake;
   // What it came from; its pages may come still.
   std::optional<vmm::checkpoint::Restorable> checkpoint;
+
+  // Of a guest that runs on beside it (tools/guest_fork.h).
+  bool is_clone() const { return checkpoint && checkpoint->image.clock != 0; }
 };
 
 // After an error nothing is left behind.

@@ -25,7 +25,8 @@ void GuestRun::tell_restoration() {
   const bool paused = machine().state().control.phase.load() == vmm::Phase::paused;
   const bool on_touch = machine().pool().has_region(fabric::RegionKind::origin);
   say("{}: goes on from {}, at {} s of its time{}; its pages {}", machine().config().name.data(),
-      guest_->checkpoint->file.name(), machine().now_ns() / 1'000'000'000, paused ? ", paused" : "",
+      guest_->is_clone() ? "where it was forked" : guest_->checkpoint->file.name(),
+      machine().now_ns() / 1'000'000'000, paused ? ", paused" : "",
       on_touch ? "come when they are touched" : "have been read");
   machine().log_event(fabric::EventKind::machine_resumed, {vmm::kFromCheckpoint - 1, 0, 0});
 }

@@ -84,7 +84,8 @@ GuestRun::GuestRun(Daemon* daemon) : daemon_(daemon), signals_(io_, SIGINT, SIGT
 Result<int> GuestRun::run(const RunSettings& settings, GoesOnFrom from) {
   DVM_ASSIGN(auto prepared, prepare_guest(settings, std::move(from)));
   guest_.emplace(std::move(prepared));
-  if (guest_->checkpoint) checkpoints_.taken(guest_->checkpoint->file.name());
+  if (guest_->checkpoint && !guest_->is_clone())
+    checkpoints_.taken(guest_->checkpoint->file.name());
   if (daemon_ != nullptr) DVM_TRY(daemon_->keep_log(guest_->folder.path()));
   const Status started = start(settings);
   if (started.ok()) {

@@ -25,6 +25,17 @@ std::vector<u32> nodes_of(const vmm::Machine& machine) {
   return nodes;
 }
 
+void origin_metrics(Exposition& out, vmm::Machine& machine) {
+  if (!machine.pool().has_region(fabric::RegionKind::origin)) return;
+  const auto origin = hyperkernel::OriginPages::of(machine.pool());
+  if (!origin.ok()) return;
+  out.metric("dvm_origin_own_pages", "gauge",
+             "Pages of RAM that are no longer those of where the guest was saved.");
+  out.sample(origin->count_settled());
+  out.metric("dvm_origin_faults_total", "counter", "Touches of such pages that waited.");
+  out.sample(origin->record().faults.load());
+}
+
 void guest_metrics(Exposition& out, vmm::Machine& machine) {
   const auto& control = machine.state().control;
   out.metric("dvm_guest_state", "gauge", "1 for the state the guest is in.");
@@ -268,6 +279,7 @@ void vcpu_counter_metrics(Exposition& out, const vmm::MachineState& state) {
 std::string metrics_text(vmm::Machine& machine) {
   Exposition out(machine.config().name.data());
   guest_metrics(out, machine);
+  origin_metrics(out, machine);
   node_metrics(out, machine);
   health_metrics(out, machine);
   recovery_metrics(out, machine.state());

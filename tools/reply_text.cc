@@ -183,6 +183,12 @@ std::string status_text(const json& s) {
   if (bad.at("reported") != 0)
     text += fmt::format("\n{} of RAM gone bad, {} of them not yet taken out of use by the guest\n",
                         counted(bad.at("reported").get<u64>(), "page"), number(bad, "not_taken"));
+  if (const auto& origin = s.at("origin"); !origin.is_null()) {
+    text += fmt::format(
+        "\npages as they were saved: {} of {} still shared; {} fetched at {} touches that waited\n",
+        number(origin, "shared"), number(origin, "pages"), number(origin, "fetched"),
+        number(origin, "faults"));
+  }
   if (!s.at("balloon").is_null()) text += "\nballoon: " + balloon_text(s.at("balloon"));
   return text;
 }

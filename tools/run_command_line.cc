@@ -95,9 +95,9 @@ Status check_resume(const CommandWords& found, RunCommandLine& line) {
       "--resume", "--name",        "--events",     "--serial", "--gdb",
       "--detach", "--low-latency", "--hang-after", "--policy", "--firmware-log"};
   // Of one that goes on from a checkpoint, where it runs may be said anew, too.
-  static const std::set<std::string> kAlso = {"--nodes",   "--placement",  "--pool",
-                                              "--protect", "--net",        "--on-panic",
-                                              "--srt",     "--srt-memory", "--console"};
+  static const std::set<std::string> kAlso = {"--nodes",   "--placement", "--pool", "--protect",
+                                              "--net",     "--on-panic",  "--srt",  "--srt-memory",
+                                              "--console", "--mac"};
   std::vector<std::string> given(found.flags.begin(), found.flags.end());
   for (const auto& [option, value] : found.values) given.push_back(option);
   for (const auto& [option, values] : found.lists) given.push_back(option);
@@ -208,8 +208,10 @@ Result<RunSettings> settings_from_launch(const std::string& launch, RunCommandLi
 }
 
 Result<RunSettings> settings_from_checkpoint(const std::string& launch, RunCommandLine line,
-                                             std::string default_name) {
+                                             std::string default_name, bool forked) {
   DVM_ASSIGN(auto request, launched_request(launch));
+  if (line.request.name.value_or(default_name) != default_name) request.mac.reset();
+  if (forked && request.net) request.net->forwards.clear();
   if (line.request.nodes) request.placement.reset();
   request.pool.reset();
   request.events.reset();

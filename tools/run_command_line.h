@@ -31,9 +31,10 @@ Result<RunSettings> settings_from(RunCommandLine line, std::string default_name)
 Result<RunSettings> settings_from_launch(const std::string& launch, RunCommandLine line,
                                          std::string default_name);
 // As settings_from_launch, for a guest that may be one of many: what only one can have (its pool,
-// files and sockets that it writes to) is as `line` says alone.
+// files and sockets that it writes to) is as `line` says alone, and under another name it has
+// another MAC address. `forked`: the one that it came from runs on, and has its forwarded ports.
 Result<RunSettings> settings_from_checkpoint(const std::string& launch, RunCommandLine line,
-                                             std::string default_name);
+                                             std::string default_name, bool forked);
 
 // All options, as "--kernel".
 std::vector<std::string> run_option_names();

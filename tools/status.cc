@@ -243,6 +243,21 @@ std::string_view instance_state_name(fabric::InstanceState state) {
   return "unknown";
 }
 
+// Of RAM that the guest has from where it was saved: what it has of its own by now.
+json origin_json(Machine& machine) {
+  if (!machine.pool().has_region(fabric::RegionKind::origin)) return nullptr;
+  const auto origin = hyperkernel::OriginPages::of(machine.pool());
+  if (!origin.ok()) return nullptr;
+  const auto& record = origin->record();
+  const u64 own = std::min(origin->count_settled(), record.pages);
+  return {{"pages", record.pages},
+          {"own", own},
+          {"shared", record.pages - own},
+          {"faults", record.faults.load()},
+          {"fetched", record.fetched.load()},
+          {"zeroes", record.zeroes.load()}};
+}
+
 json status_json(Machine& machine) {
   const vmm::MachineState& state = machine.state();
   const vmm::MachineConfig& config = machine.config();
@@ -271,6 +286,7 @@ json status_json(Machine& machine) {
           {"devices", devices_json(machine)},
           {"balloon", balloon_json(machine)},
           {"srt", srt_json(machine)},
+          {"origin", origin_json(machine)},
           {"bad_pages", {{"reported", bad.reported}, {"not_taken", bad.waiting_count}}},
           {"pool",
            {{"path", path.empty() ? "memfd" : path},

@@ -23,6 +23,7 @@ void for_each_guest_cell(State& s, Visit&& visit) {
   visit(s.debug_port);
   visit(s.error_source);
   visit(s.watchdog);
+  visit(s.generation);
   for (u32 i = 0; i < kMaxFunctions; ++i) {
     if (s.config.functions[i].kind == FunctionKind::none) continue;
     for (auto& queue : s.functions[i].queues) visit(queue);

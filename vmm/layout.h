@@ -15,6 +15,7 @@ inline constexpr u64 kPciMmioBase = 0xc000'0000;  // window for BARs, up to the 
 inline constexpr u64 kPciMmioEnd = 0xfec0'0000;
 inline constexpr u64 kIoApicBase = 0xfec0'0000;     // the address every PC chipset uses
 inline constexpr u64 kErrorSource = 0xfed5'0000;    // a page of vmm/devices/error_source.h
+inline constexpr u64 kGenerationId = 0xfed5'1000;   // a page of vmm/devices/generation_id.h
 inline constexpr u64 kLocalApicBase = 0xfee0'0000;  // Intel SDM vol. 3A §11.4.1
 // Four pages that VMX needs for real mode; below the largest firmware, where QEMU has them, too.
 inline constexpr u64 kKvmIdentityMap = 0xfeff'c000;
@@ -70,6 +71,8 @@ inline constexpr u8 kIoApicPins = 24;
 inline constexpr u8 kPitGsi = 2;  // ISA IRQ 0, by the MADT's interrupt source override
 inline constexpr u8 kSerialGsi = 4;
 inline constexpr u8 kErrorSourceGsi = 5;  // memory found bad; level triggered, active high
+inline constexpr u8 kGenerationGsi =
+    6;  // the generation id has changed; edge triggered, as ISA's are
 inline constexpr u8 kRtcGsi = 8;
 inline constexpr u8 kSciGsi = 9;        // ACPI; level triggered, active high
 inline constexpr u8 kPciFirstGsi = 16;  // INTA..INTD of slot s: 16 + (s + pin) % 8

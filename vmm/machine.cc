@@ -76,7 +76,9 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec, const srt::Repl
 
 Result<std::unique_ptr<Machine>> Machine::create(const MachineSpec& spec) {
   DVM_ASSIGN(fabric::Pool pool, format(spec));
-  return attach(std::move(pool), kLauncherInstance);
+  DVM_ASSIGN(auto machine, attach(std::move(pool), kLauncherInstance));
+  DVM_TRY(machine->renew_generation(false));
+  return machine;
 }
 
 Result<fabric::Pool> Machine::format(const MachineSpec& spec) {

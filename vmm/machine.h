@@ -234,6 +234,8 @@ class Machine {
   // cannot know whether one that died had told), a page that the OS has taken stays as it is.
   bool report_bad_page(u64 gpa);
   ErrorSourceState bad_pages();
+  // Another generation id, random. `announced`: the guest's OS runs, and is told.
+  Status renew_generation(bool announced);
   bool is_ram(u64 gpa) const;
   bool all_parked() const;  // every vCPU of every node stands still
   void ring_everyone();

@@ -210,6 +210,11 @@ u64 Machine::mmio_read(u32 vcpu, u64 address, u8 size) {
                   return error_source_read(s, address - layout::kErrorSource, size);
                 });
   }
+  if (in(address, layout::kGenerationId, kPageBytes)) {
+    return step(state_->generation, kGenerationLine, generation_id_irq, [&](GenerationIdState& s) {
+      return generation_id_read(s, address - layout::kGenerationId, size);
+    });
+  }
   const auto function = function_at(address);
   if (!function) return all_ones(size);
   const u64 offset = address - state_->functions[*function].bar.load(std::memory_order_relaxed);

@@ -154,6 +154,8 @@ void Machine::reset_devices() {
   // Bad pages are repaired, as memory devices do when they start (CXL 3.0 §8.2.9.7.1, "PPR").
   step(s.error_source, kErrorSourceLine, error_source_irq,
        [](ErrorSourceState& source) { source = {}; });
+  step(s.generation, kGenerationLine, generation_id_irq,
+       [](GenerationIdState& generation) { generation.unread = 0; });
   for (u32 i = 0; i < kMaxFunctions; ++i) reset_function(i);
   step(s.pit, [](PitState& pit) { pit = {}; });
   step(s.i8042, [](I8042State& i8042) { i8042 = {}; });

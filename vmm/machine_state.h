@@ -18,6 +18,7 @@
 #include "vmm/devices/debug_port.h"
 #include "vmm/devices/error_source.h"
 #include "vmm/devices/fw_cfg.h"
+#include "vmm/devices/generation_id.h"
 #include "vmm/devices/i8042.h"
 #include "vmm/devices/pit.h"
 #include "vmm/devices/reset_port.h"
@@ -42,7 +43,7 @@
 
 namespace dvm::vmm {
 
-inline constexpr u32 kMachineVersion = 15;
+inline constexpr u32 kMachineVersion = 16;
 
 inline constexpr u32 kMostRamPlaces = 3;  // ram_place.h
 
@@ -290,6 +291,7 @@ struct MachineState {
   std::array<VcpuDebug, layout::kMaxVcpus> debug_vcpus;
   DeviceCell<ErrorSourceState> error_source;
   DeviceCell<WatchdogState> watchdog;                    // machine_watchdog.cc
+  DeviceCell<GenerationIdState> generation;              // machine_generation.cc
   std::array<VcpuState, layout::kMaxVcpus> vcpu_states;  // of those on their way, and saved
   std::array<KeeperRecord, layout::kMaxNodes> keepers;
 };

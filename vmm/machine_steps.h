@@ -21,6 +21,7 @@ inline constexpr Line kSerialLine{layout::kSerialGsi, 0};
 inline constexpr Line kRtcLine{layout::kRtcGsi, 0};
 inline constexpr Line kSciLine{layout::kSciGsi, 0};
 inline constexpr Line kErrorSourceLine{layout::kErrorSourceGsi, 0};
+inline constexpr Line kGenerationLine{layout::kGenerationGsi, 0};
 inline constexpr Line kPitLine{layout::kPitGsi, 0};
 inline Line function_line(u32 function) {
   return {function_gsi(function), function_slot(function)};

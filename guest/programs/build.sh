@@ -17,7 +17,7 @@ cd "$(dirname "$0")"
 exec make --no-print-directory -s -f - -j "${JOBS:-$(nproc)}" OUT="$out" "$@" <<'MAKE'
 CXX ?= g++
 CXXFLAGS ?= -O2 -Wall -Wextra -Wshadow -Wconversion
-PROGRAMS := smp_stress clock_check hotplug_check litmus smp_work disk_witness bad_page locality_work steady_work job_work
+PROGRAMS := smp_stress clock_check hotplug_check litmus smp_work disk_witness bad_page locality_work steady_work job_work fork_witness
 STRESS := $(wildcard stress/*.cc)
 STRESS_OBJECTS := $(patsubst stress/%.cc,$(OUT)/obj/stress_%.o,$(STRESS))
 JOB_OBJECTS := $(patsubst jobs/%.cc,$(OUT)/obj/jobs_%.o,$(wildcard jobs/*.cc))

@@ -166,6 +166,40 @@ TEST_F(Checkpoint, GoesOnAsItWasOnAnyNodes) {
   EXPECT_EQ(restored(path("one"), spec_of({3, 1})), "") << "any number of times";
 }
 
+TEST_F(Checkpoint, OneOfManyKnowsThatItIs) {
+  const auto guest = make_guest();
+  constexpr u64 kOffset = u64{1} << 40;
+  guest->state().control.tsc_offset.store(kOffset);
+  ASSERT_TRUE(save(*guest, path("one")).ok());
+  const auto generation = [](Machine& machine) { return machine.state().generation.published(); };
+  const GenerationIdState before = generation(*guest);
+  EXPECT_NE(before.id, GenerationId{}) << "it has one from its beginning";
+  EXPECT_EQ(before.unread, 0u);
+  auto found = open_restorable(path("one"));
+  ASSERT_TRUE(found.ok()) << found.error().message;
+  EXPECT_EQ(found->image.clock, 0u);
+  std::vector<GenerationId> ids{before.id};
+  for (int i = 0; i < 2; ++i) {
+    const auto machine = restore_machine(*found, spec_of(), go_on);
+    ASSERT_TRUE(machine.ok()) << machine.error().message;
+    const GenerationIdState now = generation(**machine);
+    EXPECT_EQ(std::ranges::count(ids, now.id), 0);
+    ids.push_back(now.id);
+    EXPECT_EQ(now.unread, 1u) << "the guest is told";
+    u64 half = 0;
+    std::memcpy(&half, now.id.data() + 8, sizeof half);
+    EXPECT_EQ((*machine)->mmio_read(0, layout::kGenerationId + 8, 8), half);
+    EXPECT_EQ(generation(**machine).unread, 0u) << "it has looked";
+  }
+  // One that is forked has the clock of the other.
+  found->image.clock = kOffset;
+  const auto machine = restore_machine(*found, spec_of(), go_on);
+  ASSERT_TRUE(machine.ok()) << machine.error().message;
+  EXPECT_EQ((*machine)->state().control.tsc_offset.load(), found->image.clock);
+  found->image.clock = kOffset / 2;
+  EXPECT_FALSE(restore_machine(*found, spec_of(), go_on).ok()) << "time would go back";
+}
+
 TEST_F(Checkpoint, PagesComeWhenTheyAreTouched) {
   if (!can_fetch()) GTEST_SKIP() << "no userfaultfd here";
   const auto guest = make_guest();

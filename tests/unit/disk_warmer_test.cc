@@ -17,6 +17,7 @@ using srt::BlockKey;
 using srt::BlockRun;
 using srt::kBlockBytes;
 
+constexpr int kPatienceMs = 60'000;  // on a busy machine, under a sanitizer
 constexpr u16 kFunction = 1;
 constexpr u64 kBlocks = 2048;
 constexpr u64 kHeader = 0x30'0000, kStatus = 0x32'0000, kData = 0x40'0000;
@@ -52,7 +53,7 @@ class DiskWarmerTest : public ::testing::Test {
     return becomes_warm();
   }
   bool becomes_warm() {
-    for (int i = 0; i < 5000 && !is_warm(); ++i)
+    for (int i = 0; i < kPatienceMs && !is_warm(); ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return is_warm();
   }
@@ -72,7 +73,7 @@ class DiskWarmerTest : public ::testing::Test {
     driver_->offer(0, {{kHeader, 16, false},
                        {kData, count * static_cast<u32>(kBlockBytes), !write},
                        {kStatus, 1, true}});
-    for (int i = 0; i < 5000 && driver_->used(0) == before; ++i)
+    for (int i = 0; i < kPatienceMs && driver_->used(0) == before; ++i)
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     ASSERT_NE(driver_->used(0), before);
     ASSERT_EQ(machine_->memory().load<u8>(kStatus).value(), 0u);
@@ -132,13 +133,13 @@ TEST_F(DiskWarmerTest, NoMoreIsReadThanThereAreFramesFor) {
   ASSERT_LT(frames, kBlocks);
   table().want(std::array{BlockRun{.first = 0, .blocks = kBlocks, .disk = kFunction}});
   warmer_->look(nullptr);
-  for (int i = 0; i < 5000 && table().kept_in_use() < frames; ++i)
+  for (int i = 0; i < kPatienceMs && table().kept_in_use() < frames; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   EXPECT_EQ(table().kept_in_use(), frames);
   EXPECT_EQ(table().warmed().load(), 0u);
   // Frames that the guest has no need of any more are for what is to come.
   for (u64 first = 0; first < 512; first += 64) ask(false, first, 64);
-  for (int i = 0; i < 5000 && table().figures().ahead.load() < frames + 256; ++i)
+  for (int i = 0; i < kPatienceMs && table().figures().ahead.load() < frames + 256; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   EXPECT_GE(table().figures().ahead.load(), frames + 256);
   warmer_->stop();

@@ -43,6 +43,27 @@ TEST(ResumeLaunch, IsTheSameGuestFromAnotherFolder) {
   EXPECT_EQ(again->launch, began.launch);
 }
 
+TEST(ResumeLaunch, OneOfManyIsNotTheOther) {
+  const RunSettings began =
+      launch({"--kernel", "/k", "--name", "first", "--mac", "52:54:00:00:00:07", "--net",
+              "user,hostfwd=tcp:127.0.0.1:2222-:22"});
+  const auto as = [&](const Words& more, bool forked) {
+    Words words = {"--resume", "file"};
+    words.insert(words.end(), more.begin(), more.end());
+    auto line = parse_run_command_line(words);
+    EXPECT_TRUE(line.ok()) << line.error().message;
+    auto settings = settings_from_checkpoint(began.launch, line.take(), "first", forked);
+    EXPECT_TRUE(settings.ok()) << settings.error().message;
+    return settings.take();
+  };
+  EXPECT_EQ(as({}, false).mac, began.mac) << "it goes on itself";
+  EXPECT_EQ(as({}, false).net->forwards.size(), 1u);
+  EXPECT_EQ(as({"--name", "second"}, true).mac, default_mac("second"));
+  EXPECT_NE(default_mac("second"), default_mac("third"));
+  EXPECT_TRUE(as({"--name", "second"}, true).net->forwards.empty()) << "the first has them";
+  EXPECT_EQ(as({"--name", "second", "--mac", "52:54:00:00:00:09"}, true).mac[5], 9u);
+}
+
 TEST(ResumeLaunch, HasTheConfigurationAsItWas) {
   const auto file = std::filesystem::temp_directory_path() / "dvm-resume-launch.json";
   std::ofstream(file) << R"({"kernel": "/k", "cpus": 2, "append": "one"})";

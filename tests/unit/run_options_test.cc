@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tools/ctl_command_line.h"
+#include "tools/guest_fork.h"
 #include "tools/placement.h"
 #include "tools/run_command_line.h"
 #include "tools/size_text.h"
@@ -277,6 +278,26 @@ TEST(CtlOptions, TakesATracesLength) {
   EXPECT_EQ(*line->seconds, 30u);
   EXPECT_FALSE(parse_ctl_command_line({"trace", "f"})->seconds);
   EXPECT_TRUE(parse_ctl_command_line({"--json", "why"}).ok());
+}
+
+TEST(CtlOptions, TakesAForksClones) {
+  const auto one = parse_ctl_command_line({"fork", "web"});
+  ASSERT_TRUE(one.ok()) << one.error().message;
+  EXPECT_EQ(clone_names(*one), Words{"web"});
+  EXPECT_TRUE(clone_options(*one, 1).empty());
+  const auto three =
+      parse_ctl_command_line({"fork", "web", "--count", "3", "--", "--nodes", "1", "--mac={n}{n}"});
+  ASSERT_TRUE(three.ok()) << three.error().message;
+  EXPECT_EQ(clone_names(*three), (Words{"web-1", "web-2", "web-3"}));
+  EXPECT_EQ(clone_options(*three, 12), (Words{"--nodes", "1", "--mac=1212"}));
+  for (const Words& bad :
+       {Words{"fork"}, Words{"fork", "a/b"}, Words{"fork", "web", "more"}, Words{"status", "--"},
+        Words{"fork", "web", "--count", "0"}, Words{"fork", "web", "--count", "257"},
+        Words{"status", "--count", "2"}, Words{"fork", "web", "--nodes", "1"}}) {
+    const auto line = parse_ctl_command_line(bad);
+    ASSERT_FALSE(line.ok()) << bad.back();
+    EXPECT_EQ(line.error().kind, ErrorKind::usage);
+  }
 }
 
 TEST(CtlOptions, RefusesTheRest) {

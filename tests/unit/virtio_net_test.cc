@@ -218,6 +218,14 @@ TEST(VirtioNet, TheLinkGoesDownAndUp) {
   EXPECT_EQ(s.device_config[6], 1);
 }
 
+TEST(VirtioNet, AnotherAddressIsAllThatChanges) {
+  constexpr net::MacAddress kOther = {2, 1, 2, 3, 4, 5};
+  VirtioPciState s = make_virtio_net({.mac = kMac, .pairs = 3, .mtu = 9000});
+  net_set_mac(s, kOther);
+  EXPECT_EQ(s.device_config,
+            make_virtio_net({.mac = kOther, .pairs = 3, .mtu = 9000}).device_config);
+}
+
 TEST(VirtioNet, QueuesAreWhereTheDriverExpectsThem) {
   constexpr u64 kControl = net::kFeatureControlQueue, kMany = kControl | net::kFeatureMultiqueue;
   EXPECT_EQ(net_control_queue(0, 9), kNoQueue);

@@ -14,6 +14,7 @@ constexpr u8 kScopeOp = 0x10, kBufferOp = 0x11, kPackageOp = 0x12, kMethodOp = 0
 constexpr u8 kDualNamePrefix = 0x2e, kMultiNamePrefix = 0x2f;
 constexpr u8 kExtOpPrefix = 0x5b, kDeviceOp = 0x82;  // the second only after the first
 constexpr u8 kReturnOp = 0xa4;
+constexpr u8 kNotifyOp = 0x86;
 constexpr std::size_t kSegmentBytes = 4;
 
 void append(Code& to, const Code& from) { to.insert(to.end(), from.begin(), from.end()); }
@@ -154,5 +155,9 @@ Code method(std::string_view object, u8 arguments, const Code& terms) {
 }
 
 Code return_value(const Code& value) { return join({{kReturnOp}, value}); }
+
+Code notify(std::string_view object, u64 value) {
+  return join({{kNotifyOp}, path(object), integer(value)});
+}
 
 }  // namespace dvm::vmm::aml

@@ -36,6 +36,7 @@ Code device(std::string_view object, const Code& terms);
 // Not serialized. `arguments` is 0..7.
 Code method(std::string_view object, u8 arguments, const Code& terms);
 Code return_value(const Code& value);
+Code notify(std::string_view object, u64 value);
 
 // The length in front of a term list, which counts itself (§20.2.4). Exposed for its test.
 Code package_length(std::size_t bytes_after);

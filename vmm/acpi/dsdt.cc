@@ -99,6 +99,26 @@ Code panic_device() {
       }));
 }
 
+// "Virtual Machine Generation ID": the number's address, in halves. A generic event device tells
+// that it has changed (ACPI 6.5 §5.6.9): its _EVT is called for each of its interrupts, of which
+// there is one.
+Code generation_id() {
+  constexpr u64 kChanged = 0x80;
+  return aml::join(
+      {aml::device("VGEN",
+                   aml::join({aml::name("_HID", aml::string("DVM0001")),
+                              aml::name("_CID", aml::string("VM_Gen_Counter")),
+                              aml::name("_DDN", aml::string("VM_Gen_Counter")),
+                              aml::name("ADDR", aml::package({aml::integer(layout::kGenerationId),
+                                                              aml::integer(0)}))})),
+       aml::device("GED0",
+                   aml::join({aml::name("_HID", aml::string("ACPI0013")),
+                              aml::name("_UID", aml::integer(0)),
+                              aml::name("_CRS", aml::resource_template({aml::interrupt(
+                                                    layout::kGenerationGsi, edge, active_high)})),
+                              aml::method("_EVT", 1, aml::notify("\\_SB.VGEN", kChanged))}))});
+}
+
 // QEMU's docs/specs/fw_cfg: how an OS finds it once the firmware has gone.
 Code firmware_configuration() {
   return aml::device("FWCF", aml::join({
@@ -131,9 +151,9 @@ Code soft_off() {
 
 std::vector<u8> make_dsdt(u32 vcpus, bool has_fw_cfg) {
   constexpr u8 kRevision = 2;  // integers are 64 bits wide
-  const Code devices =
-      aml::join({pci_root(), motherboard(), serial_port(), real_time_clock(), panic_device(),
-                 has_fw_cfg ? firmware_configuration() : Code(), processors(vcpus)});
+  const Code devices = aml::join(
+      {pci_root(), motherboard(), serial_port(), real_time_clock(), panic_device(), generation_id(),
+       has_fw_cfg ? firmware_configuration() : Code(), processors(vcpus)});
   return TableBuilder("DSDT", kRevision)
       .add_bytes(aml::scope("\\_SB", devices))
       .add_bytes(soft_off())

@@ -19,7 +19,7 @@
 namespace dvm::vmm::checkpoint {
 
 inline constexpr std::array<char, 8> kMagic = {'D', 'V', 'M', 'C', 'H', 'K', 'P', 'T'};
-inline constexpr u32 kFormatVersion = 1;
+inline constexpr u32 kFormatVersion = 2;
 inline constexpr u64 kHeaderBytes = kPageBytes;
 inline constexpr u64 kMaxSectionBytes = 64 * kMiB;
 inline constexpr u32 kMaxBases = 15;  // a file, its base, and so on

@@ -59,6 +59,7 @@ Status read_guest(const File& file, Image& image) {
   bank.guest_tsc = guest.guest_tsc;
   bank.device_bytes = guest.device_bytes;
   bank.checksum = guest.bank_checksum;
+  image.clock = guest.clock;
   image.capacity = guest.capacity;
   image.paused = guest.paused != 0;
   image.entry = {static_cast<EntryMode>(guest.entry_mode), guest.entry_rip, guest.entry_data};
@@ -80,6 +81,7 @@ std::vector<SectionBytes> encode(const Image& image) {
   guest.entry_mode = static_cast<u32>(image.entry.mode);
   guest.entry_rip = image.entry.rip;
   guest.entry_data = image.entry.boot_data;
+  guest.clock = image.clock;
   guest.capacity = image.capacity;
   return {
       {SectionKind::config, copy_of(image.config)},

@@ -21,9 +21,10 @@ struct GuestPart {
   u32 reserved;
   u64 entry_rip;
   u64 entry_data;
+  u64 clock;  // Image::clock
   std::array<u64, kMaxFunctions> capacity;
 };
-static_assert(sizeof(GuestPart) == 64 + 8 * kMaxFunctions);
+static_assert(sizeof(GuestPart) == 72 + 8 * kMaxFunctions);
 
 struct Image {
   MachineConfig config;
@@ -31,6 +32,9 @@ struct Image {
   EntryState entry;
   std::array<u64, kMaxFunctions> capacity{};
   bool paused = false;
+  // What this host's TSC is less than the guest's, for those who go on with its clock; 0: time
+  // stands still between the two.
+  u64 clock = 0;
   std::unique_ptr<GuestBank> bank;
   std::string launch;  // MachineSpec::launch
   std::string disks;   // by the launcher

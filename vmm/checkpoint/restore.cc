@@ -12,6 +12,7 @@
 #include "vmm/epoch_record.h"
 #include "vmm/machine_resume.h"
 #include "vmm/ram_place.h"
+#include "vmm/virtio/net.h"
 
 namespace dvm::vmm::checkpoint {
 namespace {
@@ -80,6 +81,16 @@ Status read_ram(Machine& machine, File& file, const std::function<Status(u64 pag
   return {};
 }
 
+// What makes it another guest than the one that was saved.
+Status become_another(Machine& machine, const MachineConfig& was) {
+  for (u32 i = 0; i < kMaxFunctions; ++i) {
+    const FunctionConfig& function = machine.config().functions[i];
+    if (function.kind != FunctionKind::net || function.mac == was.functions[i].mac) continue;
+    machine.change_device_config(i, [&](VirtioPciState& s) { net_set_mac(s, function.mac); });
+  }
+  return machine.renew_generation(true);
+}
+
 // Where somebody may resume it later.
 Status begin_protection(Machine& machine, const GuestBank& bank) {
   if (!machine.pool().has_region(RegionKind::sums)) return {};
@@ -106,15 +117,21 @@ Status name_origin(const fabric::Pool& pool, const File& file, const MachineSpec
 Result<std::unique_ptr<Machine>> make_machine(fabric::Pool pool, Restorable& from,
                                               const MachineSpec& spec,
                                               const std::function<Status(u64 pages)>& go_on) {
-  const GuestBank& bank = *from.image.bank;
+  GuestBank& bank = *from.image.bank;
   DVM_TRY(fill_machine(pool, from.image, spec));
   if (spec.has_origin) DVM_TRY(name_origin(pool, from.file, spec, static_cast<u32>(bank.boot)));
   DVM_ASSIGN(auto machine, Machine::attach(std::move(pool), kLauncherInstance));
   DVM_TRY(read_firmware(*machine, from.file));
   if (!spec.has_origin) DVM_TRY(read_ram(*machine, from.file, go_on));
+  DVM_TRY(become_another(*machine, from.image.config));
+  fill_bank(machine->state(), bank, bank.guest_tsc, bank.name);  // for the first epoch
   DVM_TRY(begin_protection(*machine, bank));
   MachineControl& control = machine->state().control;
-  control.tsc_offset.store(bank.guest_tsc - __rdtsc());
+  const u64 now = __rdtsc();
+  const u64 clock = from.image.clock == 0 ? bank.guest_tsc - now : from.image.clock;
+  if (static_cast<i64>(clock + now - bank.guest_tsc) < 0)
+    return error("{}: its clock is not this host's", from.file.name());
+  control.tsc_offset.store(clock);
   control.phase.store(from.image.paused ? Phase::paused : Phase::running);
   return machine;
 }

@@ -170,6 +170,13 @@ bool net_set_link(VirtioPciState& state, bool up) {
   return true;
 }
 
+void net_set_mac(VirtioPciState& state, const net::MacAddress& mac) {
+  net::Config config;
+  std::memcpy(&config, state.device_config.data(), sizeof(config));
+  config.mac = mac;
+  std::memcpy(state.device_config.data(), &config, sizeof(config));
+}
+
 bool net_tx_packet(const GuestMemory& memory, const Chain& chain, u64 features, TxPacket& packet) {
   const u64 sum = total_bytes(chain.readable());
   if (sum < sizeof(net::Header) + kMinFrameBytes || sum > sizeof(net::Header) + kMaxFrameBytes)

@@ -43,6 +43,8 @@ NetQueue net_queue_kind(u64 driver_features, u16 queue_count, u16 queue);
 
 // The link as the driver sees it; true if that changed (then: virtio_config_changed).
 bool net_set_link(VirtioPciState& state, bool up);
+// Which address a driver finds that is bound from now on; one that is has read its own.
+void net_set_mac(VirtioPciState& state, const net::MacAddress& mac);
 
 // --- transmit (§5.1.6.2) -------------------------------------------------------------------------
 

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# A running guest is forked: clones go on beside it, each with its own console, network, MAC address, random numbers and memory;
+# the parent goes on, too. Then one of the clones is.
+#   tests/cluster/fork_test.sh [CLONES (2)]
+# shellcheck disable=SC2016,SC2317 # what the guest is to expand; functions that check calls
+# shellcheck source=tests/cluster/lib.sh
+. "$(dirname "$0")/lib.sh"
+clones=${1:-2}
+
+# Notices that it is a clone as an agent in the guest would, and takes its new MAC address into use. Who connects is told
+# which one it is; then the witness writes.
+read -r -d '' script << 'END'
+mkfifo /go; (fork_witness < /go) & exec 3> /go
+drivers=/sys/bus/virtio/drivers/virtio_net
+up() { ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2; }
+seen() { dmesg | grep -c 'due to virtual machine fork'; }
+up
+printf '#!/bin/sh\necho "MAC $(cat /sys/class/net/eth0/address) TIME $(date +%%s)"\necho write > /go\n' > /answer; chmod +x /answer
+(while :; do nc -l -p 22 -e /answer; done) &
+echo READY
+had=0
+while :; do
+  if [ "$(seen)" != "$had" ]; then
+    had=$(seen)
+    for device in $drivers/virtio*; do echo "${device##*/}" > $drivers/unbind; echo "${device##*/}" > $drivers/bind; done
+    up
+    echo "CLONE $had random $(head -c 16 /dev/urandom | md5sum | head -c 32) mac $(cat /sys/class/net/eth0/address)"
+  fi
+  sleep 0.5
+done
+END
+# Only this kernel has a driver for generation ids.
+kernel=amd64 start parent "$script" --nodes 2 --cpus 2 --memory 512M --net user,hostfwd=tcp:127.0.0.1:2200-:22 \
+  --events "$dir/parent.events"
+check "the guest is up" wait_for parent '^fork_witness: ready' 90 || exit 1
+wait_for parent READY 30
+
+figure() { ctl "$1" --json status | grep -o "\"origin\":{[^}]*}" | grep -o "\"$2\":[0-9]*" | cut -d: -f2; } # NAME WHAT
+told() { sed -n "s/^CLONE .*$2 \([0-9a-f:]*\).*/\1/p" "$dir/$1.out" | tail -n 1; }                              # NAME WHAT
+answers() { # PORT MAC: with the right time, too
+  local i said
+  for i in 1 2 3; do
+    said=$(timeout 20 busybox nc 127.0.0.1 "$1" < /dev/null)
+    [[ $said == "MAC $2"*TIME* ]] && [ $(($(date +%s) - ${said##*TIME })) -le 20 ] && return
+  done
+  echo "      $1 said '$said'"
+  return 1
+}
+is_new() { # NAME PORT: what a clone promises
+  check "$1 knows that it is one" wait_for "$1" '^CLONE' 60 || return
+  echo "      $1: $(told "$1" random), $(figure "$1" own) of $(figure "$1" pages) pages are its own"
+  check "$1 shares nine tenths of its pages" [ "$(figure "$1" shared)" -ge $(($(figure "$1" pages) * 9 / 10)) ]
+  check "$1 answers, with its own address and the right time" answers "$2" "$(told "$1" mac)"
+}
+fork() { # PARENT NAME COUNT FIRST-PORT-DIGITS
+  check "$1 is forked into $3" ctl "$1" fork "$2" --count "$3" -- --nodes 1 \
+    --net "user,hostfwd=tcp:127.0.0.1:$4{n}-:22" --serial "file:$dir/$2-{n}.out"
+}
+numbers() { seq 1 "$1"; }
+
+fork parent clone "$clones" 230
+for n in $(numbers "$clones"); do is_new "clone-$n" "230$n"; done
+check "the parent answers" answers 2200 ""
+for n in $(numbers "$clones"); do check "clone-$n has its own memory" wait_for "clone-$n" '^fork_witness: ok' 90; done
+check "and the parent" wait_for parent '^fork_witness: ok' 90
+check "nobody has another's" [ "$(cat "$dir"/*.out | grep -c 'fork_witness: FAIL')" = 0 ]
+all() { for n in $(numbers "$clones"); do told "clone-$n" "$1"; done | sort -u | wc -l; } # WHAT: how many different
+check "random numbers differ" [ "$(all random)" = "$clones" ]
+check "MAC addresses differ" [ "$(all mac)" = "$clones" ]
+stood=$(sed -n 's/.*"event":"checkpoint_taken".*"stood_ns":\([0-9]*\).*/\1/p' "$dir/parent.events" | tail -n 1)
+echo "      the parent stood still for $((${stood:-0} / 1000000)) ms"
+
+fork clone-1 second 1 240
+check "the clone of a clone" is_new second-1 2401
+check "keeps what its parent had written" wait_for second-1 '^fork_witness: ok' 90
+
+refused() { # TITLE WHY CMD…
+  local title=$1 why=$2
+  shift 2
+  ! "$@" > "$dir/refused" 2>&1 < /dev/null && grep -qE -- "$why" "$dir/refused" && ok "$title is refused: $(tail -n 1 "$dir/refused")" ||
+    { fail "$title: $(cat "$dir/refused")"; }
+}
+refused "a name that is taken" 'parent' ctl parent fork parent
+refused "an option that a clone cannot have" 'memory' ctl parent fork other -- --memory 1G
+request="{\"command\":\"checkpoint\",\"file\":\"$dir/parent.err\",\"fork\":true}"
+named() { python3 tests/cluster/socket_client.py "$DVM_RUNTIME_DIR/parent/control.sock" "$request"$'\n' '}' | grep -q 'without a name'; }
+check "nobody's file is overwritten" named
+kill -9 "$run_pid"
+check "the clones outlive their parent" grep -q running <(ctl clone-1 status)
+for guest in second-1 $(for n in $(numbers "$clones"); do echo "clone-$n"; done); do
+  check "$guest ends" ctl "$guest" stop
+done
+build/bin/dvm-ctl list > /dev/null 2>&1 # removes what the parent left
+check "nothing is left" nothing_left
+done_testing
