@@ -6,13 +6,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "fabric/doorbell.h"
 #include "tools/node_process.h"
+#include "tools/run_command_line.h"
+#include "tools/runtime_dir.h"
 #include "tools/size_text.h"
 
 namespace dvm::tools {
@@ -64,6 +66,14 @@ std::string last_line(const Fd& said) {
   return text.substr(text.rfind('\n') + 1);
 }
 
+std::vector<std::string> clone_words(const CtlCommandLine& line, const std::string& from,
+                                     const std::string& name, u32 n) {
+  std::vector<std::string> words = {"--resume", from, "--name", name, "--detach"};
+  const auto more = clone_options(line, n);
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 class Clones {
  public:
   Clones(const CtlCommandLine& line, std::string program, std::string from)
@@ -88,9 +98,8 @@ class Clones {
 
  private:
   Status start_one(const std::string& name, u32 n) {
-    std::vector<std::string> words = {program_, "--resume", from_, "--name", name, "--detach"};
-    const auto more = clone_options(line_, n);
-    words.insert(words.end(), more.begin(), more.end());
+    std::vector<std::string> words = clone_words(line_, from_, name, n);
+    words.insert(words.begin(), program_);
     DVM_ASSIGN(Fd said, make_memfd("dvm-said"));
     const u64 began = fabric::monotonic_ns();
     DVM_ASSIGN(const pid_t pid, spawn(std::move(words), said));
@@ -131,6 +140,18 @@ class Clones {
   bool said_ = false;
 };
 
+// What can be known to be wrong, before the guest has to stand still.
+Status check_clones(const CtlCommandLine& line, const std::string& from) {
+  const auto running = running_guests();
+  u32 n = 0;
+  for (const std::string& name : clone_names(line)) {
+    if (std::ranges::find(running, name, &RunningGuest::name) != running.end())
+      return error("fork: a guest {} is running; allowed: another name", name);
+    DVM_TRY(parse_run_command_line(clone_words(line, from, name, ++n)));
+  }
+  return {};
+}
+
 // Nobody changes it from here on.
 Status seal(const Fd& file) {
   if (::fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
@@ -164,6 +185,7 @@ Result<json> fork_guest(GuestConnection& connection, const std::string& guest,
   DVM_ASSIGN(const Fd file, make_memfd("dvm-fork"));
   // By our process: the clones have opened it before we end.
   const std::string path = fmt::format("/proc/{}/fd/{}", ::getpid(), file.get());
+  DVM_TRY(check_clones(line, path));
   const u64 began = fabric::monotonic_ns();
   bool said = false;
   const auto reply = connection.ask(

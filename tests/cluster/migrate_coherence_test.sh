@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --kernel backports
 # vCPUs move between nodes that keep copies of pages (software coherence), nodes are emptied and come back; their
 # pages go home first, and the guest's self-checking programs find nothing wrong.

@@ -253,7 +253,7 @@ TEST(Pager, StoresAreSeenInTheirOrder) {
     }
   });
   u64 last = 0;
-  for (int changes = 0; changes < 2000;) {
+  for (int changes = 0; changes < 500;) {
     const u64 second = word(*b, 40).load(std::memory_order_acquire);
     const u64 first = word(*b, 3).load(std::memory_order_relaxed);
     EXPECT_GE(first, second);

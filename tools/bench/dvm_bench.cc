@@ -10,6 +10,7 @@
 #include "tools/bench/pages_command.h"
 #include "tools/bench/reboot_command.h"
 #include "tools/bench/recovery_command.h"
+#include "tools/bench/restore_command.h"
 #include "tools/exit_code.h"
 #include "tools/message.h"
 
@@ -21,7 +22,7 @@ struct Benchmark {
   Status (*run)(const std::vector<std::string>& words);
 };
 
-constexpr std::array<Benchmark, 9> kBenchmarks = {{
+constexpr std::array<Benchmark, 10> kBenchmarks = {{
     {"boot", bench_boot},
     {"disk", bench_disk},
     {"fabric", bench_fabric},
@@ -31,6 +32,7 @@ constexpr std::array<Benchmark, 9> kBenchmarks = {{
     {"pages", bench_pages},
     {"reboot", bench_reboot},
     {"recovery", bench_recovery},
+    {"restore", bench_restore},
 }};
 
 std::string usage() {
