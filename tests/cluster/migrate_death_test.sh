@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # Nodes that die at the named points of a vCPU's move, or stand still meanwhile; and one that has nothing, whose
 # death the guest outlives.
 # shellcheck disable=SC2154,SC2317 # busy is fault_lib's; functions that check calls

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # lab: --modules tun
 # TCP sessions through the user network and through a tap go on while vCPUs move and the nodes that serve the
 # network are emptied, leave and come back.

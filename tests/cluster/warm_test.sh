@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# long
 # --srt-warm: what a guest reads from its disks, raw and qcow2, a later machine reads ahead of it over two nodes, and the
 # guest gets it without its disks; a node dies meanwhile; a list that is damaged is said and left out.
 # shellcheck disable=SC2154,SC2317 # run_pid is lib.sh's; functions that check calls
