@@ -60,7 +60,7 @@ Status read_fork(const CommandWords& found, CtlCommandLine& line) {
   const auto text = found.value("--count");
   if (line.command != "fork")
     return text ? Status(usage_error("--count: allowed with fork only")) : Status();
-  if (found.rest.size() < 2) return usage_error("fork: no name; allowed: fork NAME");
+  if (found.rest.size() < 2) return usage_error("fork: no name; allowed: fork CLONE");
   line.file = found.rest[1];
   if (text) {
     const auto count = parse_count(*text, kMaxClones);

@@ -18,8 +18,8 @@ struct CheckpointOptions {
   std::string path;
   std::optional<std::string> base;  // only what differs from it is written
   bool stop = false;                // the guest ends, and its disks stay as they are
-  bool fork =
-      false;  // for others that run beside it, with its clock: `path` is a file without a name
+  // For others that run beside it, with its clock; `path` is a file without a name.
+  bool fork = false;
 };
 
 // The newest checkpoint of a guest, or the one that it came from: what an incremental one is taken

@@ -103,8 +103,9 @@ OPTIONS
   --resume CHECKPOINT Go on from a file of dvm-ctl checkpoint, which stays as it is: any number of
                       guests may. Pages come from it when they are touched (all of them before the
                       guest runs with --pool or --protect epoch). Also --nodes, --placement,
-                      --pool, --protect, --net, --console, --on-panic, --srt and --srt-memory may be
-                      said; pool, --events, --serial, --gdb and --detach are not as it was launched.
+                      --pool, --protect, --net, --mac, --console, --on-panic, --srt and --srt-memory
+                      may be said; pool, --events, --serial, --gdb and --detach are not as it was
+                      launched, nor, under another name, its MAC address.
   --on-panic WHAT     When the guest kernel panics: reboot, or exit with code 3. Default: reboot.
   --watchdog on|off   A watchdog timer, which the guest's kernel finds by ACPI (Linux: wdat_wdt,
                       /dev/watchdog). When it runs out, that is a panic. Default: off.
