@@ -60,7 +60,7 @@ struct DirEntry {
 static_assert(DirEntry::kFrameBits + 2 + kMaxNodes + DirEntry::kMoverBits + DirEntry::kEpochBits ==
               64);
 
-inline constexpr u32 kPageDirectoryVersion = 2;
+inline constexpr u32 kPageDirectoryVersion = 3;
 
 // A run of guest pages that lie side by side in the frames region.
 struct FrameRun {
@@ -69,29 +69,48 @@ struct FrameRun {
   u64 pages;
 };
 
+// Region `page_directory`: a word for each page, which is the packed entry exclusive-or the plain
+// one (page i in frame i, shared), so that a region that nobody has touched is a plain directory;
+// then one that is set before the first entry changes. To make a machine, and to map it, costs no
+// more the more pages it has, as long as it is not set.
+u64 page_directory_bytes(u64 pages);
+
 // The directory of RAM pages 0..n-1. (An index counts pages of RAM: the hole below 4 GiB has
 // no entries; RamPart says which index a guest address has.) Threads: any.
 class PageDirectory {
  public:
   static Result<PageDirectory> of(const fabric::Pool& pool);
-  // `pool_offset`: of the first word, for messages.
+  // `words`: as in the region. `pool_offset`: of the first word, for messages.
   explicit PageDirectory(std::span<std::atomic<u64>> words, u64 pool_offset = 0)
-      : words_(words), pool_offset_(pool_offset) {}
+      : words_(words.first(words.size() - 1)), changed_(&words.back()), pool_offset_(pool_offset) {}
 
   u64 pages() const { return words_.size(); }
   std::optional<DirEntry> lookup(u64 index) const;
   // Moves an entry from `expected` to `desired` in one step; false if it was something else.
   bool transition(u64 index, const DirEntry& expected, const DirEntry& desired);
-  // The plain start: page i in frame i, shared; but the first `at_home`, for software coherence, at
-  // home with no copies.
-  void fill_plain(u64 at_home = 0);
+  // The start for software coherence: the first `count` pages are at home, with no copies.
+  // Precondition: no entry has changed yet.
+  void begin_at_home(u64 count);
+  // Plain again, whatever is in it.
+  void reset();
+  // False: each page is in the frame of its number, shared; nobody has to look.
+  bool has_changed() const { return changed_->load(std::memory_order_acquire) != 0; }
   // The longest run from `index` on whose frames are consecutive, at most `limit` pages. Error if
   // an entry is not sound or its frame lies outside `frame_count`: a damaged directory is never
   // followed.
   Result<FrameRun> run_at(u64 index, u64 limit, u64 frame_count) const;
+  // All entries, also those that nobody looks at yet.
+  Status check(u64 frame_count) const;
 
  private:
+  static constexpr u64 plain(u64 index) {
+    return DirEntry{.frame = index, .mode = PageMode::shared}.packed();
+  }
+
+  Status check_entry(u64 index, u64 frame_count) const;
+
   std::span<std::atomic<u64>> words_;
+  std::atomic<u64>* changed_;
   u64 pool_offset_;
 };
 

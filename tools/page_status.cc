@@ -51,6 +51,10 @@ PageCounts count_pages(const fabric::Pool& pool) {
   PageCounts counts;
   const auto directory = hyperkernel::PageDirectory::of(pool);
   if (!directory) return counts;
+  if (!directory->has_changed()) {
+    counts.shared = directory->pages();
+    return counts;
+  }
   for (u64 i = 0; i < directory->pages(); ++i) {
     const auto entry = directory->lookup(i);
     if (!entry) continue;

@@ -46,7 +46,8 @@ Result<fabric::Pool> Machine::make_pool(const MachineSpec& spec, const srt::Repl
       {RegionKind::faults, fabric::kFaultsVersion, sizeof(fabric::FaultBoard)},
       {RegionKind::health, fabric::kHealthVersion, sizeof(fabric::HealthTable)},
       {RegionKind::locality, locality::kLocalityVersion, sizeof(locality::LocalityRecord)},
-      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion, pages * sizeof(u64)},
+      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
+       hyperkernel::page_directory_bytes(pages)},
       {RegionKind::resume, kResumeVersion, sizeof(ResumeRecord)}};
   if (spec.coherence) {
     pool.metadata.push_back({RegionKind::coherence, hyperkernel::kCoherenceVersion,
@@ -127,12 +128,9 @@ Result<fabric::Pool> Machine::format(const MachineSpec& spec) {
 // RAM at home, all else shared; the coherent region lies behind the frames that pages begin in.
 Status Machine::lay_out_pages(const fabric::Pool& pool, const MachineSpec& spec,
                               hyperkernel::PageDirectory& directory) {
-  if (!spec.coherence) {
-    directory.fill_plain();
-    return {};
-  }
+  if (!spec.coherence) return {};  // as it is
   const u64 ram_pages = spec.config.memory_bytes / kPageBytes;
-  directory.fill_plain(ram_pages);
+  directory.begin_at_home(ram_pages);
   return hyperkernel::Coherence::format(
       pool, {.pages = ram_pages,
              .first_frame = directory_pages(spec.config),

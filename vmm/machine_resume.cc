@@ -216,7 +216,7 @@ Result<std::unique_ptr<Machine>> resume_machine(ResumablePool resumable, const M
   DVM_ASSIGN(const ResumeRecords records, records_of(pool));
   DVM_TRY(renew_fabric(pool));
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(pool));
-  directory.fill_plain();
+  directory.reset();
   DVM_ASSIGN(auto* instances, pool.new_record<fabric::InstanceTable>(RegionKind::instances,
                                                                      fabric::kInstancesVersion));
   renew_machine(*records.machine, *instances, resumable.point, spec.placement);

@@ -50,12 +50,7 @@ Status check_events(Machine& machine) {
 Status check_directory(Machine& machine) {
   DVM_ASSIGN(const auto directory, hyperkernel::PageDirectory::of(machine.pool()));
   DVM_ASSIGN(const auto frames, machine.pool().region_header(RegionKind::frames, 1));
-  for (u64 i = 0; i < directory.pages();) {
-    DVM_ASSIGN(const auto run,
-               directory.run_at(i, directory.pages() - i, frames.bytes / kPageBytes));
-    i += run.pages;
-  }
-  return {};
+  return directory.check(frames.bytes / kPageBytes);
 }
 
 Status check_coherence(Machine& machine) {

@@ -29,7 +29,8 @@ void machine_regions(PoolHeader& h, Input& input) {
       {{RegionKind::instances, kInstancesVersion, sizeof(InstanceTable)},
        {RegionKind::events, kEventsVersion, sizeof(EventLog)},
        {RegionKind::machine, vmm::kMachineVersion, sizeof(vmm::MachineState)},
-       {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion, 16384 * sizeof(u64)}}};
+       {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
+        hyperkernel::page_directory_bytes(16384)}}};
   auto made = make_header(regions, kMiB, kPageBytes);
   FUZZ_CHECK(made.ok());
   h = made.take();

@@ -31,17 +31,21 @@ struct Parts {
   MachineState& state;
   fabric::FabricState& fabric;
   std::atomic<u64>* directory;
+  std::atomic<u64>* directory_changed;
 };
 
 Parts parts_of(Machine& m) {
   auto* instances = raw<fabric::InstanceTable>(m, RegionKind::instances, fabric::kInstancesVersion);
+  auto* directory =
+      raw<std::atomic<u64>>(m, RegionKind::page_directory, hyperkernel::kPageDirectoryVersion);
   const u64 at = m.pool().region_header(RegionKind::instances, fabric::kInstancesVersion)->offset;
   return {reinterpret_cast<std::byte*>(instances) - at,
           *instances,
           m.events(),
           m.state(),
           *raw<fabric::FabricState>(m, RegionKind::membership, fabric::kMembershipVersion),
-          raw<std::atomic<u64>>(m, RegionKind::page_directory, hyperkernel::kPageDirectoryVersion)};
+          directory,
+          directory + hyperkernel::PageDirectory::of(m.pool())->pages()};
 }
 
 // What is overwritten, where the error has to point to, and the region it has to name.
@@ -103,9 +107,8 @@ const std::vector<Damage> kDamages = {
      }},
     {"an entry of the page directory", "page directory",
      [](Parts& p) -> const void* {
-       p.directory[5].store(
-           hyperkernel::DirEntry{.frame = 1ull << 31, .mode = hyperkernel::PageMode::shared}
-               .packed());
+       p.directory[5].store(1ull << 31);  // of its frame
+       p.directory_changed->store(1);
        return &p.directory[5];
      }},
     {"the manager's name", "membership",

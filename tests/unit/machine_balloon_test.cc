@@ -27,6 +27,8 @@ class MachineBalloon : public ::testing::Test {
     driver_->start(kAll, 4);
     touch_zero(0x10'0000, 4 * kPageBytes);  // where the rings are
     touch(kFrames, kPageBytes);
+    // The directory's words of these pages: to look at one backs them, too.
+    EXPECT_TRUE(hyperkernel::PageDirectory::of(machine_->pool())->lookup(kPages / kPageBytes));
   }
   u64 backed() const {
     struct stat st {};

@@ -25,22 +25,43 @@ TEST(DirEntry, PacksEveryFieldWithoutLoss) {
 }
 
 TEST(PageDirectory, TransitionHappensOnceAndOnlyFromTheExpectedEntry) {
-  std::vector<std::atomic<u64>> words(4);
+  std::vector<std::atomic<u64>> words(5);
   PageDirectory d(words);
-  d.fill_plain();
+  EXPECT_FALSE(d.has_changed());
   const DirEntry from = *d.lookup(2);
   const DirEntry to{.frame = 9, .mode = PageMode::owned, .nodes = only(1)};
+  EXPECT_EQ(from, (DirEntry{.frame = 2, .mode = PageMode::shared}));
   EXPECT_TRUE(d.transition(2, from, to));
+  EXPECT_TRUE(d.has_changed());
   EXPECT_FALSE(d.transition(2, from, to));
   EXPECT_EQ(*d.lookup(2), to);
   EXPECT_FALSE(d.lookup(4).has_value());
 }
 
-TEST(PageDirectory, ADamagedEntryIsNeverFollowed) {
-  std::vector<std::atomic<u64>> words(4);
+TEST(PageDirectory, BeginsPlainOrAtHome) {
+  std::vector<std::atomic<u64>> words(9);
   PageDirectory d(words);
-  d.fill_plain();
-  words[1].store(DirEntry{.frame = 4, .mode = PageMode::shared}.packed());
+  const auto all = d.run_at(3, ~0ull, 8);
+  EXPECT_EQ(all->frame, 3u);
+  EXPECT_EQ(all->pages, 5u) << "without a look at them";
+  EXPECT_FALSE(d.run_at(3, ~0ull, 7).ok()) << "more pages than frames";
+  d.begin_at_home(6);
+  EXPECT_TRUE(d.lookup(5)->at_home());
+  EXPECT_EQ(d.lookup(5)->frame, 5u);
+  EXPECT_EQ(d.lookup(6)->mode, PageMode::shared);
+  EXPECT_EQ(d.run_at(3, ~0ull, 8)->pages, 5u);
+  d.reset();
+  EXPECT_FALSE(d.has_changed());
+  EXPECT_EQ(*d.lookup(5), (DirEntry{.frame = 5, .mode = PageMode::shared}));
+}
+
+TEST(PageDirectory, ADamagedEntryIsNeverFollowed) {
+  std::vector<std::atomic<u64>> words(5);
+  PageDirectory d(words);
+  const u64 plain = DirEntry{.frame = 1, .mode = PageMode::shared}.packed();
+  words[1].store(DirEntry{.frame = 4, .mode = PageMode::shared}.packed() ^ plain);
+  EXPECT_FALSE(d.check(4).ok()) << "nobody looks at it yet";
+  EXPECT_TRUE(d.transition(0, *d.lookup(0), *d.lookup(0)));
   EXPECT_TRUE(d.run_at(0, 1, 4).ok());
   EXPECT_FALSE(d.run_at(1, 1, 4).ok());
   EXPECT_EQ(d.run_at(9, ~0ull, 4)->pages, 0u);
@@ -48,7 +69,8 @@ TEST(PageDirectory, ADamagedEntryIsNeverFollowed) {
                              DirEntry{.mode = PageMode::owned, .nodes = 6},
                              DirEntry{.mode = PageMode::shared, .nodes = 1},
                              DirEntry{.mode = PageMode::replicated, .mover = 17}}) {
-    words[1].store(bad.packed());
+    words[1].store(bad.packed() ^ plain);
+    EXPECT_FALSE(d.check(4).ok());
     EXPECT_FALSE(d.run_at(1, 1, 4).ok()) << std::hex << bad.packed();
   }
 }
@@ -56,10 +78,11 @@ TEST(PageDirectory, ADamagedEntryIsNeverFollowed) {
 // gfn is not frame: with the frames in any order, each guest page is the frame its entry names.
 TEST(GuestView, FollowsAPermutedDirectory) {
   constexpr u64 kPages = 256;
-  fabric::PoolSpec spec{"",
-                        "view",
-                        {{fabric::RegionKind::page_directory, kPageDirectoryVersion, kPages * 8}},
-                        kPages * kPageBytes};
+  fabric::PoolSpec spec{
+      "",
+      "view",
+      {{fabric::RegionKind::page_directory, kPageDirectoryVersion, page_directory_bytes(kPages)}},
+      kPages * kPageBytes};
   auto pool = fabric::Pool::create(spec);
   ASSERT_TRUE(pool.ok());
   auto directory = PageDirectory::of(*pool);
@@ -68,7 +91,8 @@ TEST(GuestView, FollowsAPermutedDirectory) {
   std::iota(frames.begin(), frames.end(), 0);
   std::shuffle(frames.begin(), frames.end(), std::mt19937(3));
   for (u64 i = 0; i < kPages; ++i) {
-    ASSERT_TRUE(directory->transition(i, {}, {.frame = frames[i], .mode = PageMode::shared}));
+    ASSERT_TRUE(directory->transition(i, *directory->lookup(i),
+                                      {.frame = frames[i], .mode = PageMode::shared}));
   }
   // Two parts, as around the PCI hole.
   const std::vector<RamPart> parts = {{0, 100 * kPageBytes, 0},

@@ -21,12 +21,12 @@ struct PagedPool {
     spec.frames_bytes = (pages + shared_frames) * kPageBytes;
     spec.metadata = {
         {RegionKind::instances, fabric::kInstancesVersion, sizeof(fabric::InstanceTable)},
-        {RegionKind::page_directory, kPageDirectoryVersion, pages * sizeof(u64)},
+        {RegionKind::page_directory, kPageDirectoryVersion, page_directory_bytes(pages)},
         {RegionKind::coherence, kCoherenceVersion, coherence_region_bytes(pages, shared_frames)}};
     pool = fabric::Pool::create(spec).take();
     instances =
         *pool.record<fabric::InstanceTable>(RegionKind::instances, fabric::kInstancesVersion);
-    PageDirectory::of(pool)->fill_plain(pages);
+    PageDirectory::of(pool)->begin_at_home(pages);
     EXPECT_TRUE(Coherence::format(pool, {pages, pages, shared_frames, 0}).ok());
   }
 

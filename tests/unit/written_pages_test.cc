@@ -23,11 +23,10 @@ class World {
     spec.name = "written";
     spec.frames_bytes = kPages * kPageBytes;
     spec.metadata = {
-        {fabric::RegionKind::page_directory, kPageDirectoryVersion, kPages * sizeof(u64)},
+        {fabric::RegionKind::page_directory, kPageDirectoryVersion, page_directory_bytes(kPages)},
         {fabric::RegionKind::undo, kUndoVersion, undo_region_bytes(kPages)}};
     pool_ = fabric::Pool::create(spec).take();
     auto directory = PageDirectory::of(pool_).take();
-    directory.fill_plain();
     EXPECT_TRUE(UndoLog::format(pool_, kPages).ok());
     view_ = GuestView::map(pool_, directory, {{0, kPages * kPageBytes, 0}}).take();
     auto pages = WrittenPages::watch(pool_, view_.memory(), kFault);

@@ -60,11 +60,11 @@ Result<fabric::Pool> make_pages_pool(u64 pages) {
   spec.frames_bytes = pages * kPageBytes;
   spec.metadata = {
       {RegionKind::instances, fabric::kInstancesVersion, sizeof(fabric::InstanceTable)},
-      {RegionKind::page_directory, kPageDirectoryVersion, pages * sizeof(u64)},
+      {RegionKind::page_directory, kPageDirectoryVersion, hyperkernel::page_directory_bytes(pages)},
       {RegionKind::coherence, kCoherenceVersion, coherence_region_bytes(pages, 0)}};
   DVM_ASSIGN(fabric::Pool pool, fabric::Pool::create(spec));
   DVM_ASSIGN(PageDirectory directory, PageDirectory::of(pool));
-  directory.fill_plain(pages);
+  directory.begin_at_home(pages);
   DVM_TRY(Coherence::format(pool, {pages, pages, 0, 0}));
   return pool;
 }

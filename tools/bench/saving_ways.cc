@@ -135,12 +135,12 @@ Result<std::unique_ptr<SavedMemory>> SavedMemory::make(u64 bytes) {
   spec.name = "saving";
   spec.frames_bytes = bytes;
   spec.metadata = {
-      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion, pages * sizeof(u64)},
+      {RegionKind::page_directory, hyperkernel::kPageDirectoryVersion,
+       hyperkernel::page_directory_bytes(pages)},
       {RegionKind::undo, hyperkernel::kUndoVersion, hyperkernel::undo_region_bytes(pages)}};
   auto memory = std::make_unique<SavedMemory>();
   DVM_ASSIGN(memory->pool, fabric::Pool::create(spec));
   DVM_ASSIGN(auto directory, hyperkernel::PageDirectory::of(memory->pool));
-  directory.fill_plain();
   DVM_TRY(UndoLog::format(memory->pool, pages));
   DVM_ASSIGN(memory->view, hyperkernel::GuestView::map(memory->pool, directory, {{0, bytes, 0}}));
   return memory;
