@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/checkpoint_disks.h"
 #include "tools/control_protocol.h"
 #include "tools/event_text.h"
 #include "tools/guest_checkpoint.h"
@@ -56,6 +57,7 @@ void ControlClient::answer(const std::string& line) {
                               .stop = reply["stop"].get<bool>(),
                               .fork = reply["fork"].get<bool>()};
     if (reply.contains("base")) options.base = reply["base"].get<std::string>();
+    if (auto copies = copies_of(reply, parts_.disks)) options.copies = copies.take();
     job_ = std::make_unique<GuestCheckpoint>(machine_, parts_, options, job_listener(options.path));
     return;
   }

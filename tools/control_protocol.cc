@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/balloon_request.h"
+#include "tools/checkpoint_disks.h"
 #include "tools/console_feed.h"
 #include "tools/control_fault.h"
 #include "tools/disk_resize.h"
@@ -35,7 +36,11 @@ Error wrong_state(Machine& machine, std::string_view command, std::string_view a
                phase_name(machine.state().control.phase.load()), allowed);
 }
 
-Result<json> do_status(const json&, Machine& machine) { return status_json(machine); }
+Result<json> do_status(Machine& machine, const GuestDisks* disks) {
+  json status = status_json(machine);
+  status["disks"] = disks == nullptr ? json::array() : disks->to_json();
+  return status;
+}
 
 Result<json> do_metrics(const json&, Machine& machine) {
   return json{{"text", metrics_text(machine)}};
@@ -135,6 +140,9 @@ Result<json> do_checkpoint(const json& request, Machine& machine, const RequestP
   }
   if (options.fork && (options.stop || options.base))
     return error("checkpoint: fork: allowed alone");
+  auto copies = copies_of(request, parts.disks);
+  if (!copies) return error("checkpoint: {}", copies.error().message);
+  options.copies = copies.take();
   const Phase phase = machine.state().control.phase.load();
   if (phase != Phase::running && phase != Phase::paused)
     return wrong_state(machine, "checkpoint", "running or paused");
@@ -142,6 +150,7 @@ Result<json> do_checkpoint(const json& request, Machine& machine, const RequestP
     return error("checkpoint: {}", able.error().message);
   json reply{{"checkpoint", file}, {"stop", options.stop}, {"fork", options.fork}};
   if (options.base) reply["base"] = *options.base;
+  if (!options.copies.empty()) reply["disks"] = request["disks"];
   return reply;
 }
 
@@ -209,32 +218,33 @@ struct Command {
   Result<json> (*run)(const json& request, Machine& machine);
 };
 
-constexpr std::array<Command, 25> kCommands = {{{"status", do_status},
-                                                {"console", do_console},
-                                                {"events", do_events},
-                                                {"pause", do_pause},
-                                                {"resume", do_resume},
-                                                {"reset", do_reset},
-                                                {"shutdown", do_shutdown},
-                                                {"stop", do_stop},
-                                                {"metrics", do_metrics},
-                                                {"pages", do_pages},
-                                                {"check", do_check},
-                                                {"dump", do_dump},
-                                                {"trace", do_trace},
-                                                {"why", do_why},
-                                                {"policy", policy_request},
-                                                {"fault", handle_fault_request},
-                                                {"console-size", do_console_size},
-                                                {"balloon", balloon_request},
-                                                // These need more than the machine.
-                                                {"resize-disk", nullptr},
-                                                {"srt", nullptr},
-                                                {"checkpoint", nullptr},
-                                                {"migrate-vcpu", nullptr},
-                                                {"evacuate", nullptr},
-                                                {"add-node", nullptr},
-                                                {"remove-node", nullptr}}};
+constexpr std::array<Command, 25> kCommands = {
+    {{"status", nullptr},  // which needs more than the machine
+     {"console", do_console},
+     {"events", do_events},
+     {"pause", do_pause},
+     {"resume", do_resume},
+     {"reset", do_reset},
+     {"shutdown", do_shutdown},
+     {"stop", do_stop},
+     {"metrics", do_metrics},
+     {"pages", do_pages},
+     {"check", do_check},
+     {"dump", do_dump},
+     {"trace", do_trace},
+     {"why", do_why},
+     {"policy", policy_request},
+     {"fault", handle_fault_request},
+     {"console-size", do_console_size},
+     {"balloon", balloon_request},
+     // These do, too.
+     {"resize-disk", nullptr},
+     {"srt", nullptr},
+     {"checkpoint", nullptr},
+     {"migrate-vcpu", nullptr},
+     {"evacuate", nullptr},
+     {"add-node", nullptr},
+     {"remove-node", nullptr}}};
 
 std::string command_names() {
   std::string names;
@@ -247,7 +257,7 @@ std::string command_names() {
 std::vector<std::string_view> members_of(std::string_view command) {
   if (command == "events") return {"command", "follow", "after"};
   if (command == "dump") return {"command", "file", "format"};
-  if (command == "checkpoint") return {"command", "file", "stop", "incremental", "fork"};
+  if (command == "checkpoint") return {"command", "file", "stop", "incremental", "fork", "disks"};
   if (command == "trace") return {"command", "file", "seconds"};
   if (command == "console") return {"command", "history", "port"};
   if (command == "console-size") return {"command", "columns", "rows"};
@@ -284,6 +294,7 @@ Result<json> run_request(const json& request, Machine& machine, const RequestPar
     DVM_TRY(check_members(request, name));
     if (command.run != nullptr) return command.run(request, machine);
     if (is_node_request(name)) return node_request(name, request, machine, parts.nodes);
+    if (name == "status") return do_status(machine, parts.disks);
     if (name == "srt") return do_srt(request, machine, parts.disks);
     if (name == "checkpoint") return do_checkpoint(request, machine, parts);
     return resize_disk(request, machine, parts.disks);

@@ -73,6 +73,17 @@ Status read_fork(const CommandWords& found, CtlCommandLine& line) {
   return {};
 }
 
+Status read_disks(const CommandWords& found, CtlCommandLine& line) {
+  const auto folder = found.value("--disks");
+  if (!folder) return {};
+  if (line.command != "checkpoint" && line.command != "fork")
+    return usage_error("--disks: allowed with checkpoint and fork only");
+  const auto checked = check_path(*folder);
+  if (!checked) return usage_error("--disks: {}", checked.error().message);
+  line.disks = *folder;
+  return {};
+}
+
 Status read_seconds(const CommandWords& found, CtlCommandLine& line) {
   const auto text = found.value("--for");
   if (!text) return {};
@@ -173,7 +184,7 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& al
   DVM_ASSIGN(
       const CommandWords found,
       split_command_line(words, {.with_value = {"--name", "--history", "--format", "--port", "--to",
-                                                "--for", "--count"},
+                                                "--for", "--count", "--disks"},
                                  .flags = {"--json", "--follow", "--blocks", "--to-file", "--stop",
                                            "--incremental", "--help", "--version"}}));
   CtlCommandLine line;
@@ -211,6 +222,7 @@ Result<CtlCommandLine> parse_ctl_command_line(const std::vector<std::string>& al
   }
   DVM_TRY(read_file(found, line));
   DVM_TRY(read_fork(found, line));
+  DVM_TRY(read_disks(found, line));
   DVM_TRY(read_seconds(found, line));
   DVM_TRY(read_resize(found, line));
   DVM_TRY(read_balloon(found, line));
@@ -228,8 +240,8 @@ SYNOPSIS
   dvm-ctl [--name NAME] [--json] COMMAND
   dvm-ctl [--name NAME] console [--history SIZE] [--port serial|virtio]
   dvm-ctl [--name NAME] dump FILE [--format elf]
-  dvm-ctl [--name NAME] checkpoint FILE [--incremental] [--stop]
-  dvm-ctl [--name NAME] fork CLONE [--count K] [-- OPTION...]
+  dvm-ctl [--name NAME] checkpoint FILE [--incremental] [--stop] [--disks DIR]
+  dvm-ctl [--name NAME] fork CLONE [--count K] [--disks DIR] [-- OPTION...]
   dvm-ctl [--name NAME] resize-disk DISK SIZE|--to-file
   dvm-ctl [--name NAME] balloon [SIZE]
   dvm-ctl [--name NAME] migrate-vcpu VCPU --to NODE
@@ -261,8 +273,8 @@ COMMANDS
                    then it is FILE.part, which is removed when the dump fails.
   checkpoint FILE  Save all of the guest into FILE, from which dvm-run --resume FILE goes on any number
                    of times, on any number of nodes. The guest stands still meanwhile, and then goes
-                   on; with --stop it ends, which a guest needs that writes to its disks: they stay
-                   as FILE knows them. FILE is replaced once it is whole; until then it is FILE.part.
+                   on; with --stop it ends. A guest that writes to its disks needs one of --disks and
+                   --stop. FILE is replaced once it is whole; until then it is FILE.part.
                    Not with dvm-run --coherence software.
   fork CLONE       Let another guest, CLONE, go on beside this one from where it is; with --count K of
                    them: CLONE-1 to CLONE-K. They share its memory as it is now, and own what they
@@ -270,7 +282,9 @@ COMMANDS
                    generation id (vmgenid), runs in the background, and ends on its own; forwarded
                    ports of a user network are not taken over. OPTION: of dvm-run, as with --resume
                    of a checkpoint; {n} in it is the clone's number. The guest stands still for as
-                   long as a checkpoint takes. Its disks must be readonly=on.
+                   long as a checkpoint takes. Disks that it writes to are copied once, as with
+                   --disks; what a clone writes to them is its own, and gone with it, unless OPTION
+                   has --overlays.
   resize-disk DISK SIZE|--to-file
                    Make a disk larger while the guest runs, which sees it at once. DISK is its
                    number in the order of --disk (0 first), its path or its serial. A raw file is
@@ -327,6 +341,11 @@ OPTIONS
   --format elf     With dump only: the file's format. Default: elf.
   --incremental    With checkpoint only: FILE gets only what has changed since the guest's last
                    checkpoint, or the one that it came from, and stands on that file from then on.
+  --disks DIR      With checkpoint and fork only: copy the disks that the guest writes to, while it
+                   stands still, to DIR/FILE-disk0.img and so on (fork: DIR/CLONE-disk0.img). Who
+                   goes on from there needs them. Blocks are shared where the file system can do
+                   that, else only those in use are copied. Default for fork: files without a name
+                   beside the disks, gone with the last clone.
   --count K        With fork only: how many, 1 to 256.
   --stop           With checkpoint only: end the guest, as pulling the plug would.
   --version        Print the version.

@@ -19,6 +19,7 @@ struct CtlCommandLine {
   std::string file;                      // dump's, checkpoint's and trace's
   bool stop = false;                     // checkpoint's
   bool incremental = false;              // checkpoint's
+  std::optional<std::string> disks;      // checkpoint's and fork's: the folder for copies of them
   std::optional<u32> count;              // fork's; `file` is the clone's name
   std::vector<std::string> run_options;  // fork's, for dvm-run
   std::optional<u32> seconds;            // trace's

@@ -2,17 +2,21 @@
 #include "tools/json_text.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 namespace dvm::tools {
 
 using nlohmann::json;
 
-Result<GuestDisks> GuestDisks::open(const std::vector<DiskOption>& options) {
+Result<GuestDisks> GuestDisks::open(const std::vector<DiskOption>& options,
+                                    std::map<u32, Overlay> overlays) {
   GuestDisks disks;
   for (const DiskOption& option : options) {
-    Entry entry{option, {}, {}, {}};
-    if (option.spec.format == "raw") {
+    Entry entry{.option = option};
+    if (auto overlay = overlays.extract(disks.count())) {
+      entry.overlay.emplace(std::move(overlay.mapped()));
+    } else if (option.spec.format == "raw") {
       DVM_ASSIGN(entry.file, srt::Disk::open(option.spec));
       entry.geometry = entry.file->geometry();
     }
@@ -25,7 +29,8 @@ Status GuestDisks::start_servers(const std::string& folder) {
   for (u32 n = 0; n < count(); ++n) {
     Entry& disk = disks_[n];
     if (disk.file) continue;
-    auto server = srt::NbdServer::start(disk.option.spec, fmt::format("{}/disk{}.nbd", folder, n));
+    disk.socket = fmt::format("{}/disk{}.nbd", folder, n);
+    auto server = srt::NbdServer::start(disk.spec(), disk.socket);
     if (!server.ok()) return server.error();
     disk.server.emplace(server.take());
     disk.geometry = disk.server->geometry();
@@ -40,9 +45,8 @@ bool GuestDisks::any_server() const {
 Status GuestDisks::restart_servers() {
   for (Entry& disk : disks_) {
     if (!disk.server) continue;
-    const std::string socket = disk.server->socket_path();
     disk.server.reset();
-    auto again = srt::NbdServer::start(disk.option.spec, socket);
+    auto again = srt::NbdServer::start(disk.spec(), disk.socket);
     if (!again.ok()) return again.error();
     disk.server.emplace(again.take());
     const srt::DiskGeometry& now = disk.server->geometry();
@@ -55,6 +59,7 @@ Status GuestDisks::restart_servers() {
 
 vmm::FunctionConfig GuestDisks::function(u32 n, u32 queues) const {
   const Entry& disk = disks_[n];
+  if (disk.known) return *disk.known;
   vmm::FunctionConfig config;
   config.kind = vmm::FunctionKind::block;
   config.queues = queues;
@@ -65,6 +70,48 @@ vmm::FunctionConfig GuestDisks::function(u32 n, u32 queues) const {
   config.physical_bytes = disk.geometry.physical_bytes;
   config.serial = vmm::blk_id(disk.option.serial);
   return config;
+}
+
+Status GuestDisks::stay(u32 n, const vmm::FunctionConfig& known) {
+  const vmm::FunctionConfig now = function(n, known.queues);
+  constexpr u32 kMayBeMore = vmm::kBlockDiscard | vmm::kBlockWriteZeroes;
+  const bool can = known.kind == now.kind && known.serial == now.serial &&
+                   (known.flags & ~kMayBeMore) == (now.flags & ~kMayBeMore) &&
+                   (known.flags & ~now.flags) == 0 && known.block_bytes % now.block_bytes == 0 &&
+                   known.block_bytes != 0;
+  if (!can) return error("disk {} is not what it was", path(n));
+  disks_[n].known = known;
+  return {};
+}
+
+void GuestDisks::keep_overlays() {
+  for (Entry& disk : disks_) {
+    if (disk.overlay) disk.overlay->file.keep();
+  }
+}
+
+Status GuestDisks::copy(u32 n, const std::string& to, const std::function<Status()>& go_on) const {
+  const Entry& disk = disks_[n];
+  u64 bytes = disk.geometry.bytes;
+  if (disk.file) {
+    DVM_ASSIGN(bytes, disk.file->read_size());
+  }
+  return copy_disk(
+      disk.file ? path_of_descriptor(disk.file->fd().get()) : "nbd:unix:" + disk.socket, bytes, to,
+      go_on);
+}
+
+json GuestDisks::to_json() const {
+  json all = json::array();
+  for (const Entry& disk : disks_) {
+    all.push_back({{"path", std::filesystem::absolute(disk.option.spec.path).string()},
+                   {"format", disk.option.spec.format},
+                   {"readonly", disk.option.spec.read_only},
+                   {"serial", disk.option.serial},
+                   {"bytes", disk.geometry.bytes},
+                   {"overlay", disk.overlay ? json(disk.overlay->spec.path) : json(nullptr)}});
+  }
+  return all;
 }
 
 Result<u32> GuestDisks::find(std::string_view word) const {
@@ -90,14 +137,14 @@ std::vector<std::string> GuestDisks::node_arguments(u32 first_function) const {
   std::vector<std::string> words;
   for (u32 n = 0; n < count(); ++n) {
     const Entry& disk = disks_[n];
-    const srt::DiskSpec& spec = disk.option.spec;
+    const srt::DiskSpec& spec = disk.spec();
     const srt::DiskGeometry& g = disk.geometry;
     const json word = {{"function", first_function + n},
                        {"path", spec.path},
                        {"format", spec.format},
                        {"readonly", spec.read_only},
                        {"fd", disk.file ? disk.file->fd().get() : -1},
-                       {"socket", disk.server ? disk.server->socket_path() : ""},
+                       {"socket", disk.socket},
                        {"bytes", g.bytes},
                        {"block", g.block_bytes},
                        {"physical", g.physical_bytes},

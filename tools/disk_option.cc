@@ -155,6 +155,17 @@ Result<DiskOption> parse_disk_option(std::string_view text) {
   return disk;
 }
 
+json disk_option_json(const DiskOption& disk) {
+  json value = {{"path", disk.spec.path},
+                {"readonly", disk.spec.read_only},
+                {"format", disk.spec.format},
+                {"discard", disk.spec.discard}};
+  if (disk.spec.cache)
+    value["cache"] = *disk.spec.cache == srt::DiskCache::direct ? "direct" : "buffered";
+  if (!disk.serial.empty()) value["serial"] = disk.serial;
+  return value;
+}
+
 Result<std::vector<DiskOption>> disk_options_of(const json& value) {
   if (!value.is_array()) return wrong_type(value, "an array of objects, [{\"path\": ...}]");
   std::vector<DiskOption> disks;

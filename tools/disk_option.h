@@ -25,5 +25,7 @@ Result<DiskOption> parse_disk_option(std::string_view text);
 // [{"path": "a.img", "readonly": true, "format": "raw", "cache": "direct", "discard": false,
 //   "serial": "A1"}], of which each needs a path.
 Result<std::vector<DiskOption>> disk_options_of(const nlohmann::json& value);
+// One of them, from which it can be read again.
+nlohmann::json disk_option_json(const DiskOption& disk);
 
 }  // namespace dvm::tools

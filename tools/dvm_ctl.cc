@@ -6,6 +6,7 @@
 
 #include "tools/console_client.h"
 #include "tools/console_feed.h"
+#include "tools/copy_files.h"
 #include "tools/ctl_command_line.h"
 #include "tools/exit_code.h"
 #include "tools/guest_connection.h"
@@ -67,6 +68,13 @@ Status write_file(GuestConnection& connection, const std::string& guest,
   if (line.seconds) request["seconds"] = *line.seconds;
   if (line.stop) request["stop"] = true;
   if (line.incremental) request["incremental"] = true;
+  std::optional<CopyFiles> copies;
+  if (line.disks) {
+    DVM_ASSIGN(const json status, connection.ask({{"command", "status"}}));
+    const std::string stem = std::filesystem::path(file).filename().string();
+    DVM_ASSIGN(copies, CopyFiles::make(status, line.disks, stem));
+    request["disks"] = copies->request();
+  }
   const auto reply = connection.ask(request, [&](const json& p) {
     if (std::chrono::steady_clock::now() - begin < std::chrono::seconds(2)) return;
     const u64 unit = traces ? 1000 : kMiB;
@@ -76,6 +84,7 @@ Status write_file(GuestConnection& connection, const std::string& guest,
   });
   if (said) fmt::print(stderr, "\n");
   if (!reply) return reply.error();
+  if (copies) copies->keep();
   return print_text(line.json ? to_line(*reply) + "\n"
                               : fmt::format("{}: {} to {}\n", guest, done, file));
 }

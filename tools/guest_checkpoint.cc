@@ -2,32 +2,20 @@
 
 #include <sys/stat.h>
 
-#include <nlohmann/json.hpp>
+#include <algorithm>
 
-#include "tools/json_text.h"
+#include "tools/checkpoint_disks.h"
 #include "vmm/ram_place.h"
 
 namespace dvm::tools {
 namespace {
 
 namespace checkpoint = vmm::checkpoint;
-using nlohmann::json;
 
 // A guest whose disk answers late may take this long to come to rest.
 constexpr u64 kPatienceNs = 5'000'000'000;
 constexpr u64 kEndPatienceNs = 60'000'000'000;
 constexpr u64 kSayEveryNs = 500'000'000;
-// For each disk: a path of the longest, and numbers.
-constexpr std::size_t kBytesForDisk = 8192;
-
-Result<json> disk_json(const std::string& path) {
-  struct stat st {};
-  if (::stat(path.c_str(), &st) != 0) return sys_error("stat " + path);
-  return json{{"path", path},
-              {"bytes", static_cast<i64>(st.st_size)},
-              {"written_s", static_cast<i64>(st.st_mtim.tv_sec)},
-              {"written_ns", static_cast<i64>(st.st_mtim.tv_nsec)}};
-}
 
 bool same_file(const Fd& one, const std::string& path) {
   struct stat a {
@@ -36,39 +24,19 @@ bool same_file(const Fd& one, const std::string& path) {
          a.st_ino == b.st_ino;
 }
 
-bool writable(const GuestDisks& disks, u32 n) {
-  return (disks.function(n, 1).flags & vmm::kBlockReadOnly) == 0;
+Status check_not_copied(const GuestDisks& disks, u32 n, bool stop) {
+  if (!stop) {
+    return error(
+        "disk {} can be written, and would not stay what the checkpoint knows of it; allowed: "
+        "--disks DIR, which copies it, --stop, or disks with readonly=on",
+        disks.path(n));
+  }
+  if (!disks.passes(n)) return {};
+  return error("what was written to disk {} goes when the guest ends; allowed: --disks DIR",
+               disks.path(n));
 }
 
 }  // namespace
-
-Result<std::string> describe_disks(const GuestDisks* disks) {
-  json all = json::array();
-  const u32 count = disks == nullptr ? 0 : disks->count();
-  for (u32 n = 0; n < count; ++n) {
-    DVM_ASSIGN(json one, disk_json(disks->path(n)));
-    all.push_back(std::move(one));
-  }
-  std::string text = to_line(all);
-  if (text.size() > kBytesForDisk * (count + 1)) return error("the disks' paths are too long");
-  text.resize(kBytesForDisk * (count + 1), ' ');
-  return text;
-}
-
-Status check_disks(const std::string& described, const std::vector<DiskOption>& disks) {
-  const json was = parse_json(described);
-  if (!was.is_array() || was.size() != disks.size()) return error("its disks are other ones now");
-  for (std::size_t n = 0; n < disks.size(); ++n) {
-    if (disks[n].spec.read_only) continue;
-    const std::string& path = disks[n].spec.path;
-    DVM_ASSIGN(const json now, disk_json(path));
-    for (const auto* what : {"bytes", "written_s", "written_ns"}) {
-      if (!was[n].is_object() || !was[n].contains(what) || was[n][what] != now[what])
-        return error("disk {} has been written since, and is not what its guest knows", path);
-    }
-  }
-  return {};
-}
 
 Status check_checkpoint(const vmm::Machine& machine, const GuestDisks* disks,
                         const CheckpointOptions& options) {
@@ -85,12 +53,10 @@ Status check_checkpoint(const vmm::Machine& machine, const GuestDisks* disks,
       return error("--incremental: {} stands on {} others already; allowed: a whole one",
                    *options.base, base.layers() - 1);
   }
-  for (u32 n = 0; disks != nullptr && !options.stop && n < disks->count(); ++n) {
-    if (!writable(*disks, n)) continue;
-    return error(
-        "disk {} can be written, and would not stay what the checkpoint knows of it; allowed: "
-        "{}disks with readonly=on",
-        disks->path(n), options.fork ? "" : "--stop, or ");
+  for (u32 n = 0; disks != nullptr && n < disks->count(); ++n) {
+    const bool copied =
+        std::ranges::find(options.copies, n, &DiskCopy::disk) != options.copies.end();
+    if (!disks->is_read_only(n) && !copied) DVM_TRY(check_not_copied(*disks, n, options.stop));
   }
   return {};
 }
@@ -119,7 +85,7 @@ Status GuestCheckpoint::take() {
   DVM_ASSIGN(auto written, write(file));
   if (options_.stop) {
     DVM_TRY(await_end());
-    DVM_ASSIGN(const std::string disks, describe_disks(parts_.disks));
+    DVM_ASSIGN(const std::string disks, describe_disks(parts_.disks, options_.copies));
     DVM_TRY(checkpoint::rewrite_section([&](auto bytes, u64 at) { return file.write(bytes, at); },
                                         written.header, checkpoint::SectionKind::disks,
                                         std::as_bytes(std::span(disks))));
@@ -139,7 +105,12 @@ Result<checkpoint::Written> GuestCheckpoint::write(fabric::PartFile& file) {
   DVM_ASSIGN(const auto still, checkpoint::StandStill::begin(machine_, kPatienceNs));
   const u64 began = fabric::monotonic_ns();
   DVM_ASSIGN(auto image, checkpoint::image_of(machine_, *still));
-  DVM_ASSIGN(image.disks, describe_disks(parts_.disks));
+  for (const DiskCopy& copy : options_.copies) {
+    DVM_TRY(parts_.disks->copy(copy.disk, copy.file, [&] {
+      return cancelled_ ? Status(error("given up")) : still->holds();
+    }));
+  }
+  DVM_ASSIGN(image.disks, describe_disks(parts_.disks, options_.copies));
   if (options_.fork) image.clock = machine_.state().control.tsc_offset.load();
   auto sections = checkpoint::encode(image);
   if (base) {

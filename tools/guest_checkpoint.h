@@ -20,6 +20,7 @@ struct CheckpointOptions {
   bool stop = false;                // the guest ends, and its disks stay as they are
   // For others that run beside it, with its clock; `path` is a file without a name.
   bool fork = false;
+  std::vector<DiskCopy> copies;  // of disks, as they are while the guest stands still
 };
 
 // The newest checkpoint of a guest, or the one that it came from: what an incremental one is taken
@@ -70,12 +71,5 @@ class GuestCheckpoint : public LongRequest {
   u64 said_ns_ = 0;
   std::thread thread_;
 };
-
-// What a guest's disks are, as a checkpoint keeps it: always as long, of so many disks.
-Result<std::string> describe_disks(const GuestDisks* disks);
-// Whether they are still what they were then; the error names the first that is not. Before they
-// are opened: to find out what a file can do changes its time. (A block device has none that
-// tells.)
-Status check_disks(const std::string& described, const std::vector<DiskOption>& disks);
 
 }  // namespace dvm::tools

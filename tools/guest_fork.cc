@@ -1,17 +1,15 @@
 #include "tools/guest_fork.h"
 
 #include <fcntl.h>
-#include <spawn.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "fabric/doorbell.h"
+#include "tools/child_output.h"
+#include "tools/copy_files.h"
 #include "tools/node_process.h"
 #include "tools/run_command_line.h"
 #include "tools/runtime_dir.h"
@@ -24,47 +22,12 @@ using nlohmann::json;
 
 constexpr std::size_t kStartedAtOnce = 4;
 constexpr u64 kSayAfterNs = 2'000'000'000;
-// What a dvm-run says until its guest runs, at most.
-constexpr std::size_t kMaxSaid = 4096;
-
-Result<Fd> make_memfd(const char* name) {
-  Fd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid()) return sys_error("memfd_create");
-  return fd;
-}
-
 // A dvm-run on its way to the background.
 struct Starting {
   std::string name;
   Fd said;
   u64 began_ns = 0;
 };
-
-Result<pid_t> spawn(std::vector<std::string> words, const Fd& said) {
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, said.get(), STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, said.get(), STDERR_FILENO);
-  pid_t pid = 0;
-  const int failure =
-      ::posix_spawn(&pid, words.front().c_str(), &actions, nullptr, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (failure != 0) return error("start {}: {}", words.front(), std::strerror(failure));
-  return pid;
-}
-
-// The last line of it is why.
-std::string last_line(const Fd& said) {
-  std::string text(kMaxSaid, '\0');
-  const ssize_t got = ::pread(said.get(), text.data(), text.size(), 0);
-  text.resize(got < 0 ? 0 : static_cast<std::size_t>(got));
-  while (text.ends_with('\n')) text.pop_back();
-  return text.substr(text.rfind('\n') + 1);
-}
 
 std::vector<std::string> clone_words(const CtlCommandLine& line, const std::string& from,
                                      const std::string& name, u32 n) {
@@ -96,13 +59,15 @@ class Clones {
     return error("{} ({} of {} run)", first_error_.error().message, clones_.size(), names.size());
   }
 
+  std::size_t running() const { return clones_.size(); }
+
  private:
   Status start_one(const std::string& name, u32 n) {
     std::vector<std::string> words = clone_words(line_, from_, name, n);
     words.insert(words.begin(), program_);
     DVM_ASSIGN(Fd said, make_memfd("dvm-said"));
     const u64 began = fabric::monotonic_ns();
-    DVM_ASSIGN(const pid_t pid, spawn(std::move(words), said));
+    DVM_ASSIGN(const pid_t pid, spawn_saying(std::move(words), said));
     starting_.emplace(pid, Starting{name, std::move(said), began});
     return {};
   }
@@ -184,12 +149,15 @@ Result<json> fork_guest(GuestConnection& connection, const std::string& guest,
   DVM_ASSIGN(auto program, sibling_program("dvm-run"));
   DVM_ASSIGN(const Fd file, make_memfd("dvm-fork"));
   // By our process: the clones have opened it before we end.
-  const std::string path = fmt::format("/proc/{}/fd/{}", ::getpid(), file.get());
+  const std::string path = path_of_descriptor(file.get());
   DVM_TRY(check_clones(line, path));
+  DVM_ASSIGN(const json status, connection.ask({{"command", "status"}}));
+  DVM_ASSIGN(auto copies, CopyFiles::make(status, line.disks, line.file));
   const u64 began = fabric::monotonic_ns();
   bool said = false;
   const auto reply = connection.ask(
-      {{"command", "checkpoint"}, {"file", path}, {"fork", true}}, [&](const json& p) {
+      {{"command", "checkpoint"}, {"file", path}, {"fork", true}, {"disks", copies.request()}},
+      [&](const json& p) {
         if (fabric::monotonic_ns() - began < kSayAfterNs) return;
         fmt::print(stderr, "\rdvm-ctl: {}: saved {} of {} MiB", guest,
                    p.at("done").get<u64>() / kMiB, p.at("total").get<u64>() / kMiB);
@@ -198,7 +166,10 @@ Result<json> fork_guest(GuestConnection& connection, const std::string& guest,
   if (said) fmt::print(stderr, "\n");
   if (!reply) return reply.error();
   DVM_TRY(seal(file));
-  return Clones(line, std::move(program), path).start();
+  Clones clones(line, std::move(program), path);
+  auto started = clones.start();
+  if (clones.running() != 0) copies.keep();
+  return started;
 }
 
 }  // namespace dvm::tools

@@ -8,7 +8,7 @@
 
 #include "fabric/fabric_state.h"
 #include "hyperkernel/userfault.h"
-#include "tools/guest_checkpoint.h"
+#include "tools/checkpoint_disks.h"
 #include "tools/guest_clock.h"
 #include "tools/message.h"
 #include "tools/node_process.h"
@@ -168,9 +168,7 @@ Status check_same(const RunSettings& settings, const std::string& from,
     const bool is_disk = i >= kFirstDiskFunction && disk < settings.disks.size();
     if (std::memcmp(&config.functions[i], &now.config.functions[i], sizeof(vmm::FunctionConfig)) !=
         0)
-      return other(is_disk
-                       ? fmt::format("disk {} is not what it was", settings.disks[disk].spec.path)
-                       : fmt::format("device {} is not what it was", i));
+      return other(fmt::format("device {} is not what it was", i));
     if (is_disk && now.capacity[i] < capacity[i]) {
       return other(fmt::format("disk {} has {} bytes, and the guest knows {}",
                                settings.disks[disk].spec.path, now.capacity[i], capacity[i]));
@@ -248,14 +246,38 @@ Result<vmm::BootSource> open_boot_source(const RunSettings& settings) {
   return boot;
 }
 
-Result<PreparedGuest> prepare_guest(const RunSettings& settings, GoesOnFrom from) {
-  DVM_ASSIGN(auto boot, open_boot_source(settings));
-  if (from.checkpoint) {
-    const Status same = check_disks(from.checkpoint->image.disks, settings.disks);
-    if (!same.ok())
-      return error("--resume {}: {}", from.checkpoint->file.name(), same.error().message);
+namespace {
+
+// Disks that were copied go on from there. `settings` says where, if that stays.
+Result<GuestDisks> open_disks(RunSettings& settings, const GoesOnFrom& from) {
+  if (!from.checkpoint) return GuestDisks::open(settings.disks);
+  const std::string& was = from.checkpoint->image.disks;
+  Status able = check_disks(was, settings.disks);
+  if (able.ok()) {
+    auto overlays = make_overlays(was, settings);
+    if (overlays.ok()) return GuestDisks::open(settings.disks, overlays.take());
+    able = overlays.error();
   }
-  DVM_ASSIGN(auto disks, GuestDisks::open(settings.disks));
+  return error("--resume {}: {}", from.checkpoint->file.name(), able.error().message);
+}
+
+// A guest that goes on knows its disks.
+Status let_stay(GuestDisks& disks, const GoesOnFrom& from) {
+  if (!from.pool && !from.checkpoint) return {};
+  const vmm::MachineConfig& known = from.pool ? from.pool->config : from.checkpoint->image.config;
+  for (u32 n = 0; n < disks.count(); ++n) {
+    const Status stays = disks.stay(n, known.functions[kFirstDiskFunction + n]);
+    if (!stays.ok()) return error("--resume: {}", stays.error().message);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<PreparedGuest> prepare_guest(const RunSettings& wanted, GoesOnFrom from) {
+  RunSettings settings = wanted;
+  DVM_ASSIGN(auto boot, open_boot_source(settings));
+  DVM_ASSIGN(auto disks, open_disks(settings, from));
   if (settings.srt_warm) DVM_TRY(WarmFile::check(*settings.srt_warm));
   DVM_TRY(check_kvm());
   DVM_TRY(check_cpu(settings.cpu));
@@ -270,6 +292,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings, GoesOnFrom from
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
   DVM_ASSIGN(auto tap, open_network(settings));
   DVM_TRY(disks.start_servers(folder.path()));
+  DVM_TRY(let_stay(disks, from));
   std::optional<EventFile> events;
   if (settings.events) {
     DVM_ASSIGN(events, EventFile::open(*settings.events));
@@ -290,6 +313,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& settings, GoesOnFrom from
     if (events) events->discard();
     return machine.error();
   }
+  disks.keep_overlays();
   return PreparedGuest{
       std::move(node_program), std::move(boot),           std::move(folder), std::move(events),
       std::move(firmware_log), std::move(disks),          machine.take(),    std::move(tap),

@@ -23,7 +23,7 @@ const OptionNames kNames = {
                    "--gdb",        "--cpu",          "--net",          "--mac",
                    "--hang-after", "--coherence",    "--local-memory", "--coherent-memory",
                    "--policy",     "--protect",      "--resume",       "--srt",
-                   "--srt-memory", "--srt-warm",     "--watchdog"},
+                   "--srt-memory", "--srt-warm",     "--watchdog",     "--overlays"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -95,9 +95,9 @@ Status check_resume(const CommandWords& found, RunCommandLine& line) {
       "--resume", "--name",        "--events",     "--serial", "--gdb",
       "--detach", "--low-latency", "--hang-after", "--policy", "--firmware-log"};
   // Of one that goes on from a checkpoint, where it runs may be said anew, too.
-  static const std::set<std::string> kAlso = {"--nodes",   "--placement", "--pool", "--protect",
-                                              "--net",     "--on-panic",  "--srt",  "--srt-memory",
-                                              "--console", "--mac"};
+  static const std::set<std::string> kAlso = {
+      "--nodes", "--placement",  "--pool",    "--protect", "--net",     "--on-panic",
+      "--srt",   "--srt-memory", "--console", "--mac",     "--overlays"};
   std::vector<std::string> given(found.flags.begin(), found.flags.end());
   for (const auto& [option, value] : found.values) given.push_back(option);
   for (const auto& [option, values] : found.lists) given.push_back(option);
@@ -146,6 +146,9 @@ Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& wo
   DVM_ASSIGN(line.request, read_request(found));
   line.config = found.value("--config");
   DVM_TRY(take(found, "--resume", line.resume, check_path));
+  DVM_TRY(take(found, "--overlays", line.overlays, check_path));
+  if (line.overlays && !line.resume)
+    return usage_error("--overlays: allowed with --resume of a checkpoint");
   if (line.resume) DVM_TRY(check_resume(found, line));
   return line;
 }
@@ -188,6 +191,9 @@ Result<RunRequest> launched_request(const std::string& launch) {
   if (began.config.has_value() != config.has_value()) return wrong();
   DVM_ASSIGN(auto request, whole_request(began, config));
   start_paths_at(request, told["folder"].get<std::string>());
+  if (const auto disks = told.find("disks"); disks != told.end()) {
+    DVM_ASSIGN(request.disks, disk_options_of(*disks));
+  }
   return request;
 }
 
@@ -195,6 +201,7 @@ Result<RunSettings> settle_launched(RunRequest request, const std::string& launc
                                     RunCommandLine line, std::string default_name) {
   DVM_ASSIGN(auto settings, settle(override_with(std::move(request), std::move(line.request)),
                                    std::move(default_name)));
+  settings.overlays = std::move(line.overlays);
   settings.launch = launch;
   return settings;
 }

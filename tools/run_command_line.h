@@ -12,7 +12,8 @@ struct RunCommandLine {
   std::vector<std::string> words;  // as they were given
   RunRequest request;
   std::optional<std::string> config;
-  std::optional<std::string> resume;  // the pool or checkpoint to go on from
+  std::optional<std::string> resume;    // the pool or checkpoint to go on from
+  std::optional<std::string> overlays;  // RunSettings::overlays
   // An option that may be said of a guest that goes on from a checkpoint only.
   std::optional<std::string> for_checkpoints;
   bool help = false;

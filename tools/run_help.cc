@@ -103,9 +103,12 @@ OPTIONS
   --resume CHECKPOINT Go on from a file of dvm-ctl checkpoint, which stays as it is: any number of
                       guests may. Pages come from it when they are touched (all of them before the
                       guest runs with --pool or --protect epoch). Also --nodes, --placement,
-                      --pool, --protect, --net, --mac, --console, --on-panic, --srt and --srt-memory
-                      may be said; pool, --events, --serial, --gdb and --detach are not as it was
-                      launched, nor, under another name, its MAC address.
+                      --pool, --protect, --net, --mac, --console, --on-panic, --srt, --srt-memory
+                      and --overlays may be said; pool, --events, --serial, --gdb and --detach are
+                      not as it was launched, nor, under another name, its MAC address.
+  --overlays DIR      With --resume of a checkpoint that was taken with copies of its disks: what
+                      the guest writes to them goes to DIR/NAME-disk0.qcow2 and so on, which stay.
+                      Default: files without a name beside the disks, which are gone with it.
   --on-panic WHAT     When the guest kernel panics: reboot, or exit with code 3. Default: reboot.
   --watchdog on|off   A watchdog timer, which the guest's kernel finds by ACPI (Linux: wdat_wdt,
                       /dev/watchdog). When it runs out, that is a panic. Default: off.

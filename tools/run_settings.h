@@ -92,6 +92,8 @@ struct RunSettings {
   ProtectionChoice protection;
   std::optional<u64> srt_memory;        // of the storage replica table; nothing: there is none
   std::optional<std::string> srt_warm;  // the file of what the guest wants when it boots
+  // Of a guest that goes on from copies of its disks: where what it writes to them stays.
+  std::optional<std::string> overlays;
   std::string launch;  // all of this as text, for who resumes the guest (run_command_line.h)
 };
 

@@ -15,6 +15,9 @@ drivers=/sys/bus/virtio/drivers/virtio_net
 up() { ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2; }
 seen() { dmesg | grep -c 'due to virtual machine fork'; }
 up
+disk() { dd if=/dev/vda bs=512 skip="$1" count=1 2>/dev/null | head -n 1; }         # closed again: not kept in memory
+put() { echo "$2" | dd of=/dev/vda bs=512 seek="$1" conv=fsync,notrunc 2>/dev/null; }
+put 0 of-the-parent; put 8 nobodys; put 16 nobodys
 printf '#!/bin/sh\necho "MAC $(cat /sys/class/net/eth0/address) TIME $(date +%%s)"\necho write > /go\n' > /answer; chmod +x /answer
 (while :; do nc -l -p 22 -e /answer; done) &
 echo READY
@@ -24,14 +27,18 @@ while :; do
     had=$(seen)
     for device in $drivers/virtio*; do echo "${device##*/}" > $drivers/unbind; echo "${device##*/}" > $drivers/bind; done
     up
+    echo "DISK $had was $(disk 0) $(disk $((8 * had)))"
+    put $((8 * had)) "clone-$had"
+    echo "DISK $had is $(disk 0) $(disk $((8 * had)))"
     echo "CLONE $had random $(head -c 16 /dev/urandom | md5sum | head -c 32) mac $(cat /sys/class/net/eth0/address)"
   fi
   sleep 0.5
 done
 END
+truncate -s 16M "$dir/disk.img"
 # Only this kernel has a driver for generation ids.
 kernel=amd64 start parent "$script" --nodes 2 --cpus 2 --memory 512M --net user,hostfwd=tcp:127.0.0.1:2200-:22 \
-  --events "$dir/parent.events"
+  --disk "$dir/disk.img" --events "$dir/parent.events"
 check "the guest is up" wait_for parent '^fork_witness: ready' 90 || exit 1
 wait_for parent READY 30
 
@@ -46,9 +53,10 @@ answers() { # PORT MAC: with the right time, too
   echo "      $1 said '$said'"
   return 1
 }
-is_new() { # NAME PORT: what a clone promises
+is_new() { # NAME PORT GENERATION: what a clone promises
   check "$1 knows that it is one" wait_for "$1" '^CLONE' 60 || return
   echo "      $1: $(told "$1" random), $(figure "$1" own) of $(figure "$1" pages) pages are its own"
+  check "$1 has its own disk" grep -q "^DISK $3 is of-the-parent clone-$3" "$dir/$1.out"
   check "$1 shares nine tenths of its pages" [ "$(figure "$1" shared)" -ge $(($(figure "$1" pages) * 9 / 10)) ]
   check "$1 answers, with its own address and the right time" answers "$2" "$(told "$1" mac)"
 }
@@ -59,16 +67,18 @@ fork() { # PARENT NAME COUNT FIRST-PORT-DIGITS
 numbers() { seq 1 "$1"; }
 
 fork parent clone "$clones" 230
-for n in $(numbers "$clones"); do is_new "clone-$n" "230$n"; done
+for n in $(numbers "$clones"); do is_new "clone-$n" "230$n" 1; done
 check "the parent answers" answers 2200 ""
 for n in $(numbers "$clones"); do check "clone-$n has its own memory" wait_for "clone-$n" '^fork_witness: ok' 90; done
 check "and the parent" wait_for parent '^fork_witness: ok' 90
+check "nor is its disk the clones'" [ "$(tr -d '\0' < "$dir/disk.img" | tr '\n' ' ')" = "of-the-parent nobodys nobodys " ]
 check "nobody has another's" [ "$(cat "$dir"/*.out | grep -c 'fork_witness: FAIL')" = 0 ]
 stood=$(sed -n 's/.*"event":"checkpoint_taken".*"stood_ns":\([0-9]*\).*/\1/p' "$dir/parent.events" | tail -n 1)
 echo "      the parent stood still for $((${stood:-0} / 1000000)) ms"
 
 fork clone-1 second 1 240
-check "the clone of a clone" is_new second-1 2401
+check "the clone of a clone" is_new second-1 2401 2
+check "which begins as its parent's was" grep -q '^DISK 2 was of-the-parent nobodys' "$dir/second-1.out"
 check "keeps what its parent had written" wait_for second-1 '^fork_witness: ok' 90
 all() { for n in $(numbers "$clones"); do told "clone-$n" "$1"; done; told second-1 "$1"; } # WHAT
 different() { [ "$(all "$1" | sort -u | wc -l)" = $((clones + 1)) ]; }
@@ -83,7 +93,7 @@ refused() { # TITLE WHY CMD…
 }
 refused "a name that is taken" 'a guest parent is running' ctl parent fork parent
 refused "an option that a clone cannot have" 'memory' ctl parent fork other -- --memory 1G
-request="{\"command\":\"checkpoint\",\"file\":\"$dir/parent.err\",\"fork\":true}"
+request="{\"command\":\"checkpoint\",\"file\":\"$dir/parent.err\",\"fork\":true,\"disks\":[{\"disk\":0,\"file\":\"$dir/none\"}]}"
 named() { python3 tests/cluster/socket_client.py "$DVM_RUNTIME_DIR/parent/control.sock" "$request"$'\n' '}' | grep -q 'without a name'; }
 check "nobody's file is overwritten" named
 kill -9 "$run_pid"
