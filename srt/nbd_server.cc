@@ -153,6 +153,11 @@ Result<NbdServer> NbdServer::start(const DiskSpec& spec, const std::string& sock
   return server;
 }
 
+Status NbdServer::flush() const {
+  if (::nbd_can_flush(connection_) != 1 || ::nbd_flush(connection_, 0) == 0) return {};
+  return error("{}: flush: {}", socket_path_, ::nbd_get_error());
+}
+
 NbdServer::NbdServer(NbdServer&& other) noexcept
     : socket_path_(std::move(other.socket_path_)),
       pid_(std::exchange(other.pid_, -1)),

@@ -24,6 +24,9 @@ class NbdServer {
   // destructor has returned nothing of any client's is in flight any more.
   ~NbdServer();
 
+  // All that was written is in the image file, also what qemu-nbd would write when it ends.
+  Status flush() const;
+
   const std::string& socket_path() const { return socket_path_; }
   const DiskGeometry& geometry() const { return geometry_; }
   i32 pid() const { return pid_; }

@@ -59,15 +59,13 @@ Result<GuestDisks::Overlay> make_overlay_of(const Copied& copied, u32 n,
   if (settings.overlays && is_nameless(copied.path))
     return error("--overlays: the copy of disk {} has no name; allowed: after fork --disks DIR",
                  disk.path);
-  std::string folder = std::filesystem::path(disk.path).parent_path().string();
-  if (folder.empty()) folder = ".";
-  std::string name;
-  if (settings.overlays) {
-    folder = std::filesystem::absolute(*settings.overlays).string();
-    name = fmt::format("{}-disk{}.qcow2", settings.name, n);
-  }
+  const std::string name =
+      settings.overlays ? fmt::format("{}-disk{}.qcow2", settings.name, n) : "";
   DVM_ASSIGN(Fd base, Fd::open(copied.path, O_RDONLY));
-  auto file = MadeFile::make(folder, name);
+  const auto folder = settings.overlays
+                          ? Result(std::filesystem::absolute(*settings.overlays).string())
+                          : folder_of_disk(disk.path);
+  auto file = folder ? MadeFile::make(*folder, name) : Result<MadeFile>(folder.error());
   if (!file)
     return error("disk {}: {}; allowed: --overlays DIR, a folder for what the guest writes",
                  disk.path, file.error().message);
@@ -99,7 +97,7 @@ Result<std::string> describe_disks(const GuestDisks* disks, const std::vector<Di
   json all = json::array();
   const u32 count = disks == nullptr ? 0 : disks->count();
   for (u32 n = 0; n < count; ++n) {
-    DVM_ASSIGN(json one, file_json(disks->path(n)));
+    DVM_ASSIGN(json one, file_json(disks->file(n)));
     const auto copy = std::ranges::find(copies, n, &DiskCopy::disk);
     if (copy != copies.end()) {
       DVM_ASSIGN(one["copy"], file_json(copy->file));

@@ -14,12 +14,13 @@ Result<CopyFiles> CopyFiles::make(const json& status, const std::optional<std::s
   for (const json& disk : status.at("disks")) {
     const u32 number = n++;
     if (disk.at("readonly").get<bool>()) continue;
-    const std::filesystem::path path = disk.at("path").get<std::string>();
-    auto file = folder ? MadeFile::make(std::filesystem::absolute(*folder).string(),
-                                        fmt::format("{}-disk{}.img", stem, number))
-                       : MadeFile::make(path.parent_path().string(), "");
+    const auto path = disk.at("path").get<std::string>();
+    const auto where =
+        folder ? Result(std::filesystem::absolute(*folder).string()) : folder_of_disk(path);
+    const std::string name = folder ? fmt::format("{}-disk{}.img", stem, number) : "";
+    auto file = where ? MadeFile::make(*where, name) : Result<MadeFile>(where.error());
     if (!file) {
-      return error("the copy of disk {}: {}{}", path.string(), file.error().message,
+      return error("the copy of disk {}: {}{}", path, file.error().message,
                    folder ? "" : "; allowed: --disks DIR");
     }
     files.files_.push_back({number, file.take()});

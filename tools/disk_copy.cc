@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <utility>
 
 #include "tools/child_output.h"
@@ -34,6 +35,14 @@ Status make_overlay(const std::string& path, const std::string& base, u64 bytes)
 }
 
 std::string path_of_descriptor(int fd) { return fmt::format("/proc/{}/fd/{}", ::getpid(), fd); }
+
+Result<std::string> folder_of_disk(const std::string& path) {
+  std::error_code failure;
+  const auto whole = std::filesystem::absolute(path);
+  if (std::filesystem::is_block_file(whole, failure))
+    return error("a block device, beside which nothing can be kept");
+  return whole.parent_path().string();
+}
 
 Result<MadeFile> MadeFile::make(const std::string& folder, const std::string& name) {
   if (name.empty()) {

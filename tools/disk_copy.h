@@ -28,6 +28,10 @@ Status make_overlay(const std::string& path, const std::string& base, u64 bytes)
 // The path by which other processes open a file of ours, whatever its name.
 std::string path_of_descriptor(int fd);
 
+// Where files without a name can be that are as large as a disk. Error: the disk is a device, whose
+// folder is memory.
+Result<std::string> folder_of_disk(const std::string& path);
+
 // An empty file of our own: `name` in `folder`, which must be new; or, without one, a file that is
 // nowhere to be found and gone with its last user.
 class MadeFile {

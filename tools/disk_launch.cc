@@ -90,6 +90,13 @@ void GuestDisks::keep_overlays() {
   }
 }
 
+Status GuestDisks::flush() const {
+  for (const Entry& disk : disks_) {
+    if (disk.server) DVM_TRY(disk.server->flush());
+  }
+  return {};
+}
+
 Status GuestDisks::copy(u32 n, const std::string& to, const std::function<Status()>& go_on) const {
   const Entry& disk = disks_[n];
   u64 bytes = disk.geometry.bytes;
@@ -127,8 +134,8 @@ Result<u32> GuestDisks::find(std::string_view word) const {
 
 Result<u64> GuestDisks::grow(u32 n, std::optional<u64> bytes) const {
   const Entry& disk = disks_[n];
-  const srt::DiskSpec& spec = disk.option.spec;
-  if (!disk.file) return error("disk {}: of format {}; allowed: raw disks", spec.path, spec.format);
+  if (!disk.file)
+    return error("disk {}: of format {}; allowed: raw disks", path(n), disk.spec().format);
   if (bytes) DVM_TRY(disk.file->grow(*bytes));
   return disk.file->read_size();
 }

@@ -41,6 +41,8 @@ class GuestDisks {
   // not.
   Status stay(u32 n, const vmm::FunctionConfig& known);
   const std::string& path(u32 n) const { return disks_[n].option.spec.path; }
+  // What its content is in: the overlay, if it has one.
+  const std::string& file(u32 n) const { return disks_[n].spec().path; }
   u64 bytes(u32 n) const { return disks_[n].geometry.bytes; }
   // Which disk is meant: its number in the order of the options, its path as it was given, or its
   // serial.
@@ -57,6 +59,8 @@ class GuestDisks {
   bool passes(u32 n) const { return disks_[n].overlay && !disks_[n].overlay->file.has_name(); }
   // The overlays that have a name stay.
   void keep_overlays();
+  // The files are written for the last time, once the nodes have ended.
+  Status flush() const;
   // All that the n-th disk holds now, into the file `to`; as copy_disk. The guest stands still.
   Status copy(u32 n, const std::string& to, const std::function<Status()>& go_on) const;
   // [{"path": …, "format": …, "readonly": …, "serial": …, "bytes": …, "overlay": …}, …]

@@ -85,6 +85,7 @@ Status GuestCheckpoint::take() {
   DVM_ASSIGN(auto written, write(file));
   if (options_.stop) {
     DVM_TRY(await_end());
+    if (parts_.disks != nullptr) DVM_TRY(parts_.disks->flush());
     DVM_ASSIGN(const std::string disks, describe_disks(parts_.disks, options_.copies));
     DVM_TRY(checkpoint::rewrite_section([&](auto bytes, u64 at) { return file.write(bytes, at); },
                                         written.header, checkpoint::SectionKind::disks,

@@ -111,18 +111,28 @@ TEST_F(CheckpointDisks, WhatIsWrittenOnTopIsNobodyElses) {
 
 TEST_F(CheckpointDisks, WhatStaysIsWhereTheLaunchSays) {
   const std::string described = describe(file("copy"));
+  std::string stopped;
+  std::vector<DiskOption> launched;
   {
     RunSettings clone = settings_;
     clone.overlays = folder_;
     auto disks = GuestDisks::open(clone.disks, make_overlays(described, clone).take()).take();
     EXPECT_FALSE(disks.passes(0));
     disks.keep_overlays();
+    ASSERT_TRUE(disks.start_servers(folder_).ok());
+    const std::string served = "nbd:unix:" + folder_ + "/disk0.nbd";
+    ASSERT_TRUE(run_program({"qemu-io", "-f", "raw", "-c", "write -P 120 0 64k", served}).ok());
+    ASSERT_TRUE(disks.flush().ok());
+    stopped = describe_disks(&disks, {}).take();
     const auto told = disk_options_of(parse_json(clone.launch)["disks"]);
     ASSERT_TRUE(told.ok()) << told.error().message;
     EXPECT_EQ(told->at(0).spec.path, folder_ + "/clone-disk0.qcow2");
     EXPECT_EQ(told->at(0).spec.format, "qcow2");
     EXPECT_EQ(told->at(0).serial, "A1");
+    launched = *told;
   }
+  const Status same = check_disks(stopped, launched);
+  EXPECT_TRUE(same.ok()) << same.error().message;
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/clone-disk0.qcow2"));
   RunSettings again = settings_;
   again.overlays = folder_;

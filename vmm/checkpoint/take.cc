@@ -31,11 +31,13 @@ class MachinePages {
   }
 
   Result<std::span<const std::byte>> read(u64 first, u64 count) {
+    first_ = first;
+    zero_.assign(count, false);
     const u64 ram = first < ram_pages_ ? std::min(count, ram_pages_ - first) : 0;
     Status done;
     hyperkernel::each_page(machine_.pool().fd(), ram_at_, first, first + ram,
                            [&](u64 page, bool data) {
-                             if (done.ok()) done = read_page(page, data, at(page - first));
+                             if (done.ok()) done = read_page(page, data, page - first);
                            });
     DVM_TRY(done);
     for (u64 i = ram; i < count; ++i) {
@@ -45,26 +47,27 @@ class MachinePages {
     }
     return std::span<const std::byte>(buffer_).first(count * kPageBytes);
   }
+  bool is_zero(u64 page) const { return zero_[page - first_]; }
 
  private:
   explicit MachinePages(Machine& machine) : machine_(machine) {}
   std::byte* at(u64 index) { return buffer_.data() + index * kPageBytes; }
-  Status read_page(u64 page, bool data, std::byte* to) {
+  Status read_page(u64 page, bool data, u64 index) {
     if (!data && origin_ && !origin_->settled(page))
-      return file_->read(page, std::span(to, kPageBytes));
+      return file_->read(page, std::span(at(index), kPageBytes));
+    zero_[index] = !data;  // a hole: nobody looks at it
+    if (!data) return {};
     const auto now = hyperkernel::page_of_ram(machine_.memory(), page);
     if (now.empty()) return error("page {} is not there", page);
-    if (data) {
-      std::memcpy(to, now.data(), kPageBytes);
-    } else {
-      std::memset(to, 0, kPageBytes);
-    }
+    std::memcpy(at(index), now.data(), kPageBytes);
     return {};
   }
 
   Machine& machine_;
   u64 ram_at_ = 0, ram_pages_ = 0;
-  std::vector<std::byte> buffer_;
+  std::vector<std::byte> buffer_;  // of pages from first_ on
+  std::vector<bool> zero_;
+  u64 first_ = 0;
   std::optional<hyperkernel::OriginPages> origin_;
   std::optional<File> file_;
 };
@@ -104,7 +107,7 @@ Result<Source> pages_of(Machine& machine, std::function<Status(u64 pages)> go_on
   DVM_ASSIGN(const auto pages, MachinePages::open(machine));
   return Source{directory_pages(machine.config()),
                 [pages](u64 first, u64 count) { return pages->read(first, count); },
-                std::move(go_on)};
+                std::move(go_on), [pages](u64 page) { return pages->is_zero(page); }};
 }
 
 }  // namespace dvm::vmm::checkpoint

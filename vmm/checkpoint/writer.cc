@@ -24,8 +24,8 @@ bool is_zero(const std::byte* page) {
 // One block's pages, as many as there are.
 class BlockWriter {
  public:
-  BlockWriter(const Put& put, const Header& header, File* base)
-      : put_(put), header_(header), base_(base) {}
+  BlockWriter(const Put& put, const Header& header, const Source& source, File* base)
+      : put_(put), header_(header), source_(source), base_(base) {}
 
   Status write(u64 first, std::span<const std::byte> bytes) {
     PageBlock block{};
@@ -54,6 +54,7 @@ class BlockWriter {
  private:
   // Whether the page is to be written.
   Result<bool> add(PageBlock& block, u64 i, const std::byte* page) {
+    if (source_.is_zero && source_.is_zero(block.first + i)) return false;
     const u64 sum = hyperkernel::page_sum(page);
     if (sum == 0) {
       if (!is_zero(page)) return error("page {} cannot be told from zeros", block.first + i);
@@ -70,6 +71,7 @@ class BlockWriter {
 
   const Put& put_;
   const Header& header_;
+  const Source& source_;
   File* const base_;
   u64 written_ = 0;
 };
@@ -107,7 +109,7 @@ Result<Written> write(const Put& put, std::vector<SectionBytes> sections, const 
   DVM_TRY(put_sections(put, sections, header));
   header.pages_at = header.table_at + blocks_for(source.pages) * kPageBytes;
   header.total_bytes = header.pages_at + source.pages * kPageBytes;
-  BlockWriter blocks(put, header, base);
+  BlockWriter blocks(put, header, source, base);
   for (u64 first = 0; first < source.pages; first += kPartPages) {
     const u64 count = std::min(kPartPages, source.pages - first);
     DVM_ASSIGN(const auto bytes, source.read(first, count));

@@ -16,6 +16,8 @@ struct Source {
   std::function<Result<std::span<const std::byte>>(u64 first, u64 count)> read;
   // How far it is, after each part: an error ends it.
   std::function<Status(u64 pages)> go_on;
+  // Of what `read` gave last: whether a page is known to be zeros, whatever its content says.
+  std::function<bool(u64 page)> is_zero = {};
 };
 inline constexpr u64 kPartPages = 2 * kBlockPages;
 
