@@ -101,7 +101,7 @@ work="(read -r x < /dev/console; touch /done) & (disk_witness --write /dev/vda) 
   while [ ! -e /done ]; do smp_stress --seconds 4 || exit 1; done; clock_check --seconds 3; kill %2; wait %2"
 start keep "$work" --nodes 2 --cpus 2 --memory 192M --disk "$disk"
 check "works" wait_for keep '^flushed [01] ' 180 || exit 1
-refused "a guest that writes to a disk" 'disk .* can be written.*allowed: --stop' ctl keep checkpoint "$dir/keep.save"
+refused "a guest that writes to a disk" 'disk .* can be written.*--stop' ctl keep checkpoint "$dir/keep.save"
 check "saved, and ended" ctl keep checkpoint "$dir/keep.save" --stop
 check "with 0" ends "$run_pid" 20 0
 check "its file is whole" [ ! -e "$dir/keep.save.part" ]
