@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <libnbd.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -15,6 +14,8 @@
 #include <csignal>
 #include <cstring>
 #include <vector>
+
+#include "fabric/spawn.h"
 
 namespace dvm::srt {
 namespace {
@@ -54,35 +55,6 @@ std::vector<std::string> command_line(const DiskSpec& spec) {
   words.emplace_back("--");
   words.push_back(spec.path);
   return words;
-}
-
-// Its stderr is `output`, its listening socket `listener`, and it has nothing else of ours.
-Result<i32> spawn(const DiskSpec& spec, const Fd& listener, const Fd& output) {
-  std::vector<std::string> words = command_line(spec);
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDERR_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, listener.get(), kListenFd);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setpgroup(&attributes, 0);  // a Ctrl-C is for the launcher alone
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-  pid_t pid = 0;
-  const int failure = ::posix_spawn(&pid, "/bin/sh", &actions, &attributes, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (failure != 0) {
-    return Error{ErrorKind::runtime, failure, std::string("/bin/sh: ") + std::strerror(failure)};
-  }
-  return pid;
 }
 
 // What it said, on one line and without its own name in front.
@@ -133,7 +105,9 @@ Result<NbdServer> NbdServer::start(const DiskSpec& spec, const std::string& sock
   if (listener.get() == kListenFd) {  // dup2 to itself would leave it to be closed
     DVM_ASSIGN(listener, listener.duplicate());
   }
-  DVM_ASSIGN(server.pid_, spawn(spec, listener, input));
+  DVM_ASSIGN(server.pid_, spawn({.words = command_line(spec),
+                                 .descriptors = {{listener.get(), kListenFd}},
+                                 .output = input.get()}));
   listener.reset();  // should it die, the connection below fails
   input.reset();
   server.connection_ = ::nbd_create();

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "tools/json_text.h"
@@ -59,13 +58,9 @@ Result<GuestDisks::Overlay> make_overlay_of(const Copied& copied, u32 n,
   if (settings.overlays && is_nameless(copied.path))
     return error("--overlays: the copy of disk {} has no name; allowed: after fork --disks DIR",
                  disk.path);
-  const std::string name =
-      settings.overlays ? fmt::format("{}-disk{}.qcow2", settings.name, n) : "";
   DVM_ASSIGN(Fd base, Fd::open(copied.path, O_RDONLY));
-  const auto folder = settings.overlays
-                          ? Result(std::filesystem::absolute(*settings.overlays).string())
-                          : folder_of_disk(disk.path);
-  auto file = folder ? MadeFile::make(*folder, name) : Result<MadeFile>(folder.error());
+  auto file = MadeFile::make(settings.overlays, fmt::format("{}-disk{}.qcow2", settings.name, n),
+                             disk.path);
   if (!file)
     return error("disk {}: {}; allowed: --overlays DIR, a folder for what the guest writes",
                  disk.path, file.error().message);
@@ -73,7 +68,7 @@ Result<GuestDisks::Overlay> make_overlay_of(const Copied& copied, u32 n,
   spec.path = file->path();
   spec.format = "qcow2";
   // What stays needs a base that stays, by its name.
-  DVM_TRY(make_overlay(spec.path, name.empty() ? path_of_descriptor(base.get()) : copied.path,
+  DVM_TRY(make_overlay(spec.path, settings.overlays ? copied.path : path_of_descriptor(base.get()),
                        copied.bytes));
   return GuestDisks::Overlay{std::move(base), file.take(), std::move(spec)};
 }

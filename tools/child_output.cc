@@ -1,8 +1,6 @@
 #include "tools/child_output.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -10,8 +8,8 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 
+#include "fabric/spawn.h"
 #include "tools/node_process.h"
 
 namespace dvm::tools {
@@ -36,27 +34,10 @@ Result<Fd> make_memfd(const char* name) {
 }
 
 Result<pid_t> spawn_saying(std::vector<std::string> words, const Fd& said) {
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, said.get(), STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, said.get(), STDERR_FILENO);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  pid_t pid = 0;
-  const int failure =
-      ::posix_spawnp(&pid, words.front().c_str(), &actions, &attributes, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  if (failure != 0) return error("start {}: {}", words.front(), std::strerror(failure));
-  return pid;
+  Program program{.words = std::move(words)};
+  program.output = said.get();
+  program.own_group = false;
+  return spawn(std::move(program));
 }
 
 std::string last_line(const Fd& said) {

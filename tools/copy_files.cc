@@ -1,6 +1,5 @@
 #include "tools/copy_files.h"
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 namespace dvm::tools {
@@ -15,10 +14,7 @@ Result<CopyFiles> CopyFiles::make(const json& status, const std::optional<std::s
     const u32 number = n++;
     if (disk.at("readonly").get<bool>()) continue;
     const auto path = disk.at("path").get<std::string>();
-    const auto where =
-        folder ? Result(std::filesystem::absolute(*folder).string()) : folder_of_disk(path);
-    const std::string name = folder ? fmt::format("{}-disk{}.img", stem, number) : "";
-    auto file = where ? MadeFile::make(*where, name) : Result<MadeFile>(where.error());
+    auto file = MadeFile::make(folder, fmt::format("{}-disk{}.img", stem, number), path);
     if (!file) {
       return error("the copy of disk {}: {}{}", path, file.error().message,
                    folder ? "" : "; allowed: --disks DIR");

@@ -36,22 +36,20 @@ Status make_overlay(const std::string& path, const std::string& base, u64 bytes)
 
 std::string path_of_descriptor(int fd) { return fmt::format("/proc/{}/fd/{}", ::getpid(), fd); }
 
-Result<std::string> folder_of_disk(const std::string& path) {
-  std::error_code failure;
-  const auto whole = std::filesystem::absolute(path);
-  if (std::filesystem::is_block_file(whole, failure))
-    return error("a block device, beside which nothing can be kept");
-  return whole.parent_path().string();
-}
-
-Result<MadeFile> MadeFile::make(const std::string& folder, const std::string& name) {
-  if (name.empty()) {
-    DVM_ASSIGN(Fd fd, Fd::open(folder, O_RDWR | O_TMPFILE, 0600));
-    return MadeFile(std::move(fd), "");
+Result<MadeFile> MadeFile::make(const std::optional<std::string>& folder, const std::string& name,
+                                const std::string& disk) {
+  namespace fs = std::filesystem;
+  if (folder) {
+    std::string path = fs::absolute(*folder) / name;
+    DVM_ASSIGN(Fd fd, Fd::open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
+    return MadeFile(std::move(fd), std::move(path));
   }
-  std::string path = folder + "/" + name;
-  DVM_ASSIGN(Fd fd, Fd::open(path, O_RDWR | O_CREAT | O_EXCL, 0600));
-  return MadeFile(std::move(fd), std::move(path));
+  std::error_code failure;
+  if (fs::is_block_file(disk, failure))
+    return error("a block device, beside which nothing can be kept");
+  const std::string beside = fs::absolute(disk).parent_path();
+  DVM_ASSIGN(Fd fd, Fd::open(beside, O_RDWR | O_TMPFILE, 0600));
+  return MadeFile(std::move(fd), "");
 }
 
 MadeFile::~MadeFile() {

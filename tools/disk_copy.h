@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "fabric/fd.h"
@@ -28,15 +29,14 @@ Status make_overlay(const std::string& path, const std::string& base, u64 bytes)
 // The path by which other processes open a file of ours, whatever its name.
 std::string path_of_descriptor(int fd);
 
-// Where files without a name can be that are as large as a disk. Error: the disk is a device, whose
-// folder is memory.
-Result<std::string> folder_of_disk(const std::string& path);
-
-// An empty file of our own: `name` in `folder`, which must be new; or, without one, a file that is
-// nowhere to be found and gone with its last user.
+// An empty file of our own.
 class MadeFile {
  public:
-  static Result<MadeFile> make(const std::string& folder, const std::string& name);
+  // `name` in `folder`, which must be new; or, without a folder, a file beside `disk` that is
+  // nowhere to be found and gone with its last user. Error: also a disk that is a device, whose
+  // folder is memory.
+  static Result<MadeFile> make(const std::optional<std::string>& folder, const std::string& name,
+                               const std::string& disk);
   ~MadeFile();  // removed, unless it was kept
   MadeFile(MadeFile&& other) noexcept;
   MadeFile& operator=(MadeFile&&) = delete;

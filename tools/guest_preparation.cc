@@ -262,12 +262,14 @@ Result<GuestDisks> open_disks(RunSettings& settings, const GoesOnFrom& from) {
 }
 
 // A guest that goes on knows its disks.
-Status let_stay(GuestDisks& disks, const GoesOnFrom& from) {
+Status let_stay(GuestDisks& disks, const RunSettings& settings, const GoesOnFrom& from) {
   if (!from.pool && !from.checkpoint) return {};
   const vmm::MachineConfig& known = from.pool ? from.pool->config : from.checkpoint->image.config;
   for (u32 n = 0; n < disks.count(); ++n) {
     const Status stays = disks.stay(n, known.functions[kFirstDiskFunction + n]);
-    if (!stays.ok()) return error("--resume: {}", stays.error().message);
+    if (!stays.ok())
+      return error("--resume {}: {}", from.pool ? settings.pool : from.checkpoint->file.name(),
+                   stays.error().message);
   }
   return {};
 }
@@ -292,7 +294,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& wanted, GoesOnFrom from) 
   DVM_ASSIGN(auto folder, GuestFolder::claim(settings.name));
   DVM_ASSIGN(auto tap, open_network(settings));
   DVM_TRY(disks.start_servers(folder.path()));
-  DVM_TRY(let_stay(disks, from));
+  DVM_TRY(let_stay(disks, settings, from));
   std::optional<EventFile> events;
   if (settings.events) {
     DVM_ASSIGN(events, EventFile::open(*settings.events));

@@ -2,16 +2,15 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
-#include <cstring>
 #include <vector>
 
+#include "fabric/spawn.h"
 #include "tools/message.h"
 #include "tools/node_process.h"
 #include "vmm/net/net_device.h"
@@ -34,33 +33,6 @@ Result<Pipe> make_pipe() {
   return Pipe{Fd(ends[0]), Fd(ends[1])};
 }
 
-// What the new process has of ours: these descriptors, stderr, and nothing else.
-Result<i32> spawn_with(std::vector<std::string> words, std::initializer_list<int> descriptors) {
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-  for (const int fd : descriptors) ::posix_spawn_file_actions_adddup2(&actions, fd, fd);
-  sigset_t none;
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setpgroup(&attributes, 0);  // a Ctrl-C is for the launcher alone
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-  pid_t pid = 0;
-  const int failure = ::posix_spawn(&pid, argv[0], &actions, &attributes, argv.data(), environ);
-  ::posix_spawnattr_destroy(&attributes);
-  ::posix_spawn_file_actions_destroy(&actions);
-  if (failure != 0)
-    return Error{ErrorKind::runtime, failure,
-                 fmt::format("start {}: {}", words[0], std::strerror(failure))};
-  return pid;
-}
-
 }  // namespace
 
 NetSupervisor::NetSupervisor(asio::io_context& io, vmm::Machine& machine, std::string net)
@@ -80,10 +52,11 @@ Status NetSupervisor::spawn() {
   DVM_ASSIGN(Pipe ready, make_pipe());
   const auto number = [](const Fd& fd) { return fmt::to_string(fd.get()); };
   const Fd& pool = machine_.pool().fd();
-  DVM_ASSIGN(pid_, spawn_with({program, "--pool-fd", number(pool), "--pool-name",
-                               machine_.pool().name(), "--lifeline-fd", number(lifeline_read_),
-                               "--ready-fd", number(ready.write), "--net", net_},
-                              {pool.get(), lifeline_read_.get(), ready.write.get()}));
+  Program net{.words = {program, "--pool-fd", number(pool), "--pool-name", machine_.pool().name(),
+                        "--lifeline-fd", number(lifeline_read_), "--ready-fd", number(ready.write),
+                        "--net", net_}};
+  for (const int fd : {pool.get(), lifeline_read_.get(), ready.write.get()}) net.keep(fd);
+  DVM_ASSIGN(pid_, dvm::spawn(std::move(net)));
   ready.write.reset();
   // Nobody else waits for children, so the id cannot be anyone else's yet.
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));

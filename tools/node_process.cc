@@ -1,7 +1,5 @@
 #include "tools/node_process.h"
 
-#include <fcntl.h>
-#include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +8,8 @@
 #include <csignal>
 #include <cstring>
 #include <vector>
+
+#include "fabric/spawn.h"
 
 namespace dvm::tools {
 namespace {
@@ -35,64 +35,22 @@ std::vector<std::string> node_arguments(const NodeLaunch& launch, u32 index) {
   return words;
 }
 
-// What the new process has of ours: the descriptors it is told of, stderr, and nothing else.
-class SpawnPlan {
- public:
-  explicit SpawnPlan(const NodeLaunch& launch) {
-    ::posix_spawn_file_actions_init(&actions_);
-    ::posix_spawnattr_init(&attributes_);
-    ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    ::posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO, STDOUT_FILENO);
-    keep(launch.pool.get());
-    if (launch.boot.kernel.valid()) keep(launch.boot.kernel.get());
-    if (launch.boot.firmware) keep(launch.boot.firmware->get());
-    if (launch.boot.initrd) keep(launch.boot.initrd->get());
-    keep(launch.lifeline.get());
-    for (const int fd : launch.more_descriptors) keep(fd);
-    // A group of its own: a Ctrl-C at the terminal is for the launcher alone to answer.
-    ::posix_spawnattr_setpgroup(&attributes_, 0);
-    sigset_t none, usual;
-    ::sigemptyset(&none);
-    ::sigemptyset(&usual);
-    ::sigaddset(&usual, SIGPIPE);
-    ::posix_spawnattr_setsigmask(&attributes_, &none);
-    ::posix_spawnattr_setsigdefault(&attributes_, &usual);
-    ::posix_spawnattr_setflags(
-        &attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  }
-  ~SpawnPlan() {
-    ::posix_spawnattr_destroy(&attributes_);
-    ::posix_spawn_file_actions_destroy(&actions_);
-  }
-  SpawnPlan(const SpawnPlan&) = delete;
-  SpawnPlan& operator=(const SpawnPlan&) = delete;
-
-  const posix_spawn_file_actions_t* actions() const { return &actions_; }
-  const posix_spawnattr_t* attributes() const { return &attributes_; }
-
- private:
-  // To the same number: takes O_CLOEXEC off, in the child only.
-  void keep(int fd) { ::posix_spawn_file_actions_adddup2(&actions_, fd, fd); }
-
-  posix_spawn_file_actions_t actions_;
-  posix_spawnattr_t attributes_;
-};
+// The descriptors it is told of.
+std::vector<int> node_descriptors(const NodeLaunch& launch) {
+  std::vector<int> all = launch.more_descriptors;
+  all.insert(all.end(), {launch.pool.get(), launch.lifeline.get()});
+  if (launch.boot.kernel.valid()) all.push_back(launch.boot.kernel.get());
+  if (launch.boot.firmware) all.push_back(launch.boot.firmware->get());
+  if (launch.boot.initrd) all.push_back(launch.boot.initrd->get());
+  return all;
+}
 
 }  // namespace
 
 Result<NodeProcess> NodeProcess::spawn(const NodeLaunch& launch, u32 index) {
-  std::vector<std::string> words = node_arguments(launch, index);
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  const SpawnPlan plan(launch);
-  pid_t pid = 0;
-  const int failure = ::posix_spawn(&pid, launch.program.c_str(), plan.actions(), plan.attributes(),
-                                    argv.data(), environ);
-  if (failure != 0) {
-    return Error{ErrorKind::runtime, failure,
-                 fmt::format("start {}: {}", launch.program, std::strerror(failure))};
-  }
+  Program node{.words = node_arguments(launch, index)};
+  for (const int fd : node_descriptors(launch)) node.keep(fd);
+  DVM_ASSIGN(const pid_t pid, dvm::spawn(std::move(node)));
   // Nobody else waits for children, so the id cannot be anyone else's yet.
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd.valid()) {

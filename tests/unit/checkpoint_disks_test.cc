@@ -162,6 +162,23 @@ TEST_F(CheckpointDisks, WithoutAFolderItPassesWithTheGuest) {
   EXPECT_FALSE(make_overlays(described, kept).ok()) << "a pool would outlive it";
 }
 
+TEST_F(CheckpointDisks, OnlyWhatStaysIsWrittenOnTopOfForGood) {
+  settings_.overlays = folder_;
+  const auto refusal = [&](const std::string& described) {
+    auto made = make_overlays(described, settings_);
+    return made.ok() ? "nothing" : made.error().message;
+  };
+  {
+    const auto disks = GuestDisks::open(settings_.disks).take();
+    EXPECT_EQ(refusal(describe_disks(&disks, {}).take()),
+              "--overlays: none of its disks has been copied");
+  }
+  const auto nameless = MadeFile::make(std::nullopt, "", settings_.disks[0].spec.path).take();
+  EXPECT_NE(refusal(describe(nameless.path())).find("has no name; allowed: after fork --disks DIR"),
+            std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/clone-disk0.qcow2"));
+}
+
 TEST_F(CheckpointDisks, ACopyThatHasChangedIsRefused) {
   const std::string described = describe(file("copy"));
   ASSERT_TRUE(check_disks(described, settings_.disks).ok());
