@@ -13,7 +13,6 @@ read -r -d '' script << 'END'
 mkfifo /go; (fork_witness < /go) & exec 3> /go
 drivers=/sys/bus/virtio/drivers/virtio_net
 up() { ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2; }
-seen() { dmesg | grep -c 'due to virtual machine fork'; }
 up
 disk() { dd if=/dev/vda bs=512 skip="$1" count=1 2>/dev/null | head -n 1; }         # closed again: not kept in memory
 put() { echo "$2" | dd of=/dev/vda bs=512 seek="$1" conv=fsync,notrunc 2>/dev/null; }
@@ -22,17 +21,16 @@ printf '#!/bin/sh\necho "MAC $(cat /sys/class/net/eth0/address) TIME $(date +%%s
 (while :; do nc -l -p 22 -e /answer; done) &
 echo READY
 had=0
-while :; do
-  if [ "$(seen)" != "$had" ]; then
-    had=$(seen)
+cat /dev/kmsg | while read -r line; do # waits for the next line
+  case $line in *'due to virtual machine fork'*)
+    had=$((had + 1))
     for device in $drivers/virtio*; do echo "${device##*/}" > $drivers/unbind; echo "${device##*/}" > $drivers/bind; done
     up
     echo "DISK $had was $(disk 0) $(disk $((8 * had)))"
     put $((8 * had)) "clone-$had"
     echo "DISK $had is $(disk 0) $(disk $((8 * had)))"
-    echo "CLONE $had random $(head -c 16 /dev/urandom | md5sum | head -c 32) mac $(cat /sys/class/net/eth0/address)"
-  fi
-  sleep 0.5
+    echo "CLONE $had random $(head -c 16 /dev/urandom | md5sum | head -c 32) mac $(cat /sys/class/net/eth0/address)" ;;
+  esac
 done
 END
 truncate -s 16M "$dir/disk.img"
@@ -46,15 +44,16 @@ figure() { ctl "$1" --json status | grep -o "\"origin\":{[^}]*}" | grep -o "\"$2
 told() { sed -n "s/^CLONE .*$2 \([0-9a-f:]*\).*/\1/p" "$dir/$1.out" | tail -n 1; }                              # NAME WHAT
 answers() { # PORT MAC: with the right time, too
   local i said
-  for i in 1 2 3; do
+  for i in $(seq $((3 + clones / 4))); do
     said=$(timeout 20 busybox nc 127.0.0.1 "$1" < /dev/null)
     [[ $said == "MAC $2"*TIME* ]] && [ $(($(date +%s) - ${said##*TIME })) -le 20 ] && return
   done
   echo "      $1 said '$said'"
   return 1
 }
+patience=$((60 + 30 * clones)) # they share the host's processors
 is_new() { # NAME PORT GENERATION: what a clone promises
-  check "$1 knows that it is one" wait_for "$1" '^CLONE' 60 || return
+  check "$1 knows that it is one" wait_for "$1" '^CLONE' $patience || return
   echo "      $1: $(told "$1" random), $(figure "$1" own) of $(figure "$1" pages) pages are its own"
   check "$1 has its own disk" grep -q "^DISK $3 is of-the-parent clone-$3" "$dir/$1.out"
   check "$1 shares nine tenths of its pages" [ "$(figure "$1" shared)" -ge $(($(figure "$1" pages) * 9 / 10)) ]
@@ -69,8 +68,8 @@ numbers() { seq 1 "$1"; }
 fork parent clone "$clones" 230
 for n in $(numbers "$clones"); do is_new "clone-$n" "230$n" 1; done
 check "the parent answers" answers 2200 ""
-for n in $(numbers "$clones"); do check "clone-$n has its own memory" wait_for "clone-$n" '^fork_witness: ok' 90; done
-check "and the parent" wait_for parent '^fork_witness: ok' 90
+for n in $(numbers "$clones"); do check "clone-$n has its own memory" wait_for "clone-$n" '^fork_witness: ok' $patience; done
+check "and the parent" wait_for parent '^fork_witness: ok' $patience
 check "nor is its disk the clones'" [ "$(tr -d '\0' < "$dir/disk.img" | tr '\n' ' ')" = "of-the-parent nobodys nobodys " ]
 check "nobody has another's" [ "$(cat "$dir"/*.out | grep -c 'fork_witness: FAIL')" = 0 ]
 stood=$(sed -n 's/.*"event":"checkpoint_taken".*"stood_ns":\([0-9]*\).*/\1/p' "$dir/parent.events" | tail -n 1)
@@ -79,7 +78,7 @@ echo "      the parent stood still for $((${stood:-0} / 1000000)) ms"
 fork clone-1 second 1 240
 check "the clone of a clone" is_new second-1 2401 2
 check "which begins as its parent's was" grep -q '^DISK 2 was of-the-parent nobodys' "$dir/second-1.out"
-check "keeps what its parent had written" wait_for second-1 '^fork_witness: ok' 90
+check "keeps what its parent had written" wait_for second-1 '^fork_witness: ok' $patience
 all() { for n in $(numbers "$clones"); do told "clone-$n" "$1"; done; told second-1 "$1"; } # WHAT
 different() { [ "$(all "$1" | sort -u | wc -l)" = $((clones + 1)) ]; }
 check "random numbers differ" different random
