@@ -51,9 +51,9 @@ answers() { # PORT MAC: with the right time, too
   echo "      $1 said '$said'"
   return 1
 }
-patience=$((60 + 30 * clones)) # they share the host's processors
+limit=$((60 + 30 * clones)) # they share the host's processors
 is_new() { # NAME PORT GENERATION: what a clone promises
-  check "$1 knows that it is one" wait_for "$1" '^CLONE' $patience || return
+  check "$1 knows that it is one" wait_for "$1" '^CLONE' $limit || return
   echo "      $1: $(told "$1" random), $(figure "$1" own) of $(figure "$1" pages) pages are its own"
   check "$1 has its own disk" grep -q "^DISK $3 is of-the-parent clone-$3" "$dir/$1.out"
   check "$1 shares nine tenths of its pages" [ "$(figure "$1" shared)" -ge $(($(figure "$1" pages) * 9 / 10)) ]
@@ -68,8 +68,8 @@ numbers() { seq 1 "$1"; }
 fork parent clone "$clones" 230
 for n in $(numbers "$clones"); do is_new "clone-$n" "230$n" 1; done
 check "the parent answers" answers 2200 ""
-for n in $(numbers "$clones"); do check "clone-$n has its own memory" wait_for "clone-$n" '^fork_witness: ok' $patience; done
-check "and the parent" wait_for parent '^fork_witness: ok' $patience
+for n in $(numbers "$clones"); do check "clone-$n has its own memory" wait_for "clone-$n" '^fork_witness: ok' $limit; done
+check "and the parent" wait_for parent '^fork_witness: ok' $limit
 check "nor is its disk the clones'" [ "$(tr -d '\0' < "$dir/disk.img" | tr '\n' ' ')" = "of-the-parent nobodys nobodys " ]
 check "nobody has another's" [ "$(cat "$dir"/*.out | grep -c 'fork_witness: FAIL')" = 0 ]
 stood=$(sed -n 's/.*"event":"checkpoint_taken".*"stood_ns":\([0-9]*\).*/\1/p' "$dir/parent.events" | tail -n 1)
@@ -78,7 +78,7 @@ echo "      the parent stood still for $((${stood:-0} / 1000000)) ms"
 fork clone-1 second 1 240
 check "the clone of a clone" is_new second-1 2401 2
 check "which begins as its parent's was" grep -q '^DISK 2 was of-the-parent nobodys' "$dir/second-1.out"
-check "keeps what its parent had written" wait_for second-1 '^fork_witness: ok' $patience
+check "keeps what its parent had written" wait_for second-1 '^fork_witness: ok' $limit
 all() { for n in $(numbers "$clones"); do told "clone-$n" "$1"; done; told second-1 "$1"; } # WHAT
 different() { [ "$(all "$1" | sort -u | wc -l)" = $((clones + 1)) ]; }
 check "random numbers differ" different random

@@ -1,13 +1,10 @@
 #include "tools/bench/qemu_migration.h"
 
-#include <unistd.h>
-
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
 #include <optional>
 #include <thread>
 
+#include "tools/bench/bench_folder.h"
 #include "tools/bench/bench_words.h"
 #include "tools/bench/console_run.h"
 #include "tools/bench/guest_script.h"
@@ -19,27 +16,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::chrono::milliseconds kNap{50};
-
-// Its sockets.
-class Folder {
- public:
-  static Result<Folder> make() {
-    std::string path = "/tmp/dvm-bench-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) return sys_error("mkdtemp");
-    return Folder(std::move(path));
-  }
-  ~Folder() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  Folder(Folder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  Folder& operator=(Folder&&) = delete;
-  std::string file(const char* name) const { return path_ + "/" + name; }
-
- private:
-  explicit Folder(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
 
 std::vector<std::string> words_of(const MigrateOptions& o, const std::string& monitor) {
   auto words =
@@ -61,7 +37,7 @@ Result<double> await_end(QmpClient& source, double limit_s) {
 }
 
 // Between two that run; the second waits for what comes.
-Result<double> migrate(const Folder& folder, double limit_s) {
+Result<double> migrate(const BenchFolder& folder, double limit_s) {
   DVM_ASSIGN(QmpClient source, QmpClient::open(folder.file("source")));
   DVM_ASSIGN(QmpClient target, QmpClient::open(folder.file("target")));
   auto begun = source.ask("migrate", {{"uri", "unix:" + folder.file("stream")}});
@@ -79,7 +55,7 @@ void quit(const std::string& monitor) {
 }  // namespace
 
 Result<double> qemu_downtime_ms(const MigrateOptions& options) {
-  DVM_ASSIGN(const Folder folder, Folder::make());
+  DVM_ASSIGN(const BenchFolder folder, BenchFolder::make());
   auto incoming = words_of(options, folder.file("target"));
   incoming.insert(incoming.end(), {"-incoming", "unix:" + folder.file("stream")});
   const ConsoleRequest target{.words = incoming,

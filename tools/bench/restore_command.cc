@@ -5,6 +5,7 @@
 #include "tools/bench/bench_report.h"
 #include "tools/bench/bench_words.h"
 #include "tools/bench/restore_bench.h"
+#include "tools/bench/restore_guest.h"
 #include "tools/json_text.h"
 #include "tools/message.h"
 #include "tools/run_settings.h"
@@ -14,13 +15,14 @@ namespace dvm::tools {
 namespace {
 
 constexpr double kGoalUs = 5000;
+constexpr double kGoalBesideQemu = 0.1;
 constexpr u32 kMaxRounds = 1000;
 
 const char* const kHelp = R"(NAME
   dvm-bench restore - how long it takes until a guest goes on from a checkpoint
 
 SYNOPSIS
-  dvm-bench restore [--memory LIST] [--rounds N] [--json]
+  dvm-bench restore [--memory LIST] [--rounds N] [--peer qemu] [--json]
 
 DESCRIPTION
   Saves a machine with a quarter of its memory in use, and makes others of it, without a guest and
@@ -29,9 +31,13 @@ DESCRIPTION
   mapped, its memory watched), and how long the first page takes. Beside it, in the same round, what
   whoever reads all pages first cannot do without: to read the file into fresh memory.
 
+  With --peer qemu: guests with a quarter of their memory in use, boot and are saved; how long it takes
+  from the start of dvm-run --resume until the guest's next word, in turns with QEMU's -loadvm.
+
 OPTIONS
   --memory LIST    Sizes, separated by commas. Default: 256M,1G,4G.
   --rounds N       Of each. Default: 15.
+  --peer qemu      Real guests, on KVM, beside QEMU. Default size: 512M.
   --json           Print JSON.
 
 EXIT CODES
@@ -39,7 +45,7 @@ EXIT CODES
 )";
 
 struct RestoreOptions {
-  bool help = false, json = false;
+  bool help = false, json = false, peer_qemu = false;
   std::vector<u64> memory = {256 * kMiB, kGiB, 4 * kGiB};
   u32 rounds = 15;
 };
@@ -55,8 +61,8 @@ Result<std::vector<u64>> parse_sizes(const std::string& text) {
 
 Result<RestoreOptions> parse(const std::vector<std::string>& words) {
   DVM_ASSIGN(const CommandWords found,
-             split_command_line(
-                 words, {.with_value = {"--memory", "--rounds"}, .flags = {"--json", "--help"}}));
+             split_command_line(words, {.with_value = {"--memory", "--rounds", "--peer"},
+                                        .flags = {"--json", "--help"}}));
   RestoreOptions o;
   o.help = found.has("--help");
   o.json = found.has("--json");
@@ -64,6 +70,8 @@ Result<RestoreOptions> parse(const std::vector<std::string>& words) {
     return usage_error("restore: found '{}', which belongs to no option (--help lists them)",
                        found.rest.front());
   }
+  DVM_TRY(take_option(found, "--peer", o.peer_qemu, parse_peer));
+  if (o.peer_qemu) o.memory = {512 * kMiB};
   DVM_TRY(take_option(found, "--memory", o.memory, parse_sizes));
   DVM_TRY(
       take_option(found, "--rounds", o.rounds, [](auto& t) { return parse_count(t, kMaxRounds); }));
@@ -92,17 +100,46 @@ void add_results(u64 memory, const RestoreSamples& samples, std::vector<BenchRes
   beside.ratio = paired_ratio(samples.ours_us(), samples.read_us);
 }
 
+Status run_parts(const RestoreOptions& options, std::vector<BenchResult>& results) {
+  for (const u64 memory : options.memory) {
+    say_line("dvm-bench", fmt::format("restore: {}", format_size(memory)));
+    DVM_ASSIGN(const auto samples, measure_restore(memory, options.rounds));
+    add_results(memory, samples, results);
+  }
+  return {};
+}
+
+Status run_guests(const RestoreOptions& options, const std::vector<std::string>& words,
+                  std::vector<BenchResult>& results) {
+  DVM_TRY(need_kvm("restore", words));
+  RestoreGuests guests{.rounds = options.rounds, .kernel = {}, .initrd = {}};
+  DVM_TRY(find_guest_files(guests.kernel, guests.initrd));
+  for (const u64 memory : options.memory) {
+    guests.memory = memory;
+    DVM_ASSIGN(const auto times, measure_restore_beside_qemu(guests, [&](const auto& line) {
+                 say_line("dvm-bench", fmt::format("restore: {}: {}", format_size(memory), line));
+               }));
+    BenchResult r;
+    r.name = fmt::format("restore.{}.first-word", format_size(memory));
+    r.unit = "s";
+    r.summary = summarize(present(times.dvm_s));
+    r.peer = "qemu-loadvm";
+    if (const auto qemu = summarize(present(times.qemu_s))) r.peer_median = qemu->median;
+    r.ratio = paired_ratio(times.dvm_s, times.qemu_s);
+    r.goal = kGoalBesideQemu;
+    results.push_back(std::move(r));
+  }
+  return {};
+}
+
 }  // namespace
 
 Status bench_restore(const std::vector<std::string>& words) {
   DVM_ASSIGN(const RestoreOptions options, parse(words));
   if (options.help) return print_text(kHelp);
   BenchReport report = report_here();
-  for (const u64 memory : options.memory) {
-    say_line("dvm-bench", fmt::format("restore: {}", format_size(memory)));
-    DVM_ASSIGN(const auto samples, measure_restore(memory, options.rounds));
-    add_results(memory, samples, report.results);
-  }
+  DVM_TRY(options.peer_qemu ? run_guests(options, words, report.results)
+                            : run_parts(options, report.results));
   if (options.json) return print_text(to_line(report_json(report)) + "\n");
   return print_text(report_text(report));
 }
