@@ -18,13 +18,14 @@ Result<std::vector<int>> parse_numbers(const std::string& text) {
   return numbers;
 }
 
-Result<ChildOptions> ChildOptions::parse(int argc, char** argv, const ChildOptionNames& names) {
+Result<ChildOptions> ChildOptions::parse(const std::vector<std::string>& words,
+                                         const ChildOptionNames& names) {
   std::vector<std::string> numbers = names.needed_numbers;
   numbers.insert(numbers.end(), names.numbers.begin(), names.numbers.end());
   OptionNames known{.with_value = numbers, .flags = {}, .repeatable = names.repeatable};
   known.with_value.insert(known.with_value.end(), names.texts.begin(), names.texts.end());
   ChildOptions options;
-  DVM_ASSIGN(options.words_, split_command_line({argv + 1, argv + argc}, known));
+  DVM_ASSIGN(options.words_, split_command_line({words.begin() + 1, words.end()}, known));
   if (!options.words_.rest.empty())
     return usage_error("found '{}'; allowed: options", options.words_.rest.front());
   for (const std::string& option : numbers) {

@@ -19,7 +19,9 @@ struct ChildOptionNames {
 // All of it is checked when it is parsed. Threads: any, once parsed.
 class ChildOptions {
  public:
-  static Result<ChildOptions> parse(int argc, char** argv, const ChildOptionNames& names);
+  // `words` as main() has them: the program's name is the first.
+  static Result<ChildOptions> parse(const std::vector<std::string>& words,
+                                    const ChildOptionNames& names);
 
   int number(const std::string& option) const;  // 0 to 2^31 - 1; -1: not given
   std::string text(const std::string& option, const std::string& otherwise = "") const;

@@ -32,25 +32,21 @@ Result<Pipe> make_pipe() {
 volatile std::sig_atomic_t daemon_pid = 0;
 void pass_on(int signal) { ::kill(daemon_pid, signal); }
 
-// A Ctrl-C while the guest is being started is the daemon's to answer.
 int await_start(pid_t daemon, const Fd& status) {
-  daemon_pid = daemon;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, pass_on);
-  char running = 0;
+  pass_signals_to(daemon);
+  u8 code = 0;
   ssize_t n = 0;
-  while ((n = ::read(status.get(), &running, 1)) < 0 && errno == EINTR) {
+  while ((n = ::read(status.get(), &code, 1)) < 0 && errno == EINTR) {
   }
-  if (n == 1) return kExitOk;
+  if (n == 1) return code;
   int ended = 0;
   while (::waitpid(daemon, &ended, 0) < 0 && errno == EINTR) {
   }
-  if (WIFEXITED(ended)) return WEXITSTATUS(ended);
   say("the launcher ended before the guest ran: {}", describe_wait_status(ended));
   return kExitError;
 }
 
 Status leave_terminal(const Fd& said) {
-  if (::setsid() < 0) return sys_error("setsid");
   DVM_ASSIGN(const Fd null, Fd::open("/dev/null", O_RDWR));
   for (const auto& [from, to] : {std::pair{null.get(), STDIN_FILENO},
                                  {null.get(), STDOUT_FILENO},
@@ -70,27 +66,36 @@ void write_fully(const Fd& fd, std::string_view text) {
 
 }  // namespace
 
+void pass_signals_to(pid_t daemon) {
+  daemon_pid = daemon;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::signal(signal, pass_on);
+}
+
 Result<Daemon::Split> Daemon::split() {
-  DVM_ASSIGN(Pipe said, make_pipe());
   DVM_ASSIGN(Pipe status, make_pipe());
-  Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake.valid()) return sys_error("eventfd");
-  Fd terminal(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
   std::fflush(nullptr);
   const pid_t pid = ::fork();
   if (pid < 0) return sys_error("fork");
   if (pid > 0) {
-    said = {};
     status.write.reset();
     return Split{await_start(pid, status.read), nullptr};
   }
   status.read.reset();
+  if (::setsid() < 0) return sys_error("setsid");
+  DVM_ASSIGN(auto daemon, become(std::move(status.write)));
+  return Split{std::nullopt, std::move(daemon)};
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::become(Fd status) {
+  DVM_ASSIGN(Pipe said, make_pipe());
+  Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake.valid()) return sys_error("eventfd");
+  Fd terminal(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
   DVM_TRY(leave_terminal(said.write));
   ::signal(SIGPIPE, SIG_IGN);
   if (::fcntl(said.read.get(), F_SETFL, O_NONBLOCK) < 0) return sys_error("fcntl");
-  return Split{std::nullopt,
-               std::unique_ptr<Daemon>(new Daemon(std::move(said.read), std::move(terminal),
-                                                  std::move(status.write), std::move(wake)))};
+  return std::unique_ptr<Daemon>(
+      new Daemon(std::move(said.read), std::move(terminal), std::move(status), std::move(wake)));
 }
 
 Daemon::Daemon(Fd said, Fd terminal, Fd status, Fd wake)
@@ -100,7 +105,7 @@ Daemon::Daemon(Fd said, Fd terminal, Fd status, Fd wake)
       wake_(std::move(wake)),
       thread_([this] { run(); }) {}
 
-Daemon::~Daemon() { end(false); }
+Daemon::~Daemon() { end(kExitOk); }
 
 Status Daemon::keep_log(const std::string& folder) {
   DVM_ASSIGN(log_file_, Fd::open(folder + "/log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600));
@@ -115,13 +120,15 @@ void Daemon::started() {
   if (::write(wake_.get(), &one, sizeof(one)) < 0) return;  // full: it wakes anyway
 }
 
-void Daemon::end(bool failed) {
+void Daemon::end(int code) {
   if (!thread_.joinable()) return;
   const u64 one = 1;
   ending_.store(true);
   if (::write(wake_.get(), &one, sizeof(one)) < 0 && errno != EAGAIN) return;
   thread_.join();
-  if (failed && !folder_.empty())
+  const u8 told = static_cast<u8>(code);
+  if (status_.valid()) write_fully(status_, {reinterpret_cast<const char*>(&told), 1});
+  if (code != kExitOk && !folder_.empty())
     ::rename((folder_ + "/log").c_str(), kept_log_path(folder_).c_str());
 }
 
@@ -137,7 +144,7 @@ void Daemon::run() {
     }
     if (started && status_.valid()) {
       terminal_.reset();
-      write_fully(status_, "r");
+      write_fully(status_, {"", 1});
       status_.reset();
     }
     if (ending) return;

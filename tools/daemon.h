@@ -22,6 +22,10 @@ class Daemon {
   // the daemon: the daemon. Precondition: no other thread.
   struct Split;
   static Result<Split> split();
+  // The process that called becomes the daemon, whoever's it was: the other end of `status` is told
+  // how that went, with one byte: 0 once the guest runs, or what it ends with instead. What it says
+  // until then goes to its stderr of now. Precondition: it leads its session; no other thread.
+  static Result<std::unique_ptr<Daemon>> become(Fd status);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -30,8 +34,9 @@ class Daemon {
   Status keep_log(const std::string& folder);
   // The guest runs: the terminal is let go. Once.
   void started();
-  // All is said. The log of a run that failed is kept beside the folder (kept_log_path).
-  void end(bool failed);
+  // All is said, and `code` what we end with. The log of a run that failed is kept beside the
+  // folder (kept_log_path).
+  void end(int code);
 
  private:
   Daemon(Fd said, Fd terminal, Fd status, Fd wake);
@@ -41,7 +46,7 @@ class Daemon {
 
   Fd said_;      // the read end of stderr
   Fd terminal_;  // the stderr we were started with; the thread's
-  Fd status_;    // a pipe to the process that started us; the thread's
+  Fd status_;    // a pipe to the process that started us; the thread's while it runs
   Fd wake_;      // an eventfd
   std::atomic<bool> started_{false}, ending_{false};
   std::atomic<int> log_{-1};
@@ -51,6 +56,9 @@ class Daemon {
   std::string recent_;
   std::thread thread_;
 };
+
+// A Ctrl-C while the guest is being started is the daemon's to answer. Threads: one, once.
+void pass_signals_to(pid_t daemon);
 
 struct Daemon::Split {
   std::optional<int> exit_code;

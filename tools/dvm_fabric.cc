@@ -10,6 +10,7 @@
 #include <string>
 
 #include "fabric/fabric_service.h"
+#include "fabric/ghost.h"
 #include "fabric/pool.h"
 
 namespace dvm {
@@ -26,14 +27,15 @@ Result<int> number(const std::map<std::string, std::string>& options, const std:
   return value;
 }
 
-Result<std::map<std::string, std::string>> parse(int argc, char** argv) {
+Result<std::map<std::string, std::string>> parse(const std::vector<std::string>& words) {
   std::map<std::string, std::string> options;
-  for (int i = 1; i < argc; i += 2) {
-    const std::string name = argv[i];
-    if ((name != "--pool-fd" && name != "--pool-name" && name != "--lifeline-fd") || i + 1 == argc)
+  for (std::size_t i = 1; i < words.size(); i += 2) {
+    const std::string& name = words[i];
+    if ((name != "--pool-fd" && name != "--pool-name" && name != "--lifeline-fd") ||
+        i + 1 == words.size())
       return usage_error("{}: usage: dvm-fabric --pool-fd FD --pool-name NAME --lifeline-fd FD",
                          name);
-    options[name] = argv[i + 1];
+    options[name] = words[i + 1];
   }
   return options;
 }
@@ -45,7 +47,9 @@ std::string_view cause_text(fabric::FailureCause cause) {
 }
 
 Status manage(int argc, char** argv) {
-  DVM_ASSIGN(const auto options, parse(argc, argv));
+  DVM_ASSIGN(const auto words, program_words(argc, argv));
+  if (!words) return {};
+  DVM_ASSIGN(const auto options, parse(*words));
   DVM_ASSIGN(const int pool_fd, number(options, "--pool-fd"));
   DVM_ASSIGN(const int lifeline_fd, number(options, "--lifeline-fd"));
   const auto name = options.find("--pool-name");

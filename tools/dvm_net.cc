@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "fabric/fabric_service.h"
+#include "fabric/ghost.h"
 #include "tools/child_options.h"
 #include "tools/exit_code.h"
 #include "tools/net_server.h"
@@ -76,7 +77,10 @@ int main(int argc, char** argv) {
   ::signal(SIGINT, SIG_IGN);  // Ctrl-C is the launcher's
   ::signal(SIGPIPE, SIG_IGN);
   ::prctl(PR_SET_NAME, "dvm-net");
-  const auto options = dvm::tools::ChildOptions::parse(argc, argv, dvm::tools::kNames);
+  const auto words = dvm::program_words(argc, argv);
+  if (words.ok() && !*words) return dvm::tools::kExitOk;
+  const auto options = words.ok() ? dvm::tools::ChildOptions::parse(**words, dvm::tools::kNames)
+                                  : dvm::Result<dvm::tools::ChildOptions>(words.error());
   if (!options) {
     fmt::print(stderr, "dvm-net: {}\n", options.error().message);
     return dvm::tools::kExitUsage;

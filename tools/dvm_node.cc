@@ -7,6 +7,7 @@
 #include <csignal>
 #include <thread>
 
+#include "fabric/ghost.h"
 #include "migration/locality_service.h"
 #include "tools/child_options.h"
 #include "tools/disk_launch.h"
@@ -121,7 +122,10 @@ Status run_node(const ChildOptions& o) {
 int main(int argc, char** argv) {
   ::signal(SIGINT, SIG_IGN);  // Ctrl-C is the launcher's
   ::signal(SIGPIPE, SIG_IGN);
-  const auto options = dvm::tools::ChildOptions::parse(argc, argv, dvm::kNames);
+  const auto words = dvm::program_words(argc, argv);
+  if (words.ok() && !*words) return dvm::tools::kExitOk;
+  const auto options = words.ok() ? dvm::tools::ChildOptions::parse(**words, dvm::kNames)
+                                  : dvm::Result<dvm::tools::ChildOptions>(words.error());
   if (!options) {
     fmt::print(stderr, "dvm-node: {}\n", options.error().message);
     return dvm::tools::kExitUsage;

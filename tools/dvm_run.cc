@@ -7,7 +7,10 @@
 #include <filesystem>
 
 #include "tools/daemon.h"
+#include "tools/detached_launch.h"
 #include "tools/exit_code.h"
+#include "tools/ghost_keeper.h"
+#include "tools/ghost_launcher.h"
 #include "tools/guest_run.h"
 #include "tools/message.h"
 #include "tools/run_command_line.h"
@@ -74,28 +77,64 @@ Result<Launch> launch_from(RunCommandLine line, const std::string& default_name)
   return launch;
 }
 
+// A guest in the background, in a process that is the daemon already.
+int run_daemon(Launch launch, Beforehand& beforehand, Daemon& daemon) {
+  GuestRun guest(beforehand, &daemon);
+  return finish(guest.run(launch.settings, std::move(launch.from)));
+}
+
+// With dvm-run --ghosts. None: no ghost waits, or it has gone.
+std::optional<int> run_in_ghost(const RunCommandLine& line) {
+  if (!line.resume || !line.request.detach) return {};
+  const Fd said(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
+  auto launch = DetachedLaunch::in_ghost(line.words, said);
+  if (!launch) return {};
+  pass_signals_to(launch->pid());
+  return finish(launch->await());
+}
+
 int run(const std::vector<std::string>& words) {
   auto line = parse_run_command_line(words);
   if (!line) return fail(line.error());
   if (line->help) return print(run_help());
   if (line->version) return print("dvm-run " DVM_VERSION "\n");
   if (line->cpu_help) return print(cpu_help());
+  if (line->ghosts) return finish(keep_ghosts(*line->ghosts));
+  if (const auto code = run_in_ghost(*line)) return *code;
   const auto default_name = [] { return fmt::format("dvm-{}", ::getpid()); };
   const std::string unnamed = default_name();
   auto launch = launch_from(line.take(), unnamed);
   if (!launch) return fail(launch.error());
   RunSettings* const settings = &launch->settings;
+  Beforehand nothing;
   if (!settings->detach) {
-    GuestRun guest;
+    GuestRun guest(nothing);
     return finish(guest.run(*settings, std::move(launch->from)));
   }
   auto split = Daemon::split();
   if (!split) return fail(split.error());
   if (split->exit_code) return *split->exit_code;
   if (settings->name == unnamed) settings->name = default_name();
-  GuestRun guest(split->daemon.get());
-  const int code = finish(guest.run(*settings, std::move(launch->from)));
-  split->daemon->end(code != kExitOk);
+  const int code = run_daemon(launch.take(), nothing, *split->daemon);
+  split->daemon->end(code);
+  return code;
+}
+
+// Started by dvm-run --ghosts. What it is told has --detach.
+int run_as_ghost(const std::vector<std::string>& ghost_words) {
+  Beforehand beforehand;
+  auto words = wait_as_launcher(ghost_words, beforehand);
+  if (!words) return fail(words.error());
+  if (!*words) return kExitOk;
+  auto daemon = Daemon::become(Fd(kGhostStatus));
+  if (!daemon) return fail(daemon.error());
+  const int code = [&] {
+    auto line = parse_run_command_line({(*words)->begin() + 1, (*words)->end()});
+    if (!line) return fail(line.error());
+    auto launch = launch_from(line.take(), fmt::format("dvm-{}", ::getpid()));
+    return launch ? run_daemon(launch.take(), beforehand, **daemon) : fail(launch.error());
+  }();
+  (*daemon)->end(code);
   return code;
 }
 
@@ -105,6 +144,8 @@ int run(const std::vector<std::string>& words) {
 int main(int argc, char** argv) {
   dvm::tools::fill_standard_descriptors();
   try {
+    if (argc > 1 && argv[1] == dvm::kGhostWord)
+      return dvm::tools::run_as_ghost({argv + 2, argv + argc});
     return dvm::tools::run({argv + 1, argv + argc});
   } catch (const std::exception& e) {
     dvm::tools::say("{}", e.what());

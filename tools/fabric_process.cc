@@ -6,16 +6,15 @@
 
 #include <csignal>
 
-#include "fabric/spawn.h"
-
 namespace dvm::tools {
 
-Result<FabricProcess> FabricProcess::spawn(const std::string& program, const Fd& pool,
-                                           const std::string& pool_name, const Fd& lifeline) {
+Result<FabricProcess> FabricProcess::spawn(Ghosts& ghosts, const std::string& program,
+                                           const Fd& pool, const std::string& pool_name,
+                                           const Fd& lifeline) {
   Program manager{.words = {program, "--pool-fd", fmt::to_string(pool.get()), "--pool-name",
                             pool_name, "--lifeline-fd", fmt::to_string(lifeline.get())}};
   for (const int fd : {pool.get(), lifeline.get()}) manager.keep(fd);
-  DVM_ASSIGN(const pid_t pid, dvm::spawn(std::move(manager)));
+  DVM_ASSIGN(const pid_t pid, ghosts.spawn(std::move(manager)));
   // Nobody else waits for children, so the id cannot be anyone else's yet.
   FabricProcess process(pid, Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))));
   if (!process.pidfd().valid()) {

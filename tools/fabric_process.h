@@ -5,6 +5,7 @@
 #include <string>
 
 #include "fabric/fd.h"
+#include "fabric/ghost.h"
 
 namespace dvm::tools {
 
@@ -12,7 +13,7 @@ class FabricProcess {
  public:
   // `program` is the path of dvm-fabric; `lifeline` the read end of a pipe whose write end only the
   // launcher has.
-  static Result<FabricProcess> spawn(const std::string& program, const Fd& pool,
+  static Result<FabricProcess> spawn(Ghosts& ghosts, const std::string& program, const Fd& pool,
                                      const std::string& pool_name, const Fd& lifeline);
 
   i32 pid() const { return pid_; }

@@ -1,16 +1,16 @@
 #include "tools/guest_fork.h"
 
 #include <fcntl.h>
-#include <sys/wait.h>
+#include <poll.h>
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "fabric/doorbell.h"
 #include "tools/child_output.h"
 #include "tools/copy_files.h"
-#include "tools/node_process.h"
+#include "tools/detached_launch.h"
+#include "tools/exit_code.h"
 #include "tools/run_command_line.h"
 #include "tools/runtime_dir.h"
 #include "tools/size_text.h"
@@ -22,9 +22,9 @@ using nlohmann::json;
 
 constexpr std::size_t kStartedAtOnce = 4;
 constexpr u64 kSayAfterNs = 2'000'000'000;
-// A dvm-run on its way to the background.
 struct Starting {
   std::string name;
+  DetachedLaunch launch;
   Fd said;
   u64 began_ns = 0;
 };
@@ -39,8 +39,7 @@ std::vector<std::string> clone_words(const CtlCommandLine& line, const std::stri
 
 class Clones {
  public:
-  Clones(const CtlCommandLine& line, std::string program, std::string from)
-      : line_(line), program_(std::move(program)), from_(std::move(from)) {}
+  Clones(const CtlCommandLine& line, std::string from) : line_(line), from_(std::move(from)) {}
 
   Result<json> start() {
     const auto names = clone_names(line_);
@@ -63,23 +62,29 @@ class Clones {
 
  private:
   Status start_one(const std::string& name, u32 n) {
-    std::vector<std::string> words = clone_words(line_, from_, name, n);
-    words.insert(words.begin(), program_);
     DVM_ASSIGN(Fd said, make_memfd("dvm-said"));
     const u64 began = fabric::monotonic_ns();
-    DVM_ASSIGN(const pid_t pid, spawn_saying(std::move(words), said));
-    starting_.emplace(pid, Starting{name, std::move(said), began});
+    DVM_ASSIGN(auto launch, DetachedLaunch::start(clone_words(line_, from_, name, n), said));
+    starting_.push_back({name, std::move(launch), std::move(said), began});
     return {};
   }
 
-  void await_one() {
-    int status = 0;
-    const pid_t pid = ::waitpid(-1, &status, 0);
-    const auto found = starting_.find(pid);
-    if (found == starting_.end()) return;
-    const Starting one = std::move(found->second);
+  Starting next_ready() {
+    std::vector<pollfd> watched;
+    for (const Starting& one : starting_) watched.push_back({one.launch.status().get(), POLLIN, 0});
+    while (::poll(watched.data(), watched.size(), -1) < 0 && errno == EINTR) {
+    }
+    const auto ready = std::ranges::find_if(watched, [](auto& w) { return w.revents != 0; });
+    const auto found = starting_.begin() + (ready == watched.end() ? 0 : ready - watched.begin());
+    Starting one = std::move(*found);
     starting_.erase(found);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    return one;
+  }
+
+  void await_one() {
+    Starting one = next_ready();
+    const auto code = one.launch.await();
+    if (code.ok() && *code == kExitOk) {
       constexpr double kNsPerMs = 1e6;
       const u64 took = fabric::monotonic_ns() - one.began_ns;
       clones_.push_back({{"name", one.name}, {"ms", static_cast<double>(took) / kNsPerMs}});
@@ -88,7 +93,9 @@ class Clones {
     const std::string why = last_line(one.said);
     if (first_error_.ok())
       first_error_ = error("{}: could not be started: {}", one.name,
-                           why.empty() ? describe_wait_status(status) : why);
+                           !why.empty() ? why
+                           : code.ok()  ? fmt::format("exit code {}", *code)
+                                        : code.error().message);
   }
 
   void say_how_far(std::size_t all, u64 began) {
@@ -98,8 +105,8 @@ class Clones {
   }
 
   const CtlCommandLine& line_;
-  const std::string program_, from_;
-  std::map<pid_t, Starting> starting_;
+  const std::string from_;
+  std::vector<Starting> starting_;
   json clones_ = json::array();
   Status first_error_;
   bool said_ = false;
@@ -146,7 +153,6 @@ std::vector<std::string> clone_options(const CtlCommandLine& line, u32 n) {
 
 Result<json> fork_guest(GuestConnection& connection, const std::string& guest,
                         const CtlCommandLine& line) {
-  DVM_ASSIGN(auto program, sibling_program("dvm-run"));
   DVM_ASSIGN(const Fd file, make_memfd("dvm-fork"));
   // By our process: the clones have opened it before we end.
   const std::string path = path_of_descriptor(file.get());
@@ -166,7 +172,7 @@ Result<json> fork_guest(GuestConnection& connection, const std::string& guest,
   if (said) fmt::print(stderr, "\n");
   if (!reply) return reply.error();
   DVM_TRY(seal(file));
-  Clones clones(line, std::move(program), path);
+  Clones clones(line, path);
   auto started = clones.start();
   if (clones.running() != 0) copies.keep();
   return started;

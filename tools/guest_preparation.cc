@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <x86intrin.h>
 
 #include <algorithm>
 #include <cstring>
@@ -9,14 +10,12 @@
 #include "fabric/fabric_state.h"
 #include "hyperkernel/userfault.h"
 #include "tools/checkpoint_disks.h"
-#include "tools/guest_clock.h"
 #include "tools/message.h"
 #include "tools/node_process.h"
 #include "tools/size_text.h"
 #include "tools/warm_file.h"
 #include "vmm/boot/firmware.h"
 #include "vmm/kvm/kvm.h"
-#include "vmm/kvm_probe.h"
 #include "vmm/net/tap.h"
 #include "vmm/ram_place.h"
 
@@ -29,16 +28,9 @@ Result<Fd> open_file(std::string_view role, const std::string& path) {
   return file;
 }
 
-Status check_kvm() {
-  const std::string why = vmm::probe_kvm();
-  if (why.empty()) return {};
-  return error("/dev/kvm: not usable: {} (tools/lab runs dvm where KVM is emulated)", why);
-}
-
 Status check_cpu(vmm::CpuLevel level) {
   if (level == vmm::CpuLevel::host) return {};
-  DVM_ASSIGN(const auto vm, vmm::Vm::create());
-  DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  DVM_ASSIGN(const auto supported, vmm::supported_cpuid());
   if (const auto fits = vmm::check_cpu_level(supported, level); !fits)
     return error("--cpu: {}", fits.error().message);
   return {};
@@ -102,13 +94,12 @@ Result<std::optional<PreparedTap>> open_network(const RunSettings& settings) {
 }
 
 Result<vmm::MachineSpec> describe_machine(const RunSettings& settings, const vmm::BootSource& boot,
-                                          const GuestDisks& disks) {
-  DVM_ASSIGN(const GuestClock clock, measure_guest_clock());
+                                          const GuestDisks& disks, const HostLook& host) {
   vmm::MachineSpec spec;
   std::copy(settings.name.begin(), settings.name.end(), spec.config.name.begin());
   spec.config.memory_bytes = settings.memory;
-  spec.tsc_offset = clock.tsc_offset;
-  spec.config.tsc_khz = clock.tsc_khz;
+  spec.tsc_offset = u64{0} - __rdtsc();  // the guest's TSC starts near 0
+  spec.config.tsc_khz = host.tsc_khz;
   spec.config.vcpus = settings.cpus;
   spec.config.nodes = settings.nodes;
   if (boot.firmware) {
@@ -276,12 +267,15 @@ Status let_stay(GuestDisks& disks, const RunSettings& settings, const GoesOnFrom
 
 }  // namespace
 
-Result<PreparedGuest> prepare_guest(const RunSettings& wanted, GoesOnFrom from) {
+Result<PreparedGuest> prepare_guest(const RunSettings& wanted, GoesOnFrom from,
+                                    std::optional<HostLook> host) {
   RunSettings settings = wanted;
   DVM_ASSIGN(auto boot, open_boot_source(settings));
   DVM_ASSIGN(auto disks, open_disks(settings, from));
   if (settings.srt_warm) DVM_TRY(WarmFile::check(*settings.srt_warm));
-  DVM_TRY(check_kvm());
+  if (!host) {
+    DVM_ASSIGN(host, look_at_host());
+  }
   DVM_TRY(check_cpu(settings.cpu));
   DVM_TRY(check_coherence(settings));
   DVM_ASSIGN(auto node_program, sibling_program("dvm-node"));
@@ -308,7 +302,7 @@ Result<PreparedGuest> prepare_guest(const RunSettings& wanted, GoesOnFrom from) 
     }
     firmware_log = file.take();
   }
-  auto spec = describe_machine(settings, boot, disks);
+  auto spec = describe_machine(settings, boot, disks, *host);
   auto machine = spec.ok() ? make_machine(settings, *spec, from)
                            : Result<std::unique_ptr<vmm::Machine>>(spec.error());
   if (!machine) {

@@ -8,6 +8,7 @@
 #include "fabric/awake_processors.h"
 #include "tools/disk_launch.h"
 #include "tools/event_file.h"
+#include "tools/host_look.h"
 #include "tools/run_settings.h"
 #include "tools/runtime_dir.h"
 #include "vmm/boot/loader.h"
@@ -47,7 +48,9 @@ struct PreparedGuest {
 
 // After an error nothing is left behind.
 // What `from` names stays as it is.
-Result<PreparedGuest> prepare_guest(const RunSettings& settings, GoesOnFrom from = {});
+// `host`: what was found out about it before.
+Result<PreparedGuest> prepare_guest(const RunSettings& settings, GoesOnFrom from = {},
+                                    std::optional<HostLook> host = {});
 // The kernel and initrd, or the firmware, opened and found fit for this guest.
 Result<vmm::BootSource> open_boot_source(const RunSettings& settings);
 // Function 0 is the entropy device.

@@ -72,7 +72,8 @@ Result<Pipe> make_pipe() {
 
 }  // namespace
 
-GuestRun::GuestRun(Daemon* daemon) : daemon_(daemon), signals_(io_, SIGINT, SIGTERM, SIGHUP) {
+GuestRun::GuestRun(Beforehand& beforehand, Daemon* daemon)
+    : beforehand_(beforehand), daemon_(daemon), signals_(io_, SIGINT, SIGTERM, SIGHUP) {
   signals_.add(SIGCONT);
   signals_.add(SIGPWR);
   signals_.add(SIGWINCH);
@@ -82,7 +83,7 @@ GuestRun::GuestRun(Daemon* daemon) : daemon_(daemon), signals_(io_, SIGINT, SIGT
 }
 
 Result<int> GuestRun::run(const RunSettings& settings, GoesOnFrom from) {
-  DVM_ASSIGN(auto prepared, prepare_guest(settings, std::move(from)));
+  DVM_ASSIGN(auto prepared, prepare_guest(settings, std::move(from), beforehand_.host));
   guest_.emplace(std::move(prepared));
   if (guest_->checkpoint && !guest_->is_clone())
     checkpoints_.taken(guest_->checkpoint->file.name());
@@ -113,7 +114,7 @@ Status GuestRun::start(const RunSettings& settings) {
   say("{}", describe_guest(settings));
   tell_resumption();
   if (settings.net && settings.net->kind == NetKind::user) {
-    network_.emplace(io_, machine(), net_text(*settings.net));
+    network_.emplace(io_, machine(), beforehand_.ghosts, net_text(*settings.net));
     DVM_TRY(network_->start());
   }
   DVM_ASSIGN(control_,
@@ -139,9 +140,15 @@ void GuestRun::start_warm_file(const std::string& path) {
 }
 
 NodeLaunch GuestRun::node_launch() {
-  NodeLaunch launch{
-      guest_->node_program, machine().pool().fd(),   machine().pool().name(),   guest_->boot,
-      lifeline_end_,        more_arguments(*guest_), more_descriptors(*guest_), {}};
+  NodeLaunch launch{guest_->node_program,
+                    machine().pool().fd(),
+                    machine().pool().name(),
+                    guest_->boot,
+                    beforehand_.ghosts,
+                    lifeline_end_,
+                    more_arguments(*guest_),
+                    more_descriptors(*guest_),
+                    {}};
   if (guest_->disks.any_server())
     launch.restart_servers = [this] { return guest_->disks.restart_servers(); };
   return launch;
@@ -270,6 +277,7 @@ std::optional<u64> GuestRun::look_for_start() {
   if (phase == Phase::running && state.vcpus[0].run_state.load() == vmm::VcpuRunState::absent)
     return fabric::monotonic_ns() + kLookAgainNs;
   started_said_ = true;
+  asio::post(io_, [this] { beforehand_.ghosts.end(); });  // what waits still is not needed
   say("{}: runs in the background (pid {}); dvm-ctl --name {} console shows its console",
       state.config.name.data(), ::getpid(), state.config.name.data());
   daemon_->started();

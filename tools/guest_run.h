@@ -20,10 +20,16 @@
 
 namespace dvm::tools {
 
+// What a launcher may have, and know, before it is told what to run (tools/ghost_launcher.h).
+struct Beforehand {
+  Ghosts ghosts;
+  std::optional<HostLook> host;
+};
+
 class GuestRun final : private NodeControl {
  public:
   // Signals are held for run() from here on. `daemon`: what this process is, if it is one.
-  explicit GuestRun(Daemon* daemon = nullptr);
+  explicit GuestRun(Beforehand& beforehand, Daemon* daemon = nullptr);
   // Returns dvm-run's exit code when the guest has ended and all its nodes with it.
   Result<int> run(const RunSettings& settings, GoesOnFrom from = {});
 
@@ -49,6 +55,7 @@ class GuestRun final : private NodeControl {
   vmm::Machine& machine() { return *guest_->machine; }
 
   // In the order of their making; each may use those above it.
+  Beforehand& beforehand_;
   Daemon* const daemon_;
   asio::io_context io_;
   asio::signal_set signals_;

@@ -10,7 +10,6 @@
 #include <csignal>
 #include <vector>
 
-#include "fabric/spawn.h"
 #include "tools/message.h"
 #include "tools/node_process.h"
 #include "vmm/net/net_device.h"
@@ -36,8 +35,9 @@ Result<Pipe> make_pipe() {
 
 }  // namespace
 
-NetSupervisor::NetSupervisor(asio::io_context& io, vmm::Machine& machine, std::string net)
-    : io_(io), machine_(machine), net_(std::move(net)) {}
+NetSupervisor::NetSupervisor(asio::io_context& io, vmm::Machine& machine, Ghosts& ghosts,
+                             std::string net)
+    : io_(io), machine_(machine), ghosts_(ghosts), net_(std::move(net)) {}
 
 NetSupervisor::~NetSupervisor() { end_process(); }
 
@@ -57,7 +57,7 @@ Status NetSupervisor::spawn() {
                         "--lifeline-fd", number(lifeline_read_), "--ready-fd", number(ready.write),
                         "--net", net_}};
   for (const int fd : {pool.get(), lifeline_read_.get(), ready.write.get()}) net.keep(fd);
-  DVM_ASSIGN(pid_, dvm::spawn(std::move(net)));
+  DVM_ASSIGN(pid_, ghosts_.spawn(std::move(net)));
   ready.write.reset();
   // Nobody else waits for children, so the id cannot be anyone else's yet.
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));

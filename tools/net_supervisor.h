@@ -8,6 +8,7 @@
 #include <string>
 
 #include "fabric/fd.h"
+#include "fabric/ghost.h"
 #include "vmm/machine.h"
 
 namespace dvm::tools {
@@ -16,7 +17,7 @@ namespace dvm::tools {
 class NetSupervisor {
  public:
   // `net` is the text of --net.
-  NetSupervisor(asio::io_context& io, vmm::Machine& machine, std::string net);
+  NetSupervisor(asio::io_context& io, vmm::Machine& machine, Ghosts& ghosts, std::string net);
   // Ends the process.
   ~NetSupervisor();
   NetSupervisor(const NetSupervisor&) = delete;
@@ -36,6 +37,7 @@ class NetSupervisor {
 
   asio::io_context& io_;
   vmm::Machine& machine_;
+  Ghosts& ghosts_;
   const std::string net_;
   Fd lifeline_, lifeline_read_;
   i32 pid_ = 0;  // 0: none

@@ -9,8 +9,6 @@
 #include <cstring>
 #include <vector>
 
-#include "fabric/spawn.h"
-
 namespace dvm::tools {
 namespace {
 
@@ -50,7 +48,7 @@ std::vector<int> node_descriptors(const NodeLaunch& launch) {
 Result<NodeProcess> NodeProcess::spawn(const NodeLaunch& launch, u32 index) {
   Program node{.words = node_arguments(launch, index)};
   for (const int fd : node_descriptors(launch)) node.keep(fd);
-  DVM_ASSIGN(const pid_t pid, dvm::spawn(std::move(node)));
+  DVM_ASSIGN(const pid_t pid, launch.ghosts.spawn(std::move(node)));
   // Nobody else waits for children, so the id cannot be anyone else's yet.
   Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd.valid()) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fabric/fd.h"
+#include "fabric/ghost.h"
 #include "vmm/boot/loader.h"
 
 namespace dvm::tools {
@@ -17,6 +18,7 @@ struct NodeLaunch {
   const Fd& pool;
   std::string pool_name;
   const vmm::BootSource& boot;
+  Ghosts& ghosts;
   const Fd& lifeline;  // read end of a pipe whose write end only the launcher has
   std::vector<std::string> more_arguments;
   std::vector<int> more_descriptors;

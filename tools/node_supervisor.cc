@@ -137,8 +137,8 @@ Status NodeSupervisor::start_manager() {
   DVM_ASSIGN(fabric_, machine_.pool().record<fabric::FabricState>(RegionKind::membership,
                                                                   fabric::kMembershipVersion));
   DVM_ASSIGN(const std::string program, sibling_program("dvm-fabric"));
-  DVM_ASSIGN(manager_,
-             FabricProcess::spawn(program, launch_.pool, launch_.pool_name, launch_.lifeline));
+  DVM_ASSIGN(manager_, FabricProcess::spawn(launch_.ghosts, program, launch_.pool,
+                                            launch_.pool_name, launch_.lifeline));
   DVM_ASSIGN(Fd own, manager_->pidfd().duplicate());
   manager_ended_.emplace(io_, own.release());
   watch_manager();

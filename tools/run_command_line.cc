@@ -23,7 +23,8 @@ const OptionNames kNames = {
                    "--gdb",        "--cpu",          "--net",          "--mac",
                    "--hang-after", "--coherence",    "--local-memory", "--coherent-memory",
                    "--policy",     "--protect",      "--resume",       "--srt",
-                   "--srt-memory", "--srt-warm",     "--watchdog",     "--overlays"},
+                   "--srt-memory", "--srt-warm",     "--watchdog",     "--overlays",
+                   "--ghosts"},
     .flags = {"--detach", "--balloon", "--low-latency", "--help", "--version"},
     .repeatable = {"--disk"},
 };
@@ -113,6 +114,20 @@ Status check_resume(const CommandWords& found, RunCommandLine& line) {
   return {};
 }
 
+Result<GhostRequest> read_ghosts(const CommandWords& found, const RunRequest& request, u32 count) {
+  const std::set<std::string> allowed = {"--ghosts", "--nodes", "--net"};
+  for (const auto& [option, value] : found.values) {
+    if (!allowed.contains(option))
+      return usage_error("found {} with --ghosts; allowed: --nodes, --net user", option);
+  }
+  if (!found.flags.empty() || !found.lists.empty() || (request.net && *request.net != NetOption{}))
+    return usage_error("found {} with --ghosts; allowed: --nodes, --net user",
+                       !found.flags.empty()   ? *found.flags.begin()
+                       : !found.lists.empty() ? found.lists.begin()->first
+                                              : "another network");
+  return GhostRequest{count, request.nodes.value_or(1), request.net.has_value()};
+}
+
 Result<RunRequest> whole_request(RunCommandLine& line, const std::optional<std::string>& config) {
   RunRequest base;
   if (config) {
@@ -150,6 +165,12 @@ Result<RunCommandLine> parse_run_command_line(const std::vector<std::string>& wo
   if (line.overlays && !line.resume)
     return usage_error("--overlays: allowed with --resume of a checkpoint");
   if (line.resume) DVM_TRY(check_resume(found, line));
+  std::optional<u32> ghosts;
+  DVM_TRY(
+      take(found, "--ghosts", ghosts, [](auto& t) { return parse_count(t, GhostRequest::kMax); }));
+  if (ghosts) {
+    DVM_ASSIGN(line.ghosts, read_ghosts(found, line.request, *ghosts));
+  }
   return line;
 }
 

@@ -8,6 +8,14 @@
 
 namespace dvm::tools {
 
+// What dvm-run --ghosts keeps waiting, and what each has waiting beside it.
+struct GhostRequest {
+  static constexpr u32 kMax = 256;
+  u32 count = 0;
+  u32 nodes = 1;
+  bool net = false;  // a dvm-net
+};
+
 struct RunCommandLine {
   std::vector<std::string> words;  // as they were given
   RunRequest request;
@@ -16,6 +24,7 @@ struct RunCommandLine {
   std::optional<std::string> overlays;  // RunSettings::overlays
   // An option that may be said of a guest that goes on from a checkpoint only.
   std::optional<std::string> for_checkpoints;
+  std::optional<GhostRequest> ghosts;  // instead of a guest
   bool help = false;
   bool version = false;
   bool cpu_help = false;  // --cpu help

@@ -27,6 +27,7 @@ SYNOPSIS
   dvm-run --firmware FILE [--firmware-log FILE] [--nodes N] [--cpus M] [--memory SIZE] ...
   dvm-run --config FILE.json [OPTION...]
   dvm-run --resume POOL|CHECKPOINT [--name NAME] [--detach] ...
+  dvm-run --ghosts N [--nodes N] [--net user]
 
 DESCRIPTION
   Starts a guest whose vCPUs run in N node processes and whose state lives in a memory pool that all
@@ -109,6 +110,11 @@ OPTIONS
   --overlays DIR      With --resume of a checkpoint that was taken with copies of its disks: what
                       the guest writes to them goes to DIR/NAME-disk0.qcow2 and so on, which stay.
                       Default: files without a name beside the disks, which are gone with it.
+  --ghosts N          No guest, but N launchers that wait with their programs (for --nodes nodes, and
+                      with --net user a user network), up to {max_ghosts}. dvm-ctl fork and dvm-run --resume
+                      --detach of this user take those, which saves the start of programs, and
+                      others come in their place. They have the environment and limits of this
+                      command. It ends with a signal; guests that came of it do not.
   --on-panic WHAT     When the guest kernel panics: reboot, or exit with code 3. Default: reboot.
   --watchdog on|off   A watchdog timer, which the guest's kernel finds by ACPI (Linux: wdat_wdt,
                       /dev/watchdog). When it runs out, that is a panic. Default: off.
@@ -199,7 +205,8 @@ EXAMPLES
       fmt::arg("max_coherent", format_size(kMaxCoherentMemory)),
       fmt::arg("coherent", format_size(kDefaultCoherentMemory)),
       fmt::arg("firmware", kDefaultFirmware), fmt::arg("min_memory", format_size(kMinMemory)),
-      fmt::arg("max_memory", format_size(kMaxMemory)));
+      fmt::arg("max_memory", format_size(kMaxMemory)),
+      fmt::arg("max_ghosts", GhostRequest::kMax));
 }
 
 }  // namespace dvm::tools

@@ -18,6 +18,7 @@
 namespace dvm::tools {
 namespace {
 
+constexpr const char* kGhosts = "/:ghosts";
 constexpr const char* kFiles[] = {"control.sock", "pid", "log", "lock"};  // the lock goes last
 
 std::string variable(const char* name) {
@@ -177,6 +178,19 @@ GuestFolder::~GuestFolder() {
 
 std::string GuestFolder::socket_path() const {
   return fmt::format("/proc/self/fd/{}/control.sock", folder_.get());
+}
+
+Result<std::string> make_ghost_folder() {
+  DVM_ASSIGN(const std::string root, make_root());
+  const std::string path = root + kGhosts;
+  DVM_TRY(make_private_folder(path));
+  return path;
+}
+
+std::vector<std::string> ghost_folders() {
+  auto folders = runtime_roots();
+  for (std::string& folder : folders) folder += kGhosts;
+  return folders;
 }
 
 std::string kept_log_path(const std::string& folder) { return folder + ":log"; }

@@ -47,6 +47,10 @@ struct RunningGuest {
 };
 // Those whose lock is held, sorted by name.
 std::vector<RunningGuest> running_guests();
+// Where this user's ghosts can be had (tools/ghost_keeper.h): the folder that is made for them, and
+// those there may be. No guest's name is like theirs.
+Result<std::string> make_ghost_folder();
+std::vector<std::string> ghost_folders();
 // Removes what launchers that were killed left; the names of those guests.
 std::vector<std::string> remove_stale_guests();
 

@@ -86,10 +86,7 @@ Status Node::join() {
   }
   if (start_servers_) DVM_TRY(start_servers_(fabric_->peer()));
   // Where a guest runs already, who cannot run it is no part of it.
-  if (machine_->state().cpu.count.load() != 0) {
-    DVM_ASSIGN(const Vm vm, Vm::create());
-    DVM_TRY(check_host(vm));
-  }
+  if (machine_->state().cpu.count.load() != 0) DVM_TRY(check_host());
   if (machine_->config().protection != Protection::none) {
     DVM_ASSIGN(keeper_, Keeper::start(*machine_, index_));
   }

@@ -57,7 +57,7 @@ class Node {
   bool everyone_ready() const;
   bool may_load() const;
   Status carry_out_reset();  // by the one node that won the election
-  Status check_host(const Vm& vm) const;
+  Status check_host() const;
   Status start_vcpus();
   void stop_vcpus();
   void tell_restart();

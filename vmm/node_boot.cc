@@ -70,8 +70,7 @@ Status Node::carry_out_reset() {
 }
 
 Status Node::record_cpu_model() {
-  DVM_ASSIGN(const Vm vm, Vm::create());
-  DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  DVM_ASSIGN(const auto supported, supported_cpuid());
   const MachineConfig& config = machine_->config();
   DVM_TRY(check_cpu_level(supported, config.cpu_level));
   const auto model =
@@ -86,9 +85,9 @@ Status Node::record_cpu_model() {
   return {};
 }
 
-Status Node::check_host(const Vm& vm) const {
+Status Node::check_host() const {
   const CpuBaseline& cpu = machine_->state().cpu;
-  DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  DVM_ASSIGN(const auto supported, supported_cpuid());
   DVM_TRY(machine_->check_cpu_model());
   return check_cpu_offers(supported, {cpu.entries.data(), cpu.count.load()});
 }
@@ -96,7 +95,7 @@ Status Node::check_host(const Vm& vm) const {
 Status Node::start_vcpus() {
   fabric::failpoint("node.starts_vcpus");
   DVM_ASSIGN(auto vm, reserve_.take());
-  DVM_TRY(check_host(*vm));
+  DVM_TRY(check_host());
   DVM_TRY(vm->map_memory(machine_->memory()));
   if (machine_->has_firmware())
     DVM_TRY(vm->map_rom(machine_->rom(), machine_->config().firmware_bytes));

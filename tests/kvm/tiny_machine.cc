@@ -150,8 +150,7 @@ Status TinyMachine::load() {
   DVM_TRY(write_boot_structures(memory, EntryMode::long64));
   s.entry = {EntryMode::long64, kStub, kParameters};
   if (s.cpu.count.load() != 0) return {};
-  DVM_ASSIGN(const Vm vm, Vm::create());
-  DVM_ASSIGN(const auto supported, vm.supported_cpuid());
+  DVM_ASSIGN(const auto supported, vmm::supported_cpuid());
   const auto model =
       make_cpu_model(supported, machine_->config().vcpus, machine_->config().tsc_khz);
   std::copy(model.begin(), model.end(), s.cpu.entries.begin());

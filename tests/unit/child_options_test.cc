@@ -7,13 +7,10 @@ namespace {
 
 Result<ChildOptions> parse(std::vector<std::string> words) {
   words.insert(words.begin(), "child");
-  std::vector<char*> argv;
-  for (auto& word : words) argv.push_back(word.data());
-  return ChildOptions::parse(static_cast<int>(argv.size()), argv.data(),
-                             {.needed_numbers = {"--pool-fd"},
-                              .numbers = {"--kernel-fd"},
-                              .texts = {"--append"},
-                              .repeatable = {"--disk"}});
+  return ChildOptions::parse(words, {.needed_numbers = {"--pool-fd"},
+                                     .numbers = {"--kernel-fd"},
+                                     .texts = {"--append"},
+                                     .repeatable = {"--disk"}});
 }
 
 TEST(ChildOptions, SaysWhatWasGiven) {

@@ -131,7 +131,8 @@ class Supervisor : public Launcher {
     const Fd fd(::dup(STDERR_FILENO));
     const vmm::BootSource boot{
         .kernel = Fd(::dup(STDERR_FILENO)), .kernel_name = "k", .command_line = "c"};
-    const NodeLaunch launch{program, machine_->pool().fd(), "pool", boot, fd};
+    Ghosts ghosts;
+    const NodeLaunch launch{program, machine_->pool().fd(), "pool", boot, ghosts, fd};
     NodeSupervisor nodes(io_, *machine_, launch, [this] { io_.stop(); });
     status_ = nodes.start(2);
     if (!status_.ok()) return {};

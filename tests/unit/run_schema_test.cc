@@ -41,8 +41,8 @@ TEST(RunSchema, HasWhatTheParserOfTheConfigurationHas) {
 TEST(RunSchema, HasWhatTheCommandLineHas) {
   Names options;
   for (std::string name : run_option_names()) {
-    if (name == "--config" || name == "--resume" || name == "--overlays" || name == "--help" ||
-        name == "--version")
+    if (name == "--config" || name == "--resume" || name == "--overlays" || name == "--ghosts" ||
+        name == "--help" || name == "--version")
       continue;
     name.erase(0, 2);
     std::replace(name.begin(), name.end(), '-', '_');

@@ -269,10 +269,11 @@ std::optional<Vcpu> Vm::made_ahead(u32 id) {
   return std::move(found.mapped());
 }
 
-Result<std::vector<kvm_cpuid_entry2>> Vm::supported_cpuid() const {
+Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() {
+  DVM_ASSIGN(const Fd kvm, Fd::open("/dev/kvm", O_RDWR));
   CpuidBuffer buffer{};
   buffer.nent = kCpuidEntries;
-  DVM_TRY(kvm_ioctl(kvm_, KVM_GET_SUPPORTED_CPUID, "KVM_GET_SUPPORTED_CPUID", &buffer));
+  DVM_TRY(kvm_ioctl(kvm, KVM_GET_SUPPORTED_CPUID, "KVM_GET_SUPPORTED_CPUID", &buffer));
   return std::vector<kvm_cpuid_entry2>(buffer.entries.begin(),
                                        buffer.entries.begin() + buffer.nent);
 }

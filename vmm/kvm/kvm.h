@@ -120,8 +120,6 @@ class Vm {
   // MSRs that KVM lists (KVM_GET_MSR_INDEX_LIST) and tells of. The vCPU has its CPUID, on which
   // that depends; the first one is asked, for all: a system call for each MSR.
   Result<std::vector<u32>> readable_msrs(const Vcpu& vcpu);
-  // What KVM of this host can offer a guest.
-  Result<std::vector<kvm_cpuid_entry2>> supported_cpuid() const;
 
  private:
   Status split_irqchip();
@@ -135,5 +133,8 @@ class Vm {
   std::map<u32, Vcpu> ahead_;
   std::vector<u32> msrs_;
 };
+
+// What KVM of this host can offer a guest.
+Result<std::vector<kvm_cpuid_entry2>> supported_cpuid();
 
 }  // namespace dvm::vmm
