@@ -1,6 +1,7 @@
 #include "fabric/ghost.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -167,10 +168,13 @@ Status Ghost::become(const Program& program) const {
 
 Result<Words> await_words() {
   Fd socket(kSocket);
+  ::prctl(PR_SET_NAME, "dvm-ghost");
   DVM_ASSIGN(auto told, receive(socket));
   if (!told) return Words();
   socket.reset();
   DVM_TRY(place(*told));
+  const std::string& program = told->words.front();
+  ::prctl(PR_SET_NAME, program.substr(program.rfind('/') + 1).c_str());
   return Words(std::move(told->words));
 }
 

@@ -38,9 +38,10 @@ class Ghost {
 inline constexpr std::size_t kMaxGhostWords = 64 * 1024;  // bytes
 inline constexpr std::size_t kMaxGhostDescriptors = 200;
 
-// In the ghost: waits until it is told. Its words as main() has them, with descriptors where
-// they were promised; none once nobody is left to tell it. Precondition: main() was started with
-// kGhostWord, and has opened nothing that it still needs by number.
+// In the ghost: waits until it is told; its process is named dvm-ghost until then. Its words as
+// main() has them, with descriptors where they were promised; none once nobody is left to tell it.
+// Precondition: main() was started with kGhostWord, and has opened nothing that it still needs by
+// number.
 Result<std::optional<std::vector<std::string>>> await_words();
 // What main() was given, or is told if it was started with kGhostWord alone.
 Result<std::optional<std::vector<std::string>>> program_words(int argc, char** argv);

@@ -49,7 +49,7 @@ class GhostSocket {
     DVM_ASSIGN(const std::string path, make_ghost_folder());
     DVM_ASSIGN(Fd folder, Fd::open(path, O_RDONLY | O_DIRECTORY));
     DVM_ASSIGN(Fd socket, make_socket());
-    GhostSocket made(std::move(folder), std::move(socket), fmt::to_string(::getpid()));
+    GhostSocket made(path, std::move(folder), std::move(socket));
     const sockaddr_un address = address_of(made.folder_, made.name_);
     ::unlinkat(made.folder_.get(), made.name_.c_str(), 0);  // of one that was killed
     if (::bind(made.socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) <
@@ -59,7 +59,9 @@ class GhostSocket {
     return made;
   }
   ~GhostSocket() {
-    if (folder_.valid()) ::unlinkat(folder_.get(), name_.c_str(), 0);  // else moved from
+    if (!folder_.valid()) return;  // moved from
+    ::unlinkat(folder_.get(), name_.c_str(), 0);
+    ::rmdir(path_.c_str());  // unless it is another's, too
   }
   GhostSocket(GhostSocket&&) = default;
   GhostSocket& operator=(GhostSocket&&) = delete;
@@ -67,10 +69,11 @@ class GhostSocket {
   Fd socket;
 
  private:
-  GhostSocket(Fd folder, Fd made, std::string name)
-      : socket(std::move(made)), folder_(std::move(folder)), name_(std::move(name)) {}
+  GhostSocket(std::string path, Fd folder, Fd made)
+      : socket(std::move(made)), path_(std::move(path)), folder_(std::move(folder)) {}
+  std::string path_;
   Fd folder_;
-  std::string name_;
+  std::string name_ = fmt::to_string(::getpid());
 };
 
 // The way to a ghost, with its process id.

@@ -1,6 +1,5 @@
 #include "tools/ghost_launcher.h"
 
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <charconv>

@@ -205,8 +205,7 @@ EXAMPLES
       fmt::arg("max_coherent", format_size(kMaxCoherentMemory)),
       fmt::arg("coherent", format_size(kDefaultCoherentMemory)),
       fmt::arg("firmware", kDefaultFirmware), fmt::arg("min_memory", format_size(kMinMemory)),
-      fmt::arg("max_memory", format_size(kMaxMemory)),
-      fmt::arg("max_ghosts", GhostRequest::kMax));
+      fmt::arg("max_memory", format_size(kMaxMemory)), fmt::arg("max_ghosts", GhostRequest::kMax));
 }
 
 }  // namespace dvm::tools
