@@ -126,10 +126,11 @@ void Daemon::end(int code) {
   ending_.store(true);
   if (::write(wake_.get(), &one, sizeof(one)) < 0 && errno != EAGAIN) return;
   thread_.join();
-  const u8 told = static_cast<u8>(code);
-  if (status_.valid()) write_fully(status_, {reinterpret_cast<const char*>(&told), 1});
+  // Before it is told: who waits for us may look for the log at once.
   if (code != kExitOk && !folder_.empty())
     ::rename((folder_ + "/log").c_str(), kept_log_path(folder_).c_str());
+  const u8 told = static_cast<u8>(code);
+  if (status_.valid()) write_fully(status_, {reinterpret_cast<const char*>(&told), 1});
 }
 
 void Daemon::run() {
