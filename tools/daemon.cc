@@ -105,7 +105,12 @@ Daemon::Daemon(Fd said, Fd terminal, Fd status, Fd wake)
       wake_(std::move(wake)),
       thread_([this] { run(); }) {}
 
-Daemon::~Daemon() { end(kExitOk); }
+// Told last: who waits for us finds the log, and no folder any more.
+Daemon::~Daemon() {
+  end(kExitOk);
+  const u8 told = static_cast<u8>(code_);
+  if (status_.valid()) write_fully(status_, {reinterpret_cast<const char*>(&told), 1});
+}
 
 Status Daemon::keep_log(const std::string& folder) {
   DVM_ASSIGN(log_file_, Fd::open(folder + "/log", O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600));
@@ -126,11 +131,9 @@ void Daemon::end(int code) {
   ending_.store(true);
   if (::write(wake_.get(), &one, sizeof(one)) < 0 && errno != EAGAIN) return;
   thread_.join();
-  // Before it is told: who waits for us may look for the log at once.
+  code_ = code;
   if (code != kExitOk && !folder_.empty())
     ::rename((folder_ + "/log").c_str(), kept_log_path(folder_).c_str());
-  const u8 told = static_cast<u8>(code);
-  if (status_.valid()) write_fully(status_, {reinterpret_cast<const char*>(&told), 1});
 }
 
 void Daemon::run() {

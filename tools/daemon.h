@@ -26,6 +26,7 @@ class Daemon {
   // how that went, with one byte: 0 once the guest runs, or what it ends with instead. What it says
   // until then goes to its stderr of now. Precondition: it leads its session; no other thread.
   static Result<std::unique_ptr<Daemon>> become(Fd status);
+  // Tells who waits with what we end, if the guest never ran.
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -35,7 +36,7 @@ class Daemon {
   // The guest runs: the terminal is let go. Once.
   void started();
   // All is said, and `code` what we end with. The log of a run that failed is kept beside the
-  // folder (kept_log_path).
+  // folder (kept_log_path), which has to be there still.
   void end(int code);
 
  private:
@@ -52,6 +53,7 @@ class Daemon {
   std::atomic<int> log_{-1};
   Fd log_file_;
   std::string folder_;
+  int code_ = 0;
   std::size_t log_bytes_ = 0;  // the thread's, as what follows
   std::string recent_;
   std::thread thread_;

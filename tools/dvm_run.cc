@@ -80,7 +80,9 @@ Result<Launch> launch_from(RunCommandLine line, const std::string& default_name)
 // A guest in the background, in a process that is the daemon already.
 int run_daemon(Launch launch, Beforehand& beforehand, Daemon& daemon) {
   GuestRun guest(beforehand, &daemon);
-  return finish(guest.run(launch.settings, std::move(launch.from)));
+  const int code = finish(guest.run(launch.settings, std::move(launch.from)));
+  daemon.end(code);  // while the guest's folder is there, and the log in it
+  return code;
 }
 
 // With dvm-run --ghosts. None: no ghost waits, or it has gone.
@@ -115,9 +117,7 @@ int run(const std::vector<std::string>& words) {
   if (!split) return fail(split.error());
   if (split->exit_code) return *split->exit_code;
   if (settings->name == unnamed) settings->name = default_name();
-  const int code = run_daemon(launch.take(), nothing, *split->daemon);
-  split->daemon->end(code);
-  return code;
+  return run_daemon(launch.take(), nothing, *split->daemon);
 }
 
 // Started by dvm-run --ghosts. What it is told has --detach.
