@@ -2,14 +2,13 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
-#include <cstring>
 #include <thread>
 
+#include "tools/bench/unix_client.h"
 #include "tools/json_text.h"
 
 namespace dvm::tools {
@@ -21,15 +20,9 @@ constexpr int kReplyLimitMs = 60'000, kSocketTries = 600;
 constexpr std::chrono::milliseconds kNap{100};
 
 Result<Fd> connect_to(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return error("socket {}: the path is long", path);
-  std::memcpy(address.sun_path, path.data(), path.size());
   for (int i = 0; i < kSocketTries; ++i) {
-    Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!fd.valid()) return sys_error("socket");
-    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
-      return fd;
+    auto fd = connect_unix(path);
+    if (fd.ok()) return fd;
     std::this_thread::sleep_for(kNap);
   }
   return error("socket {}: nobody answers", path);
